@@ -1,0 +1,5 @@
+"""`python -m sanggar` is `sanggar`."""
+
+from sanggar.cli import main
+
+main()

@@ -1,0 +1,211 @@
+"""Pictures: uint8 `(N, H, W, C)` with labels, files read with care, and the only conversion to floats and back."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from jaxtyping import Float, Int64, UInt8
+from PIL import Image, ImageOps
+
+from sanggar.errors import DataError, suggest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MAX_PIXELS = 64_000_000
+"""A picture file with more pixels than this is refused before it is decoded."""
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a network has to know of the pictures it is built for."""
+
+    height: int
+    width: int
+    channels: int
+    classes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> str:
+        """As people write it: 28×28 grey."""
+        return f"{self.height}×{self.width} {'grey' if self.channels == 1 else 'RGB'}"
+
+
+@dataclass(frozen=True)
+class Images:
+    """Pictures with their labels: pixels uint8 `(N, H, W, C)` in 0…255, labels int64 `(N,)`."""
+
+    pixels: UInt8[np.ndarray, "n height width channels"]
+    labels: Int64[np.ndarray, "n"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def take(self, index: Int64[np.ndarray, "b"]) -> Self:
+        """The pictures at `index`, gathered in one go (no picture is opened one by one)."""
+        labels = None if self.labels is None else self.labels[index]
+        return type(self)(np.take(self.pixels, index, axis=0), labels)
+
+    def first(self, n: int | None) -> Self:
+        """The first `n` pictures, or all of them, without a copy."""
+        return type(self)(self.pixels[:n], None if self.labels is None else self.labels[:n])
+
+    def chunks(self, size: int) -> Iterator[Self]:
+        """The pictures in order, `size` at a time; the last chunk may be smaller."""
+        for start in range(0, len(self), size):
+            labels = None if self.labels is None else self.labels[start : start + size]
+            yield type(self)(self.pixels[start : start + size], labels)
+
+
+def to_float(pixels: UInt8[Tensor, "n height width channels"]) -> Float[Tensor, "n channels height width"]:
+    """Pixels 0…255 as float32 in [-1, 1]: the one place where this happens.
+
+    The result is a view in channels-last memory order, which is how the pixels lie and what convolutions like.
+    """
+    import torch
+
+    return (pixels.to(torch.float32) * (1 / 127.5) - 1).permute(0, 3, 1, 2)
+
+
+def to_uint8(images: Float[Tensor, "n channels height width"]) -> UInt8[np.ndarray, "n height width channels"]:
+    """Floats in [-1, 1] as pixels: clamped, then rounded to the nearest (half to even); never rescaled."""
+    import torch
+
+    pixels = ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def read_images(source: str | Path, facts: Facts) -> tuple[UInt8[np.ndarray, "n height width channels"], list[str]]:
+    """The pictures of a file, a folder or an `.npz` with `images`, and their names; all must fit `facts`.
+
+    Raises DataError when something is not a picture, or not of the size and the mode asked for.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise DataError(f"There is no file or folder {path}.")
+    if path.suffix == ".npz":
+        pixels = _read_npz(path, facts)
+        return pixels, [f"{path.name}[{i}]" for i in range(len(pixels))]
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+    if not files:
+        raise DataError(f"{path} holds no pictures ({', '.join(SUFFIXES)}).")
+    return np.stack([read_image(file, facts) for file in files]), [file.name for file in files]
+
+
+def read_image(path: Path, facts: Facts) -> UInt8[np.ndarray, "height width channels"]:
+    """One picture file as uint8 `(H, W, C)`. Raises DataError when it does not fit `facts` exactly.
+
+    Nothing is resized, flattened or cut to 8 bits behind the caller's back: a network has to be shown what it
+    was trained on, and how to get there is the caller's choice.
+    """
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")  # Pillow's own bomb warning: the size is checked here, before decoding
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(
+                    f"{path}: {image.width}×{image.height} pixels is more than sanggar opens ({MAX_PIXELS:,}); "
+                    f"this network takes {facts.size}."
+                )
+            upright = ImageOps.exif_transpose(image)
+            _check_mode(path, upright, facts)
+            if (upright.height, upright.width) != (facts.height, facts.width):
+                raise DataError(
+                    f"{path}: {upright.height}×{upright.width} pixels, but this network takes {facts.size}. "
+                    "Resize the picture first."
+                )
+            # a grey picture saved as RGB stays what it is when brought to one channel
+            pixels = np.asarray(upright.convert("RGB" if upright.mode not in ("1", "L") else "L"))
+    except Image.DecompressionBombError:
+        raise DataError(f"{path}: so many pixels that it was not opened; this network takes {facts.size}.") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: not a picture that can be read ({error}).") from None
+    return _to_channels(path, pixels, facts)
+
+
+def _check_mode(path: Path, image: Image.Image, facts: Facts) -> None:
+    if "A" in image.getbands() or "transparency" in image.info:
+        raise DataError(f"{path}: has an alpha channel; this network takes {facts.size}. Flatten it first.")
+    if image.mode.startswith(("I", "F")):
+        raise DataError(f"{path}: more than 8 bits a pixel; this network takes 8 bits. Convert it first.")
+
+
+def _to_channels(
+    path: Path, pixels: UInt8[np.ndarray, "..."], facts: Facts
+) -> UInt8[np.ndarray, "height width channels"]:
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.shape[2] == 3 and facts.channels == 1:
+        if (pixels != pixels[:, :, :1]).any():
+            raise DataError(f"{path}: a colour picture, but this network takes {facts.size}. Make it grey first.")
+        pixels = pixels[:, :, :1]
+    if pixels.shape[2] == 1 and facts.channels == 3:
+        pixels = np.repeat(pixels, 3, axis=2)
+    return pixels
+
+
+def _read_npz(path: Path, facts: Facts) -> UInt8[np.ndarray, "n height width channels"]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if "images" not in file:
+                raise DataError(f"{path}: holds no array `images`. {suggest('images', file.files)}")
+            return as_pixels(file["images"], facts, str(path))
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not an .npz file that can be read ({error}).") from None
+
+
+def as_pixels(array: np.ndarray, facts: Facts, name: str = "images") -> UInt8[np.ndarray, "n height width channels"]:
+    """An array `(N, H, W)` or `(N, H, W, C)` as uint8 `(N, H, W, C)`; DataError when it does not fit `facts`."""
+    array = np.asarray(array)
+    if array.dtype != np.uint8:
+        raise DataError(f"{name}: expected uint8 pixels in 0…255, got {array.dtype}.")
+    if array.ndim == 3:
+        array = array[..., None]
+    expected = (facts.height, facts.width, facts.channels)
+    if array.ndim != 4 or array.shape[1:] != expected:
+        raise DataError(f"{name}: expected an array (N, {', '.join(map(str, expected))}), got {array.shape}.")
+    return array
+
+
+def write_images(
+    path: Path, pixels: UInt8[np.ndarray, "n height width channels"], labels: Int64[np.ndarray, "n"] | None = None
+) -> bytes:
+    """The bytes of an `.npz` (`images`, `labels`) or of a `.png` grid, by `path`'s ending. Raises DataError."""
+    if path.suffix == ".npz":
+        buffer = io.BytesIO()
+        plain = pixels[..., 0] if pixels.shape[3] == 1 else pixels
+        arrays = {"images": plain} if labels is None else {"images": plain, "labels": labels}
+        np.savez_compressed(buffer, **arrays)
+        return buffer.getvalue()
+    if path.suffix == ".png":
+        return write_png(grid(pixels, min(len(pixels), max(8, round(len(pixels) ** 0.5)))))
+    raise DataError(f"{path}: expected a name ending in .png (one grid) or .npz (arrays).")
+
+
+def write_png(sheet: UInt8[np.ndarray, "..."]) -> bytes:
+    """A grey `(H, W)` or colour `(H, W, 3)` picture as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def grid(
+    pixels: UInt8[np.ndarray, "n height width channels"], columns: int, gap: int = 2, scale: int = 1
+) -> UInt8[np.ndarray, "..."]:
+    """Pictures laid out row by row on mid-grey: `(H, W)` for grey ones, `(H, W, 3)` for colour."""
+    n, height, width, channels = pixels.shape
+    rows = -(-n // columns)
+    sheet = np.full(((height + gap) * rows - gap, (width + gap) * columns - gap, channels), 128, np.uint8)
+    for i, picture in enumerate(pixels):
+        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = picture
+    sheet = sheet.repeat(scale, axis=0).repeat(scale, axis=1)
+    return sheet[..., 0] if channels == 1 else sheet

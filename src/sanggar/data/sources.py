@@ -1,0 +1,287 @@
+"""The data sets that a recipe can name, one function each: found under the data root, or fetched and verified."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+from pydantic import Field
+
+from sanggar.data.images import Facts, Images
+from sanggar.errors import DataError
+from sanggar.recipe import Options
+
+
+class DataOptions(Options):
+    """Which pictures, and how the training ones are split."""
+
+    source: str
+    """name of a data set; `sanggar data` lists them"""
+    validation: int = Field(default=2000, ge=1)
+    """pictures cut from the train split for validation"""
+    seed: int = Field(default=0, ge=0)
+    """seed of that cut; independent of the training's seed, so that seeds can be compared"""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The three splits of a source, and a fingerprint of their content."""
+
+    train: Images
+    validation: Images
+    test: Images
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file that a publisher offers: its name once decompressed, and the checksum and bytes of that content."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set: what it is, and how its train and test splits are read from a folder."""
+
+    about: str
+    licence: str
+    facts: Facts
+    read: Callable[[Path], tuple[Images, Images]]
+    files: tuple[Remote, ...] = ()
+    mirrors: tuple[str, ...] = ()
+    note: str = ""
+    """said wherever a figure on this data is shown"""
+
+    def load(self, options: DataOptions) -> Dataset:
+        """The splits in memory as uint8. Raises DataError when files are missing or damaged."""
+        train, test = self.read(folder(options.source, self))
+        if options.validation >= len(train):
+            raise DataError(
+                f"data.validation: {options.validation} pictures cannot be cut from {len(train)} training ones."
+            )
+        order = np.random.default_rng(options.seed).permutation(len(train))
+        cut = np.sort(order[: options.validation])
+        kept = np.sort(order[options.validation :])
+        return Dataset(train.take(kept), train.take(cut), test, fingerprint(train, test))
+
+
+def root() -> Path:
+    """The data root: `SANGGAR_DATA`, else a folder of the user's cache."""
+    import platformdirs
+
+    chosen = os.environ.get("SANGGAR_DATA")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("sanggar", appauthor=False)) / "data"
+
+
+def fingerprint(*splits: Images) -> str:
+    """SHA-256 over shapes, pixels and labels of the splits, in order."""
+    digest = hashlib.sha256()
+    for split in splits:
+        digest.update(str(split.pixels.shape).encode())
+        digest.update(np.ascontiguousarray(split.pixels))
+        if split.labels is not None:
+            digest.update(np.ascontiguousarray(split.labels))
+    return digest.hexdigest()
+
+
+def folder(name: str, source: Source) -> Path:
+    """The folder that holds a source's files, after fetching those that are missing."""
+    place = root() / name
+    missing = [file for file in source.files if find(place, file) is None]
+    if missing:
+        fetch(place, missing, source.mirrors)
+    return place
+
+
+def find(place: Path, file: Remote) -> Path | None:
+    """The file under `place`, plain or gzipped, or None."""
+    candidates = (place / file.name, place / f"{file.name}.gz")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def fetch(place: Path, files: list[Remote], mirrors: tuple[str, ...]) -> None:
+    """Download files from the first mirror that has them, verify their content, and only then put them in place."""
+    import pooch
+
+    pooch.get_logger().setLevel("ERROR")
+    tried = []
+    for file in files:
+        for mirror in mirrors:
+            url = f"{mirror}{file.name}.gz"
+            try:
+                place.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryDirectory(dir=place, prefix=".download-") as scratch:
+                    download = pooch.HTTPDownloader(progressbar=True, timeout=30)
+                    got = Path(pooch.retrieve(url, None, file.name + ".gz", scratch, downloader=download))
+                    found = hashlib.sha256(read_file(got)).hexdigest()
+                    if found != file.sha256:
+                        raise DataError(f"its content has SHA-256 {found[:16]}…, expected {file.sha256[:16]}…")
+                    got.replace(place / f"{file.name}.gz")
+                break
+            except (OSError, ValueError, DataError) as error:  # requests' errors are OSErrors
+                reason = str(error) if isinstance(error, DataError) else type(error).__name__
+                tried.append(f"{url} ({reason})")
+        else:
+            names = ", ".join(f"{f.name}[.gz]" for f in files)
+            raise DataError(
+                f"Missing data: {names}. Put {'it' if len(files) == 1 else 'them'} into {place} (SANGGAR_DATA "
+                f"chooses another data root), or connect to a network. Tried: {'; '.join(tried)}."
+            )
+
+
+def read_file(path: Path) -> bytes:
+    """A file's content, decompressed when it ends in .gz."""
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if path.suffix == ".gz" else content
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is damaged: it does not decompress ({error}). Delete it, and it is fetched anew.") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+
+
+# -- digits ----------------------------------------------------------------------------------------------------
+
+
+def read_digits(_: Path) -> tuple[Images, Images]:
+    """scikit-learn's digits: 1,797 scans of 8×8; 0…16 stretched to 0…255; a fixed 360 of them are the test split."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
+    labels = bunch.target.astype(np.int64)
+    order = np.random.default_rng(1797).permutation(len(pixels))  # part of what this source is: never changed
+    everything = Images(pixels, labels)
+    return everything.take(np.sort(order[360:])), everything.take(np.sort(order[:360]))
+
+
+# -- the MNIST family: IDX files -------------------------------------------------------------------------------
+
+IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
+    """An IDX file of unsigned bytes (format: http://yann.lecun.com/exdb/mnist/). Raises DataError."""
+    content = read_file(path)
+    if len(content) < 4:
+        raise DataError(f"{path} is damaged: {len(content)} bytes are too few for an IDX file.")
+    zeros, kind, dimensions = struct.unpack(">HBB", content[:4])
+    start = 4 + 4 * dimensions
+    if zeros != 0 or kind != 8 or len(content) < start:
+        raise DataError(f"{path} is not an IDX file of unsigned bytes: it begins with {content[:4].hex()}.")
+    shape = struct.unpack(f">{dimensions}I", content[4:start])
+    expected = int(np.prod(shape, dtype=object))
+    if len(content) - start != expected:
+        raise DataError(
+            f"{path} is damaged: its header promises {expected:,} bytes for shape {shape}, but "
+            f"{len(content) - start:,} follow."
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def read_mnist_layout(place: Path, *, facts: Facts) -> tuple[Images, Images]:
+    """Train and test splits from the four IDX files of MNIST's layout."""
+
+    def split(images_name: str, labels_name: str) -> Images:
+        images_path, labels_path = (find(place, Remote(n, "", 0)) or place / n for n in (images_name, labels_name))
+        pixels, labels = read_idx(images_path), read_idx(labels_path)
+        if pixels.ndim != 3 or pixels.shape[1:] != (facts.height, facts.width) or labels.ndim != 1:
+            raise DataError(f"{images_path}: expected pictures of {facts.size}, got shape {pixels.shape}.")
+        if len(pixels) != len(labels) or len(pixels) == 0:
+            raise DataError(
+                f"{place}: {images_path.name} holds {len(pixels):,} pictures, but {labels_path.name} "
+                f"{len(labels):,} labels."
+            )
+        if labels.max() >= len(facts.classes):
+            raise DataError(f"{labels_path}: holds label {labels.max()}, but there are {len(facts.classes)} classes.")
+        return Images(pixels[..., None], labels.astype(np.int64))
+
+    return split(*IDX_FILES[:2]), split(*IDX_FILES[2:])
+
+
+DIGITS = Facts(8, 8, 1, tuple("0123456789"))
+MNIST = Facts(28, 28, 1, tuple("0123456789"))
+FASHION = Facts(
+    28, 28, 1, ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+)  # fmt: skip
+
+SOURCES: dict[str, Source] = {
+    "digits": Source(
+        about="1,797 scanned digits, 8×8 grey, part of scikit-learn",
+        licence="CC BY 4.0 (UCI)",
+        facts=DIGITS,
+        read=read_digits,
+    ),
+    "mnist": Source(
+        about="70,000 handwritten digits, 28×28 grey",
+        licence="CC BY-SA 3.0",
+        facts=MNIST,
+        read=partial(read_mnist_layout, facts=MNIST),
+        files=(
+            Remote(IDX_FILES[0], "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db", 47_040_016),
+            Remote(IDX_FILES[1], "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5", 60_008),
+            Remote(IDX_FILES[2], "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7", 7_840_016),
+            Remote(IDX_FILES[3], "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2", 10_008),
+        ),
+        mirrors=(
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ),
+    ),
+    "fashion-mnist": Source(
+        about="70,000 articles of clothing, 28×28 grey",
+        licence="MIT",
+        facts=FASHION,
+        read=partial(read_mnist_layout, facts=FASHION),
+        files=(
+            Remote(IDX_FILES[0], "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888", 47_040_016),
+            Remote(IDX_FILES[1], "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9", 60_008),
+            Remote(IDX_FILES[2], "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b", 7_840_016),
+            Remote(IDX_FILES[3], "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34", 10_008),
+        ),
+        mirrors=(
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Whether a source's files are on this machine, and what they weigh."""
+
+    state: Literal["built in", "present", "differs from the published", "absent"]
+    bytes: int
+    place: Path | None
+
+
+def presence(name: str) -> Presence:
+    """Look for a source's files under the data root; their content is compared with the published checksums."""
+    source, place = SOURCES[name], root() / name
+    if not source.files:
+        return Presence("built in", 0, None)
+    found = [find(place, file) for file in source.files]
+    if any(path is None for path in found):
+        return Presence("absent", sum(file.size for file in source.files), place)
+    paths = [path for path in found if path is not None]
+    same = all(
+        hashlib.sha256(read_file(path)).hexdigest() == file.sha256
+        for path, file in zip(paths, source.files, strict=True)
+    )
+    weight = sum(path.stat().st_size for path in paths)
+    return Presence("present" if same else "differs from the published", weight, place)

@@ -1,0 +1,45 @@
+"""Every error a user can cause, each with a message that says what was wrong, what was expected, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SanggarError(Exception):
+    """Something sanggar can name. Its message is complete; the command line prints it without a traceback."""
+
+    exit_status = 2
+
+
+class RecipeError(SanggarError):
+    """A recipe, an override or a choice in them does not make sense."""
+
+
+class DataError(SanggarError):
+    """A data set or a picture is missing, damaged or of the wrong kind."""
+
+
+class RunError(SanggarError):
+    """A run directory is missing, damaged, in the way, or cannot be written."""
+
+
+class TrainingError(SanggarError):
+    """The work itself failed: a loss that is not finite, say. Not a mistake in how sanggar was called."""
+
+    exit_status = 1
+
+
+class Interrupted(TrainingError):
+    """Training was asked to stop (Ctrl-C, SIGTERM); what was done is saved in a checkpoint."""
+
+    exit_status = 130
+
+
+def suggest(name: object, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: the nearest known one, or all of them when none is near."""
+    known = list(known)
+    near = get_close_matches(str(name), known, n=1, cutoff=0.5)
+    if near:
+        return f"Did you mean {near[0]!r}?"
+    return f"Known: {', '.join(known)}."

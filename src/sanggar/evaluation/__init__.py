@@ -1,0 +1,1 @@
+"""Measuring a trained run. A number never stands without its protocol."""

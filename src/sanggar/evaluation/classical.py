@@ -1,0 +1,117 @@
+"""Denoisers that learn nothing, each tried over a small table of settings: what a network has to beat."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from sanggar.evaluation.protocol import Pixels, peak_ratios
+
+Setting = dict[str, Any]
+Stack = Float[np.ndarray, "n height width channels"]
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """A filter over a stack of pictures in [0, 1], and the settings it is tried at.
+
+    `apply(stack, deviation, **setting)`; `deviation` is the noise's, on the scale [0, 1].
+    """
+
+    label: str
+    apply: Callable[..., Stack]
+    settings: tuple[Setting, ...]
+
+
+def nothing(stack: Stack, deviation: float) -> Stack:
+    """The disturbed picture itself."""
+    return stack
+
+
+def gaussian(stack: Stack, deviation: float, sigma: float) -> Stack:
+    """Gaussian blur (SciPy)."""
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(stack, (0, sigma, sigma, 0))  # type: ignore[no-any-return]
+
+
+def median(stack: Stack, deviation: float, size: int) -> Stack:
+    """Median filter (SciPy)."""
+    from scipy.ndimage import median_filter
+
+    return median_filter(stack, (1, size, size, 1))  # type: ignore[no-any-return]
+
+
+def non_local_means(stack: Stack, deviation: float, patch: int, distance: int, h: float, sigma: float) -> Stack:
+    """Non-local means (Buades et al. 2005; scikit-image); `h` and `sigma` in deviations of the noise."""
+    from skimage.restoration import denoise_nl_means
+
+    return np.stack([
+        denoise_nl_means(
+            picture, patch_size=patch, patch_distance=distance, h=h * deviation, sigma=sigma * deviation, channel_axis=-1
+        )
+        for picture in stack
+    ]).reshape(stack.shape)  # scikit-image drops a single channel  # fmt: skip
+
+
+def wavelet(stack: Stack, deviation: float, wavelet: str, method: str, mode: str, sigma: float) -> Stack:
+    """Wavelet thresholding, cycle-spun (Coifman & Donoho 1995; scikit-image); `sigma` in deviations of the noise."""
+    from skimage.restoration import cycle_spin, denoise_wavelet
+
+    options = {"sigma": sigma * deviation, "wavelet": wavelet, "method": method, "mode": mode, "channel_axis": -1}
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # small pictures have few levels; the best setting is chosen by result
+        return np.stack([
+            cycle_spin(p, denoise_wavelet, max_shifts=2, func_kw=options, workers=1, channel_axis=-1) for p in stack
+        ])  # fmt: skip
+
+
+def _table(**columns: tuple[Any, ...]) -> tuple[Setting, ...]:
+    return tuple(dict(zip(columns, row, strict=True)) for row in product(*columns.values()))
+
+
+DENOISERS: dict[str, Denoiser] = {
+    "nothing": Denoiser("do nothing", nothing, ({},)),
+    "gaussian": Denoiser("Gaussian filter", gaussian, _table(sigma=(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5))),
+    "median": Denoiser("median filter", median, _table(size=(1, 2, 3, 4, 5))),
+    "non-local means": Denoiser(
+        "non-local means",
+        non_local_means,
+        _table(patch=(3, 5), distance=(3, 5, 7), h=(0.5, 0.6, 0.7, 0.8, 0.9, 1.0), sigma=(0.0, 0.5)),
+    ),
+    "wavelet": Denoiser(
+        "wavelet",
+        wavelet,
+        (
+            *_table(wavelet=("haar", "sym4"), method=("BayesShrink",), mode=("soft",), sigma=(0.7, 0.85, 1.0)),
+            *_table(wavelet=("haar", "sym4"), method=("VisuShrink",), mode=("hard",), sigma=(0.5, 0.6, 0.7, 0.85)),
+        ),
+    ),
+}
+
+
+def denoise(name: str, noisy: Pixels, deviation: float, setting: Setting) -> UInt8[np.ndarray, "n height width channels"]:
+    """`noisy` through a classical denoiser, on as many threads as there are cores; clamped and rounded like all else."""
+    from joblib import Parallel, delayed
+
+    def work(part: Pixels) -> Pixels:
+        cleaned = DENOISERS[name].apply(part.astype(np.float32) / 255, deviation, **setting)
+        return np.rint(np.clip(np.nan_to_num(cleaned), 0, 1) * 255).astype(np.uint8)
+
+    parts = np.array_split(noisy, max(1, len(noisy) // 50))
+    return np.concatenate(Parallel(n_jobs=-1, prefer="threads")(delayed(work)(part) for part in parts))
+
+
+def tune(name: str, noisy: Pixels, clean: Pixels, deviation: float) -> Setting:
+    """The setting with the highest mean PSNR on these (validation) pictures."""
+    settings = DENOISERS[name].settings
+    if len(settings) == 1:
+        return settings[0]
+    scores = [peak_ratios(denoise(name, noisy, deviation, setting), clean).mean() for setting in settings]
+    return settings[int(np.argmax(scores))]

@@ -1,0 +1,128 @@
+"""What the latent space keeps apart: probes, neighbours, silhouette and rank, beside PCA and raw pixels."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from sanggar.data.images import Images
+from sanggar.evaluation.protocol import (
+    Findings, Number, Subject, first_of_each_class, mean_interval, share_interval,
+)  # fmt: skip
+
+Table = Float[np.ndarray, "n features"]
+NEIGHBOURS = 10
+
+
+def measure_latent(subject: Subject) -> Findings:
+    """Linear-probe and nearest-neighbour accuracy, silhouette and effective rank of each representation."""
+    painter, options = subject.painter, subject.options
+    train, test = subject.dataset.train.first(options.probe_images), subject.test
+    if train.labels is None or test.labels is None:
+        return Findings()
+    numbers: list[Number] = []
+    given: dict[str, Any] = {"split": "test", "n": len(test), "fitted_on": f"{len(train)} training pictures",
+                             "data": painter.data_name}  # fmt: skip
+    for name, (train_table, test_table) in _representations(subject, train, test).items():
+        hits = _probe(train_table, train.labels, test_table) == test.labels
+        near = _nearest(train_table, train.labels, test_table) == test.labels
+        for key, label, found, how in (
+            ("probe", "linear-probe accuracy", hits, "logistic regression on standardized features"),
+            ("knn", "kNN accuracy", near, f"{NEIGHBOURS} neighbours, Euclidean"),
+        ):
+            numbers.append(
+                Number(f"latent.{key}", f"{label}: {name}", float(found.mean()), "", "higher", {**given, "method": how},
+                       name, share_interval(found), headline=name == "network" and key == "probe")  # fmt: skip
+            )
+        few = slice(options.map_images)
+        widths = _silhouettes(test_table[few], test.labels[few])
+        rank = effective_rank(test_table)
+        numbers += [
+            Number("latent.silhouette", f"silhouette: {name}", float(widths.mean()), "", "higher",
+                   {**given, "n": len(widths), "fitted_on": "nothing"}, name, mean_interval(widths)),
+            Number("latent.rank", f"effective rank: {name}", rank, "dimensions", "higher",
+                   {**given, "fitted_on": "nothing", "size": test_table.shape[1], "method": "Roy & Vetterli 2007, of centred features"}, name),
+        ]  # fmt: skip
+    pictures = _map(subject, test) | (_strips(subject, test) if painter.can("decode") else {})
+    return Findings(numbers, pictures, _alarms(numbers))
+
+
+def _representations(subject: Subject, train: Images, test: Images) -> dict[str, tuple[Table, Table]]:
+    """The network's latent, PCA of the same size fitted on train, and the pixels themselves."""
+    from sklearn.decomposition import PCA
+
+    latent = subject.painter.encode(train.pixels), subject.painter.encode(test.pixels)
+    pixels = tuple(split.pixels.reshape(len(split), -1).astype(np.float32) / 127.5 - 1 for split in (train, test))
+    size = min(latent[0].shape[1], *pixels[0].shape)
+    pca = PCA(size, random_state=subject.options.seed).fit(pixels[0])
+    return {
+        "network": latent,
+        "PCA": (pca.transform(pixels[0]), pca.transform(pixels[1])),
+        "pixels": (pixels[0], pixels[1]),
+    }
+
+
+def _probe(train: Table, labels: np.ndarray, test: Table) -> np.ndarray:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # 300 iterations are part of the protocol
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)).fit(train, labels)
+    return np.asarray(model.predict(test))
+
+
+def _nearest(train: Table, labels: np.ndarray, test: Table) -> np.ndarray:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return np.asarray(KNeighborsClassifier(NEIGHBOURS).fit(train, labels).predict(test))
+
+
+def _silhouettes(table: Table, labels: np.ndarray) -> Float[np.ndarray, "n"]:
+    from sklearn.metrics import silhouette_samples
+
+    return np.asarray(silhouette_samples(table, labels), np.float64)
+
+
+def effective_rank(table: Table) -> float:
+    """exp of the entropy of the normalized singular values of the centred table (Roy & Vetterli 2007)."""
+    values = np.linalg.svd(table - table.mean(axis=0), compute_uv=False).astype(np.float64)
+    shares = values[values > 0] / values.sum()
+    return float(np.exp(-np.sum(shares * np.log(shares)))) if len(shares) else 0.0
+
+
+def _map(subject: Subject, test: Images) -> dict[str, np.ndarray]:
+    """Where t-SNE puts the test pictures by their latents (openTSNE; Policar et al. 2019), with some thumbnails."""
+    from openTSNE import TSNE
+
+    few = test.first(subject.options.map_images)
+    latents = subject.painter.encode(few.pixels)
+    neighbours = "exact" if len(few) <= 5000 else "auto"
+    perplexity = min(30.0, (len(few) - 1) / 3)
+    fitted = TSNE(perplexity=perplexity, neighbors=neighbours, random_state=subject.options.seed, n_jobs=-1).fit(latents)
+    places = np.asarray(fitted, np.float32)
+    assert few.labels is not None
+    chosen = np.array(first_of_each_class(few, 60))
+    return {"map.places": places, "map.labels": few.labels, "map.chosen": chosen, "map.thumbnails": few.pixels[chosen]}
+
+
+def _strips(subject: Subject, test: Images) -> dict[str, np.ndarray]:
+    """Four walks of nine pictures on the straight line between the latents of two test pictures."""
+    chosen = first_of_each_class(test, 8)
+    pairs = list(zip(chosen[0::2], chosen[1::2], strict=False))
+    strips = [subject.painter.interpolate(test.pixels[[a]], test.pixels[[b]], 9) for a, b in pairs]
+    ends = np.array(pairs)
+    return {"strips.pictures": np.stack(strips), "strips.ends": np.stack([test.pixels[ends[:, 0]], test.pixels[ends[:, 1]]])}
+
+
+def _alarms(numbers: list[Number]) -> list[str]:
+    rank = next(n for n in numbers if n.key == "latent.rank" and n.subject == "network")
+    size = rank.protocol["size"]
+    if rank.value < 0.1 * size:
+        return [f"The latent space uses about {rank.value:.1f} of its {size} dimensions: most of it lies idle."]
+    return []

@@ -1,0 +1,72 @@
+"""Evaluating a run: every metric whose capabilities the model has, once, on the test split."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from sanggar.errors import RunError
+from sanggar.evaluation.latent import measure_latent
+from sanggar.evaluation.protocol import Findings, Subject
+from sanggar.evaluation.reconstruction import measure_denoising, measure_reconstruction
+from sanggar.models.family import Family
+from sanggar.painter import Painter
+from sanggar.runs import Arrays, Run
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Something to measure, and the capabilities that a model must have for it."""
+
+    measure: Callable[[Subject], Findings]
+    needs: tuple[str, ...]
+
+
+METRICS: dict[str, Metric] = {
+    "reconstruction": Metric(measure_reconstruction, ("reconstruct",)),
+    "denoising": Metric(measure_denoising, ("reconstruct", "disturb")),
+    "latent": Metric(measure_latent, ("encode",)),
+}
+
+
+def evaluate(
+    run: str | Path | Run, *, family: type[Family] | None = None, say: Callable[[str], None] | None = None
+) -> Run:
+    """Measure a run on the test split and write `evaluation.json` into it; `say` is told what is being measured.
+
+    The data must be the data that the run was trained on. Raises RunError, DataError.
+    """
+    run = run if isinstance(run, Run) else Run(run)
+    painter = Painter(run, family)
+    dataset = painter.plan.source.load(painter.plan.data)
+    if dataset.fingerprint != run.info["data"]["fingerprint"]:
+        raise RunError(f"{run.path} was trained on other data than {painter.plan.data.source} holds now.")
+    subject = Subject(painter, dataset, painter.plan.evaluation)
+    found, pictures, seconds = [], Arrays(), {}
+    for name, metric in METRICS.items():
+        if all(painter.can(need) for need in metric.needs):
+            if say:
+                say(f"measuring {name}")
+            began = time.perf_counter()
+            findings = metric.measure(subject)
+            found.append(findings)
+            pictures |= findings.pictures
+            seconds[name] = round(time.perf_counter() - began, 2)
+    run.save_evaluation(
+        {
+            "format": FORMAT,
+            "package": version("sanggar"),
+            "step": run.info["step"],
+            "weights": "averaged" if painter.plan.training.ema else "final",
+            "numbers": [asdict(number) for findings in found for number in findings.numbers],
+            "alarms": [alarm for findings in found for alarm in findings.alarms],
+            "seconds": seconds,
+        },
+        pictures,
+    )
+    return run

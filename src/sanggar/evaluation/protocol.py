@@ -1,0 +1,123 @@
+"""Numbers and the protocol that each of them carries, and what a metric is given to measure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from sanggar.data.images import Images
+from sanggar.data.sources import Dataset
+from sanggar.painter import Painter
+from sanggar.plan import EvaluationOptions
+from sanggar.runs import Arrays
+
+Interval = tuple[float, float]
+Pixels = UInt8[np.ndarray, "n height width channels"]
+
+
+@dataclass(frozen=True)
+class Number:
+    """One measured value. Two numbers compare only when their protocols are equal."""
+
+    key: str
+    """what was measured, dotted: reconstruction.psnr"""
+    label: str
+    value: float
+    unit: str
+    better: Literal["higher", "lower"]
+    protocol: dict[str, Any]
+    """n, split, and whatever else the value depends on besides the model"""
+    subject: str = "network"
+    """what was measured: the run's network, or a named alternative beside it"""
+    interval: Interval | None = None
+    """95 % interval over the pictures"""
+    headline: bool = False
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a metric found: numbers, arrays of pictures for the report, alarms in words."""
+
+    numbers: list[Number] = field(default_factory=list)
+    pictures: Arrays = field(default_factory=dict)
+    alarms: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured, on what, and how."""
+
+    painter: Painter
+    dataset: Dataset
+    options: EvaluationOptions
+
+    @property
+    def test(self) -> Images:
+        """The test pictures that this evaluation looks at."""
+        return self.dataset.test.first(self.options.images)
+
+
+def mean_interval(values: Float[np.ndarray, "n"]) -> Interval:
+    """95 % interval of a mean over pictures, by the normal approximation."""
+    centre = float(np.mean(values))
+    margin = 1.96 * float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    return centre - margin, centre + margin
+
+
+def share_interval(hits: Bool[np.ndarray, "n"]) -> Interval:
+    """95 % interval of a share, Wilson's (1927)."""
+    from scipy.stats import binomtest
+
+    found = binomtest(int(hits.sum()), len(hits)).proportion_ci(0.95, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def mean_squared_errors(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
+    """Mean squared error of each picture on the scale [-1, 1]."""
+    difference = (pixels.astype(np.float32) - target.astype(np.float32)) / 127.5
+    return np.mean(difference**2, axis=(1, 2, 3), dtype=np.float64)
+
+
+def peak_ratios(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
+    """Peak signal-to-noise ratio of each picture in dB, at most 100: a picture without any error has no ratio."""
+    import torch
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
+    a, b = (torch.from_numpy(p.astype(np.float32)) for p in (pixels, target))
+    ratios = peak_signal_noise_ratio(a, b, data_range=255.0, reduction="none", dim=(1, 2, 3))
+    return ratios.clamp(max=100).double().numpy()  # type: ignore[no-any-return]
+
+
+def similarities(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
+    """Structural similarity (Wang et al. 2004) of each picture, in a Gaussian window as `window` says."""
+    import torch
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    parts = []
+    for start in range(0, len(pixels), 1000):
+        a, b = (torch.from_numpy(p[start : start + 1000].astype(np.float32)).permute(0, 3, 1, 2) for p in (pixels, target))
+        parts.append(
+            structural_similarity_index_measure(a, b, sigma=window(pixels), data_range=255.0, reduction="none")
+        )
+    return torch.cat(parts).double().numpy()  # type: ignore[no-any-return]
+
+
+def window(pixels: Pixels) -> float:
+    """Deviation of the window of the structural similarity: the paper's 1.5, smaller where pictures are tiny."""
+    return 1.5 if min(pixels.shape[1:3]) >= 16 else 0.5
+
+
+def first_of_each_class(images: Images, count: int) -> Sequence[int]:
+    """Positions of the first picture of each class, `count` in all, then of the second, and so on."""
+    if images.labels is None:
+        return range(min(count, len(images)))
+    seen: dict[int, int] = {}
+    rank = []
+    for position, label in enumerate(images.labels.tolist()):
+        rank.append((seen.get(label, 0), label, position))
+        seen[label] = seen.get(label, 0) + 1
+    return [position for _, _, position in sorted(rank)[:count]]

@@ -1,0 +1,123 @@
+"""How well pictures come back, from clean input and from noisy, beside denoisers that learn nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sanggar.data.images import Images
+from sanggar.evaluation.classical import DENOISERS, denoise, tune
+from sanggar.evaluation.protocol import (
+    Findings, Number, Pixels, Subject, first_of_each_class, mean_interval, mean_squared_errors, peak_ratios,
+    similarities, window,
+)  # fmt: skip
+
+FIDELITY = {
+    "mse": ("MSE", "on [-1, 1]", "lower", mean_squared_errors),
+    "psnr": ("PSNR", "dB", "higher", peak_ratios),
+    "ssim": ("SSIM", "", "higher", similarities),
+}
+
+
+def measure_reconstruction(subject: Subject) -> Findings:
+    """MSE, PSNR and SSIM of reconstructions on test, from clean input and from noisy at every level."""
+    painter, options, test = subject.painter, subject.options, subject.test
+    numbers = _fidelity(subject, "clean input", painter.reconstruct(test.pixels), test.pixels, {"input": "clean"}, True)
+    if not painter.can("disturb"):
+        return Findings(numbers, _extremes(painter.reconstruct(test.pixels), test, test.pixels))
+    trained, kind = painter.noise.typical, painter.noise.kind
+    shown_level = trained or 0.3
+    for level in sorted({*options.noise_levels, shown_level}):
+        noisy = painter.disturb(test.pixels, level, options.seed)
+        came_back = painter.reconstruct(noisy)
+        protocol = {"input": "noisy", "noise": kind, "level": level, "noise_seed": options.seed}
+        numbers += _fidelity(subject, f"{kind} noise {level:g}", came_back, test.pixels, protocol, level == shown_level)
+    noisy = painter.disturb(test.pixels, shown_level, options.seed)
+    return Findings(numbers, _extremes(painter.reconstruct(noisy), test, noisy), _alarms(numbers, shown_level))
+
+
+def _fidelity(
+    subject: Subject, label: str, pixels: Pixels, target: Pixels, given: dict[str, Any], headline: bool
+) -> list[Number]:
+    numbers = []
+    for key, (name, unit, better, measure) in FIDELITY.items():
+        values = measure(pixels, target)
+        protocol = {"split": "test", "n": len(target), "data": subject.painter.data_name, "output": "clamped, uint8", **given}
+        if key == "ssim":
+            protocol["window"] = f"Gaussian, deviation {window(target)}"
+        numbers.append(
+            Number(
+                f"reconstruction.{key}", f"{name}, {label}", float(values.mean()), unit, better, protocol,
+                interval=mean_interval(values), headline=headline,
+            )  # fmt: skip
+        )
+    return numbers
+
+
+def _extremes(came_back: Pixels, test: Images, shown: Pixels) -> dict[str, np.ndarray]:
+    """The eight best and worst reconstructions by PSNR: what was shown, what came back, what it should be."""
+    ratios = peak_ratios(came_back, test.pixels)
+    order = np.argsort(ratios, kind="stable")
+    pictures: dict[str, np.ndarray] = {}
+    for name, chosen in (("worst", order[:8]), ("best", order[::-1][:8])):
+        rows = (test.pixels[chosen], shown[chosen], came_back[chosen])
+        pictures[f"{name}.rows"] = np.stack(rows)
+        pictures[f"{name}.psnr"] = ratios[chosen]
+    return pictures
+
+
+def _alarms(numbers: list[Number], level: float) -> list[str]:
+    mse = {n.protocol["level"]: n.value for n in numbers if n.key == "reconstruction.mse" and "level" in n.protocol}
+    if mse[level] > 0.5:
+        return [f"Reconstructions at noise {level:g} have MSE {mse[level]:.2f}: the network has learned next to nothing."]
+    return []
+
+
+def measure_denoising(subject: Subject) -> Findings:
+    """PSNR of the network and of classical denoisers on the same noisy test pictures, level by level.
+
+    The classical ones are tuned on validation for each level, and are told the noise's deviation; the network
+    is not. What is compared is paired: the difference has an interval of its own.
+    """
+    painter, options = subject.painter, subject.options
+    test = subject.test.first(options.classical_images).pixels
+    tuning = subject.dataset.validation.first(options.tuning_images).pixels
+    kind, trained = painter.noise.kind, painter.noise.typical or 0.3
+    base = {
+        "split": "test", "n": len(test), "data": painter.data_name, "noise": kind, "noise_seed": options.seed,
+        "input": "clamped, uint8", "output": "clamped, uint8", "tuned_on": f"{len(tuning)} validation pictures",
+    }  # fmt: skip
+    numbers, pictures = [], {}
+    for level in sorted({*options.noise_levels, trained}):
+        noisy = painter.disturb(test, level, options.seed)
+        noisy_tuning = painter.disturb(tuning, level, options.seed + 1)
+        results = {"network": painter.reconstruct(noisy)}
+        settings: dict[str, dict[str, Any]] = {"network": {}}
+        for name in DENOISERS:
+            settings[name] = tune(name, noisy_tuning, tuning, level / 2)
+            results[name] = denoise(name, noisy, level / 2, settings[name])
+        ratios = {name: peak_ratios(result, test) for name, result in results.items()}
+        protocol = {**base, "level": level}
+        for name, values in ratios.items():
+            label = "network" if name == "network" else DENOISERS[name].label
+            numbers.append(
+                Number(
+                    "denoising.psnr", f"PSNR, {kind} noise {level:g}: {label}", float(values.mean()), "dB", "higher",
+                    protocol | ({"setting": settings[name]} if settings[name] else {}), name, mean_interval(values),
+                )  # fmt: skip
+            )
+        best = max((name for name in ratios if name != "network"), key=lambda name: ratios[name].mean())
+        gain = ratios["network"] - ratios[best]
+        numbers.append(
+            Number(
+                "denoising.gain", f"PSNR above {DENOISERS[best].label}, noise {level:g}", float(gain.mean()), "dB",
+                "higher", {**protocol, "against": best}, "network", mean_interval(gain), headline=level == trained,
+            )  # fmt: skip
+        )
+        if level == trained:
+            chosen = np.array(first_of_each_class(subject.test.first(len(test)), 10))
+            rows = [test, noisy, results["network"], results[best]]
+            pictures["grid.rows"] = np.stack([row[chosen] for row in rows])
+            pictures["grid.best"] = np.frombuffer(DENOISERS[best].label.encode(), np.uint8)
+    return Findings(numbers, pictures)

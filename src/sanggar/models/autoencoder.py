@@ -1,0 +1,76 @@
+"""The denoising autoencoder (Vincent et al. 2008): clean pictures from disturbed ones, through few numbers.
+
+Without noise it is a plain autoencoder.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import nn
+
+from sanggar.data.images import Facts
+from sanggar.models.blocks import Activation, Decoder, Encoder, Norm
+from sanggar.models.family import Batch, Latents, Moment, Phase, Pictures, Terms
+from sanggar.models.losses import PixelLoss, pixel_loss, to_picture
+from sanggar.models.noise import NoiseOptions, disturb
+from sanggar.recipe import Options
+
+Width = Annotated[int, Field(ge=1)]
+
+
+class AutoencoderOptions(Options):
+    """A convolutional encoder to a latent vector, and the same in reverse."""
+
+    family: Literal["autoencoder"] = "autoencoder"
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=7)] = (32, 64, 128)
+    """channels after each convolution of stride 2; their number is the depth"""
+    blocks: int = Field(default=0, ge=0, le=8)
+    """residual blocks at each resolution"""
+    latent_size: int = Field(default=128, ge=1)
+    """numbers that a picture is brought down to"""
+    activation: Activation = "relu"
+    norm: Norm = "none"
+    noise: NoiseOptions = NoiseOptions()
+    loss: PixelLoss = "mse"
+    """what the decoder's picture is judged by; `bce` takes pixels as probabilities"""
+
+
+class Autoencoder(nn.Module):
+    """A model of family `autoencoder`. It encodes, decodes, reconstructs and disturbs."""
+
+    Options = AutoencoderOptions
+
+    def __init__(self, options: AutoencoderOptions, facts: Facts) -> None:
+        super().__init__()
+        self.options = options
+        shape = (facts.channels, (facts.height, facts.width), options.widths, options.latent_size)
+        style = {"blocks": options.blocks, "activation": options.activation, "norm": options.norm}
+        self.encoder = Encoder(*shape, **style)
+        self.decoder = Decoder(*shape, **style)
+
+    def phases(self) -> list[Phase]:
+        """One phase: all parameters, one loss."""
+        return [Phase("autoencoder", list(self.parameters()), self.loss)]
+
+    def loss(self, batch: Batch, moment: Moment) -> Terms:
+        """How far the reconstruction of the disturbed pictures is from the clean ones."""
+        raw = self.decoder(self.encoder(self.disturb(batch.images, moment)))
+        return {"reconstruction": pixel_loss(self.options.loss, raw, batch.images)}
+
+    def encode(self, images: Pictures) -> Latents:
+        """The latent vector of each picture."""
+        return self.encoder(images).float()  # type: ignore[no-any-return]
+
+    def decode(self, latents: Latents) -> Pictures:
+        """The picture of each latent vector."""
+        return to_picture(self.options.loss, self.decoder(latents))
+
+    def reconstruct(self, images: Pictures) -> Pictures:
+        """`decode(encode(images))`: nothing goes round the latent."""
+        return self.decode(self.encode(images))
+
+    def disturb(self, images: Pictures, moment: Moment, level: float | None = None) -> Pictures:
+        """The pictures with the recipe's noise, at `level` where one is given."""
+        return disturb(images, self.options.noise, moment, level)

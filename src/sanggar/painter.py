@@ -1,0 +1,168 @@
+"""A painter: the trained network of a run, on uint8 pictures. It knows neither training nor HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from sanggar import recipe
+from sanggar.data.images import Facts, as_pixels, read_image, read_images, to_float, to_uint8
+from sanggar.errors import RunError
+from sanggar.models.family import CAPABILITIES, Family, Moment
+from sanggar.models.noise import NoiseOptions
+from sanggar.plan import Plan, resolve
+from sanggar.runs import Run, load_arrays
+
+Pixels = UInt8[np.ndarray, "n height width channels"]
+Vectors = Float[np.ndarray, "n latent"]
+Given = np.ndarray | str | Path | Sequence[str | Path]
+"""Pictures as a caller has them: a uint8 array, or the names of files"""
+
+CHUNK = 512
+"""Pictures that go through the network at a time."""
+
+
+def plan_of(run: Run, family: type[Family] | None = None) -> Plan:
+    """The plan that a run was made by."""
+    text = run.recipe_text()
+    return resolve(recipe.read(recipe.parse(text, str(run.recipe_file))), family)
+
+
+def facts_of(run: Run) -> Facts:
+    """What the run's pictures are like, without looking at the data."""
+    data = run.info["data"]
+    return Facts(data["height"], data["width"], data["channels"], tuple(data["classes"]))
+
+
+class Painter:
+    """The network of a run, ready for pictures.
+
+    Pictures are uint8 arrays `(N, H, W)` or `(N, H, W, C)` of the run's size, or names of files; what comes
+    back is uint8 `(N, H, W, C)` or, for latents, float32 `(N, latent)`. The network computes in float32 and in
+    evaluation mode. Raises RunError when the weights are missing or damaged, and when the model lacks a
+    capability.
+    """
+
+    def __init__(self, run: Run, family: type[Family] | None = None, device: str | None = None) -> None:
+        self.run = run
+        self.plan = plan_of(run, family)
+        self.facts = facts_of(run)
+        self.device = torch.device(device or best_device())
+        if not run.weights_file.is_file():
+            raise RunError(
+                f"{run.path} has no weights yet: its training is {run.status} at step {run.info.get('step', 0)}. "
+                f"`sanggar train --resume {run.path}` goes on."
+            )
+        arrays, _ = load_arrays(run.weights_file)
+        self.model = build(self.plan, self.facts)
+        try:
+            self.model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+        except RuntimeError as error:
+            raise RunError(f"{run.weights_file} does not fit the recipe beside it: {error}") from None
+        self.model.to(self.device, memory_format=torch.channels_last).eval()
+
+    def can(self, capability: str) -> bool:
+        """Whether the model has a capability: encode, decode, reconstruct, disturb."""
+        return isinstance(self.model, CAPABILITIES[capability])
+
+    def _need(self, capability: str) -> None:
+        if not self.can(capability):
+            able = ", ".join(name for name in CAPABILITIES if self.can(name)) or "nothing that is asked for by name"
+            family = self.run.recipe_file.parent.name
+            raise RunError(f"{family} cannot {capability}: its model ({type(self.model).__name__}) can {able}.")
+
+    def pixels(self, images: Given) -> Pixels:
+        """Whatever the caller has, as uint8 `(N, H, W, C)`. Raises DataError when it does not fit the network."""
+        if isinstance(images, np.ndarray):
+            single = images.ndim == 2 or (images.ndim == 3 and images.shape[2] == self.facts.channels > 1)
+            return as_pixels(images[None] if single else images, self.facts)
+        if isinstance(images, (str, Path)):
+            return read_images(images, self.facts)[0]
+        return np.stack([read_image(Path(name), self.facts) for name in images])
+
+    def _through(self, pixels: Pixels, work: Callable[[Tensor], Tensor]) -> Tensor:
+        """Every picture through `work`, a chunk at a time."""
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(pixels), CHUNK):
+                chunk = torch.from_numpy(np.ascontiguousarray(pixels[start : start + CHUNK])).to(self.device)
+                parts.append(work(to_float(chunk)).float().cpu())
+        return torch.cat(parts)
+
+    def encode(self, images: Given) -> Vectors:
+        """The latent of each picture, float32 `(N, latent)`."""
+        self._need("encode")
+        return self._through(self.pixels(images), self.model.encode).numpy()  # type: ignore[arg-type]
+
+    def reconstruct(self, images: Given) -> Pixels:
+        """Each picture as the network holds it to be, undisturbed."""
+        self._need("reconstruct")
+        return to_uint8(self._through(self.pixels(images), self.model.reconstruct))  # type: ignore[arg-type]
+
+    @property
+    def noise(self) -> NoiseOptions:
+        """The noise that the network was trained against."""
+        self._need("disturb")
+        return self.model.options.noise  # type: ignore[union-attr,return-value]
+
+    @property
+    def data_name(self) -> str:
+        """The data that the run was trained on: its source and the start of its fingerprint."""
+        data = self.run.info["data"]
+        return f"{data['source']} {data['fingerprint'][:12]}"
+
+    def disturb(self, images: Given, level: float, seed: int = 0) -> Pixels:
+        """The pictures with noise of the kind the network was trained against, clamped and rounded to uint8.
+
+        The same pictures, level and seed give the same noise; two levels differ by scale alone.
+        """
+        self._need("disturb")
+        pixels, parts = self.pixels(images), []
+        for number, start in enumerate(range(0, len(pixels), CHUNK)):
+            chunk = to_float(torch.from_numpy(np.ascontiguousarray(pixels[start : start + CHUNK])))
+            # drawn on the CPU, so that every machine measures with the same noise
+            moment = Moment(
+                seed, number, 1, len(chunk), slice(len(chunk)), torch.device("cpu"), split="measured"
+            )
+            parts.append(to_uint8(self.model.disturb(chunk, moment, level)))  # type: ignore[operator]
+        return np.concatenate(parts)
+
+    def decode(self, latents: np.ndarray) -> Pixels:
+        """The picture of each latent, float `(N, latent)`."""
+        self._need("decode")
+        with torch.inference_mode():
+            vectors = torch.as_tensor(np.asarray(latents, np.float32), device=self.device)
+            parts = [to_uint8(self.model.decode(part)) for part in vectors.split(CHUNK)]  # type: ignore[operator]
+        return np.concatenate(parts)
+
+    def interpolate(self, first: Given, second: Given, steps: int) -> Pixels:
+        """`steps` pictures on the straight line between two pictures' latents, both ends included."""
+        ends = [self.encode(images)[0] for images in (first, second)]
+        way = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
+        return self.decode((1 - way) * ends[0] + way * ends[1])
+
+
+def open(path: str | Path | Run, device: str | None = None, family: type[Family] | None = None) -> Painter:
+    """The trained network of the run at `path`; the run itself is its `.run`."""
+    return Painter(path if isinstance(path, Run) else Run(path), family, device)
+
+
+def build(plan: Plan, facts: Facts, seed: int = 0) -> nn.Module:
+    """The plan's network, its first weights drawn from `seed`; nothing else draws from it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = plan.family(plan.model, facts)
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def best_device() -> str:
+    """The fastest kind of device on this machine: cuda, mps or cpu."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

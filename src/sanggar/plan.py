@@ -1,0 +1,254 @@
+"""A plan: a recipe resolved against the tables into typed options, every default filled in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from sanggar.data.sources import SOURCES, DataOptions, Source
+from sanggar.errors import RecipeError, suggest
+from sanggar.models.autoencoder import Autoencoder
+from sanggar.models.family import Family
+from sanggar.models.optimizers import Adam, Constant, OptimizerOptions, ScheduleOptions
+from sanggar.recipe import Options, Recipe, to_yaml
+
+FAMILIES: dict[str, type[Family]] = {
+    "autoencoder": cast("type[Family]", Autoencoder),
+}
+
+Level = Annotated[float, Field(gt=0, le=2)]
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+class EarlyStopping(Options):
+    """Stop when the validation loss has not fallen for a while. The weights stay those of the last step."""
+
+    patience: int = Field(default=5, ge=1)
+    """validations without a new lowest loss before training stops"""
+
+
+class TrainingOptions(Options):
+    """How the network is trained. Either `epochs` or `steps` says how long."""
+
+    epochs: int | None = Field(default=None, ge=1)
+    """passes over the training pictures"""
+    steps: int | None = Field(default=None, ge=1)
+    """steps of the loop; a step walks every phase once"""
+    batch_size: int = Field(default=128, ge=1)
+    """pictures in a batch, over all processes"""
+    optimizer: OptimizerOptions = Adam()
+    schedule: ScheduleOptions = Constant()
+    clip_gradient: float | None = Field(default=None, gt=0)
+    """largest norm of a phase's gradient; longer ones are shortened to it"""
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """decay of the averaged weights, which are then the ones measured and saved"""
+    early_stopping: EarlyStopping | None = None
+    validate_every: int | None = Field(default=None, ge=1)
+    """steps between validations; none: an epoch, or where steps are counted a twentieth of them"""
+    checkpoint_every: int | None = Field(default=None, ge=1)
+    """steps between checkpoints; none: at each validation"""
+    seed: int = Field(default=0, ge=0)
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 where the processor computes in it natively, else fp32; losses and noise are fp32 always"""
+    compile: bool = False
+    """hand the networks to torch.compile: a slow start, then faster steps"""
+    tracker: Literal["tensorboard", "wandb", "mlflow", "trackio"] | None = None
+    """also send the metrics there, through Accelerate; the tracker's package must be installed"""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainingOptions:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give either epochs or steps")
+        return self
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Steps in all, given how many make an epoch."""
+        return self.steps if self.steps is not None else cast("int", self.epochs) * steps_per_epoch
+
+    def validation_interval(self, steps_per_epoch: int) -> int:
+        """Steps between two validations."""
+        if self.validate_every is not None:
+            return self.validate_every
+        return steps_per_epoch if self.steps is None else max(1, self.steps // 20)
+
+
+class EvaluationOptions(Options):
+    """What is measured, and on how many pictures. Nothing here changes the training."""
+
+    images: int | None = Field(default=None, ge=20)
+    """test pictures, from the first; none: all"""
+    noise_levels: tuple[Level, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+    """levels of noise that reconstructions are measured at"""
+    classical_images: int = Field(default=1000, ge=10)
+    """test pictures on which the classical denoisers and the network are compared"""
+    tuning_images: int = Field(default=100, ge=5)
+    """validation pictures on which the classical denoisers are tuned"""
+    probe_images: int = Field(default=10_000, ge=20)
+    """training pictures, with labels, for the linear probe and the nearest neighbours"""
+    map_images: int = Field(default=2000, ge=20)
+    """test pictures on the latent map and in the silhouette"""
+    seed: int = Field(default=0, ge=0)
+    """of the noise and of every draw made while measuring"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe that makes sense: what each name in it stands for, and every option with its type."""
+
+    name: str
+    about: str
+    data: DataOptions
+    model: Options
+    training: TrainingOptions
+    evaluation: EvaluationOptions
+    source: Source
+    family: type[Family]
+
+    def tree(self) -> dict[str, Any]:
+        """The resolved recipe as plain values: running it again gives the same run."""
+        parts = {part: getattr(self, part).model_dump(mode="json") for part in ("data", "model", "training", "evaluation")}
+        return {"name": self.name, "about": self.about, **parts}
+
+    def yaml(self) -> str:
+        """The resolved recipe as YAML."""
+        return to_yaml(self.tree())
+
+    def identity(self, fingerprint: str) -> str:
+        """Hash of what makes a run what it is: the recipe (its name and text aside), the data, this package."""
+        tree = {part: value for part, value in self.tree().items() if part not in ("name", "about")}
+        content = json.dumps([tree, fingerprint, version("sanggar")], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def resolve(recipe: Recipe, family: type[Family] | None = None) -> Plan:
+    """The plan of a recipe. `family` is a class of the caller's own, instead of one in the table.
+
+    Raises RecipeError that names the key, what was expected there, and the nearest known name.
+    """
+    where = recipe.name
+    source_name = _choice(where, "data.source", recipe.data, "source", SOURCES)
+    if family is None:
+        family = FAMILIES[_choice(where, "model.family", recipe.model, "family", FAMILIES)]
+    elif "family" not in family.Options.model_fields:
+        recipe = Recipe(**{**recipe.tree(), "model": {k: v for k, v in recipe.model.items() if k != "family"}})
+    return Plan(
+        name=recipe.name,
+        about=recipe.about,
+        data=_validate(where, "data", DataOptions, recipe.data),
+        model=_validate(where, "model", family.Options, recipe.model),
+        training=_validate(where, "training", TrainingOptions, recipe.training),
+        evaluation=_validate(where, "evaluation", EvaluationOptions, recipe.evaluation),
+        source=SOURCES[source_name],
+        family=family,
+    )
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of recipes, for editors that complete and check YAML as it is written."""
+    parts: dict[str, type[BaseModel]] = {
+        "data": DataOptions, "training": TrainingOptions, "evaluation": EvaluationOptions,
+        **{f"model_{name}": family.Options for name, family in FAMILIES.items()},
+    }  # fmt: skip
+    definitions: dict[str, Any] = {}
+    for part, options in parts.items():
+        found = TypeAdapter(options).json_schema(ref_template="#/$defs/{model}")
+        definitions.update(found.pop("$defs", {}))
+        definitions[part] = found
+    definitions["data"]["properties"]["source"]["enum"] = list(SOURCES)
+    text = {"type": "string"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A sanggar recipe",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            **{"name": text, "about": text, "base": text},
+            **{part: {"$ref": f"#/$defs/{part}"} for part in ("data", "training", "evaluation")},
+            "model": {"anyOf": [{"$ref": f"#/$defs/model_{name}"} for name in FAMILIES]},
+        },
+        "$defs": definitions,
+    }
+
+
+def _choice(where: str, path: str, part: Mapping[str, Any], key: str, table: Mapping[str, Any]) -> str:
+    name = part.get(key)
+    if name is None:
+        raise RecipeError(f"{where}: {path}: missing. Known: {', '.join(table)}.")
+    if not isinstance(name, str) or name not in table:
+        raise RecipeError(f"{where}: {path}: there is no {name!r}. {suggest(name, table)}")
+    return name
+
+
+def _validate(where: str, part: str, options: type[OptionsT], values: Mapping[str, Any]) -> OptionsT:
+    try:
+        return options.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [f"{where}: {_explain(part, options, problem)}" for problem in error.errors(include_url=False)]
+        raise RecipeError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _explain(part: str, options: type[Options], problem: ErrorDetails) -> str:
+    """One of pydantic's complaints in sanggar's words."""
+    given, context = problem["input"], problem.get("ctx", {})
+    names, known = _walk(options, problem["loc"])
+    path = ".".join([part, *names])
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{path}: there is no such key. {suggest(names[-1], known)}"
+        case "missing":
+            return f"{path}: missing."
+        case "literal_error" | "union_tag_invalid":
+            expected = context.get("expected") or context.get("expected_tags", "")
+            allowed = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
+            chosen = given.get("kind") if isinstance(given, dict) else given
+            kind = ".kind" if isinstance(given, dict) else ""
+            return f"{path}{kind}: there is no {chosen!r}. {suggest(chosen, allowed)}"
+        case "union_tag_not_found":
+            return f"{path}.kind: missing; the options beside it depend on it."
+        case "value_error":
+            return f"{path}: {context['error']}."
+        case _:
+            expected = problem["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+            return f"{path}: expected {expected.split(', unable')[0]}, got {given!r}."
+
+
+def _walk(options: type[BaseModel], location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
+    """The path of a complaint as a recipe writes it, and the keys that are known where it ends.
+
+    pydantic puts the tags and the types of unions into its locations; they are not keys of the recipe.
+    """
+    names: list[str] = []
+    level: list[type[BaseModel]] = [options]
+    for place in location:
+        if isinstance(place, int):
+            names[-1] += f"[{place}]"
+            continue
+        fields = {name: field for model in level for name, field in model.model_fields.items()}
+        if place in fields:
+            names.append(place)
+            level = list(_models_in(fields[place].annotation)) or level
+        elif tagged := [m for m in level if place in _tags(m)]:
+            level = tagged
+        elif place == location[-1]:
+            names.append(place)
+    return names, [name for model in level for name in model.model_fields]
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    field = model.model_fields.get("kind")
+    return get_args(field.annotation) if field else ()

@@ -1,0 +1,184 @@
+"""Reading a recipe: YAML 1.2, `base:` inheritance, dotted overrides. What the names mean is `plan`'s affair."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from sanggar.errors import RecipeError, suggest
+
+PARTS = ("data", "model", "training", "evaluation")
+KEYS = ("name", "about", "base", *PARTS)
+
+Override = str
+Tree = dict[str, Any]
+
+
+class Options(BaseModel):
+    """Base of every class of options: frozen, and an unknown key is an error rather than a silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to do, as it was written, with its bases and overrides merged: plain values, not yet checked."""
+
+    name: str
+    about: str = ""
+    data: Tree = field(default_factory=dict)
+    model: Tree = field(default_factory=dict)
+    training: Tree = field(default_factory=dict)
+    evaluation: Tree = field(default_factory=dict)
+
+    def tree(self) -> Tree:
+        """The recipe as nested dictionaries, in the order it is written."""
+        return {"name": self.name, "about": self.about, **{part: getattr(self, part) for part in PARTS}}
+
+    def yaml(self) -> str:
+        """The recipe as YAML text, which `read` takes back unchanged."""
+        return to_yaml(self.tree())
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<b>{escape(self.name)}</b><pre>{escape(self.yaml())}</pre>"
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with sanggar: name to file, in alphabetical order."""
+    folder = Path(str(resources.files("sanggar"))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def read(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[Override] = ()) -> Recipe:
+    """The recipe named or found at `source`, with its bases merged and `overrides` applied.
+
+    `source` is the name of a shipped recipe, a path to a YAML file, a mapping, or a recipe. Each override is
+    `part.key=value` with the value read as YAML. Raises RecipeError.
+    """
+    if isinstance(source, Recipe):
+        tree, where = source.tree(), source.name
+    elif isinstance(source, Mapping):
+        tree, where = _inherit(dict(source), Path(), ()), str(source.get("name", "recipe"))
+    else:
+        path = _find(str(source), Path())
+        tree, where = _read_file(path, ()), str(source)
+    for override in overrides:
+        tree = merge(tree, _parse_override(override))
+    _check_outline(tree, where)
+    parts = {part: tree.get(part) or {} for part in PARTS}
+    return Recipe(name=str(tree.get("name") or where), about=str(tree.get("about") or "").strip(), **parts)
+
+
+def merge(base: Any, change: Any) -> Any:
+    """`change` laid over `base`, key by key.
+
+    Where the two choose different kinds of a thing (`kind` or `family` differs) nothing of the base's choice
+    is kept: its options would mean nothing to the new one.
+    """
+    if not (isinstance(base, dict) and isinstance(change, dict)):
+        return change
+    for key in ("kind", "family"):
+        if key in change and key in base and change[key] != base[key]:
+            return change
+    return {**base, **{key: merge(base.get(key), value) for key, value in change.items()}}
+
+
+def to_yaml(tree: Mapping[str, Any]) -> str:
+    """Plain values as YAML 1.2 text."""
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.width = 100
+    text = io.StringIO()
+    writer.dump(dict(tree), text)
+    return text.getvalue()
+
+
+def parse(text: str, where: str) -> Any:
+    """The plain values in a YAML 1.2 text; `where` names it in a RecipeError."""
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise RecipeError(f"{where}{at}: not YAML ({what}).") from None
+
+
+def _find(name: str, beside: Path) -> Path:
+    """The file of a recipe: a path when it looks like one, else a shipped recipe's name."""
+    known = shipped()
+    if name in known:
+        return known[name]
+    path = beside / name
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        if not path.is_file():
+            raise RecipeError(f"There is no recipe file {path}.")
+        return path
+    raise RecipeError(f"There is no recipe {name!r}. {suggest(name, known)} `sanggar recipes` lists them.")
+
+
+def _read_file(path: Path, above: tuple[Path, ...]) -> Tree:
+    if path.resolve() in above:
+        chain = " → ".join(p.stem for p in (*above, path))
+        raise RecipeError(f"{path.name} inherits from itself: {chain}.")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not a text file; a recipe is YAML in UTF-8.") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror}).") from None
+    tree = parse(text, str(path))
+    if tree is None:
+        raise RecipeError(f"{path}: empty; a recipe has the parts {', '.join(PARTS)}.")
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{path}: expected `key: value` lines ({', '.join(PARTS)}), got {_kind(tree)}.")
+    tree.setdefault("name", path.stem)
+    return _inherit(tree, path.parent, (*above, path.resolve()))
+
+
+def _inherit(tree: Tree, folder: Path, above: tuple[Path, ...]) -> Tree:
+    base = tree.pop("base", None)
+    if base is None:
+        return tree
+    if not isinstance(base, str):
+        raise RecipeError(f"base: expected the name of a recipe, got {_kind(base)}.")
+    merged: Tree = merge(_read_file(_find(base, folder), above), tree)
+    return merged
+
+
+def _parse_override(text: str) -> Tree:
+    key, equals, value = text.partition("=")
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise RecipeError(f"{text!r} is not an override; expected `part.key=value`, as in training.epochs=3.")
+    nested: Any = parse(value, text) if value.strip() else None
+    for name in reversed(names):
+        nested = {name: nested}
+    return dict(nested)
+
+
+def _check_outline(tree: Tree, where: str) -> None:
+    for key, value in tree.items():
+        if key not in KEYS:
+            raise RecipeError(f"{where}: a recipe has no part {str(key)!r}. {suggest(key, KEYS)}")
+        if key in PARTS and value is not None and not isinstance(value, dict):
+            raise RecipeError(f"{where}: {key}: expected `key: value` lines, got {_kind(value)}.")
+
+
+def _kind(value: object) -> str:
+    """How a value read from YAML is called in a message."""
+    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list",
+             dict: "a mapping", type(None): "nothing"}  # fmt: skip
+    shown = "" if isinstance(value, (dict, list, type(None))) else f" ({value!r})"
+    return names.get(type(value), type(value).__name__) + shown

@@ -1,0 +1,117 @@
+"""Drawing: charts as SVG that follow the page's colours, pictures as PNG, each with words for who cannot see it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from html import escape
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+INK = "#010203"
+"""Drawn in this, turned into the page's own text colour: a chart reads on light and on dark."""
+
+# Okabe & Ito's palette without black and yellow, which vanish on one of the two backgrounds
+LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Paul Tol's "muted", the widest palette that colour-blind readers tell apart
+CLASSES = ("#CC6677", "#5B4FA8", "#C9A227", "#117733", "#88CCEE", "#AA3355", "#44AA99", "#999933", "#AA4499", "#888888")
+
+STYLE = {
+    "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6, "axes.grid": True,
+    "grid.color": INK, "grid.alpha": 0.12, "grid.linewidth": 0.6, "font.family": "sans-serif", "font.size": 9,
+    "legend.frameon": False, "legend.fontsize": 8, "lines.linewidth": 1.6, "svg.fonttype": "none",
+    "figure.constrained_layout.use": True, "savefig.transparent": True,
+}  # fmt: skip
+
+
+def axes(width: float = 5.4, height: float = 3.2) -> tuple[Figure, Axes]:
+    """A figure with one set of axes, in inches; sized to be read on a phone without zooming."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width, height))
+        return figure, figure.add_subplot()
+
+
+def svg(figure: Figure, words: str) -> str:
+    """A figure as inline SVG; `words` say what it shows."""
+    buffer = io.StringIO()
+    salt = hashlib.sha256(words.encode()).hexdigest()[:8]  # ids in one page must not collide
+    with rc_context({**STYLE, "svg.hashsalt": salt}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    attributes = f'<svg role="img" aria-label="{escape(words, quote=True)}" '
+    return f'<figure class="chart">{text.replace("<svg ", attributes, 1)}</figure>'
+
+
+def png(pixels: UInt8[np.ndarray, "..."], words: str) -> str:
+    """A grey `(H, W)` or colour `(H, W, 3)` picture as an `<img>` that keeps its pixels square and sharp."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    code = base64.b64encode(buffer.getvalue()).decode()
+    height, width = pixels.shape[:2]
+    return (
+        f'<img src="data:image/png;base64,{code}" alt="{escape(words, quote=True)}" width="{width}" '
+        f'height="{height}" loading="lazy">'
+    )
+
+
+def strip(pictures: UInt8[np.ndarray, "n height width channels"], words: str) -> str:
+    """Pictures side by side, one image. Grey ones stay grey: no colour map touches them."""
+    n, height, width, channels = pictures.shape
+    gap = max(1, width // 14)
+    sheet = np.zeros((height, n * (width + gap) - gap, 4), np.uint8)
+    for i, picture in enumerate(pictures):
+        left = i * (width + gap)
+        sheet[:, left : left + width, :3] = picture
+        sheet[:, left : left + width, 3] = 255
+    return png(sheet, words)
+
+
+def rows(named: dict[str, UInt8[np.ndarray, "n height width channels"]], words: str) -> str:
+    """Strips under each other, each with its name: `words` continue "row, ..." in the text for screen readers."""
+    lines = [
+        f'<div class="row"><span>{escape(name)}</span>{strip(pictures, f"{name}: {words}")}</div>'
+        for name, pictures in named.items()
+    ]
+    return f'<div class="rows">{"".join(lines)}</div>'
+
+
+def table(head: list[str], body: list[list[str]], caption: str = "", numeric_from: int = 1) -> str:
+    """An HTML table; cells are HTML already. It scrolls sideways where the page is narrow."""
+
+    def line(cells: list[str], tag: str) -> str:
+        marked = (
+            f'<{tag}{" class=n" if i >= numeric_from else ""}>{cell}</{tag}>' for i, cell in enumerate(cells)
+        )
+        return f"<tr>{''.join(marked)}</tr>"
+
+    text = f"<caption>{caption}</caption>" if caption else ""
+    lines = "".join(line(cells, "td") for cells in body)
+    return f'<div class="scroll" tabindex="0"><table>{text}<thead>{line(head, "th")}</thead><tbody>{lines}</tbody></table></div>'
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number as people write it: as many digits as asked for, a real minus sign."""
+    return f"{value:.{digits}g}".replace("-", "−")
+
+
+def line_chart(
+    series: list[tuple[str, Any, Any, dict[str, Any]]], x_label: str, y_label: str, words: str, *, log: bool = False
+) -> str:
+    """Lines with a legend: each `(name, x, y, style)`."""
+    figure, ax = axes()
+    for name, x, y, style in series:
+        ax.plot(x, y, label=name, **style)
+    ax.set(xlabel=x_label, ylabel=y_label)
+    if log:
+        ax.set_yscale("log")
+    ax.legend()
+    return svg(figure, words)

@@ -1,0 +1,45 @@
+"""Putting the sections on one page: a single HTML file that needs no network and runs no script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader
+
+from sanggar.errors import RunError
+from sanggar.report.sections import SECTIONS, View, Views
+from sanggar.runs import Run, write_atomic
+
+
+def report(*runs: str | Path | Run, out: str | Path | None = None) -> Path:
+    """Write the report of one run, or of several side by side; where it was written.
+
+    The default place is `report.html` in the only run, or `report.html` here for several. Raises RunError when a
+    run is missing, damaged, or was not evaluated.
+    """
+    if not runs:
+        raise RunError("A report needs at least one run.")
+    opened = [run if isinstance(run, Run) else Run(run) for run in runs]
+    place = Path(out) if out is not None else (opened[0].report_file if len(opened) == 1 else Path("report.html"))
+    write_atomic(place, render([view(run) for run in opened]).encode())
+    return place
+
+
+def view(run: Run) -> View:
+    """What the report needs of a run."""
+    return View(run.path.resolve().name, run, run.metrics(), run.timing(), run.evaluation(), run.pictures())
+
+
+def render(views: Views) -> str:
+    """The page as HTML."""
+    sections = []
+    for key, (title, write) in SECTIONS.items():
+        html = write(views)
+        if html is not None:
+            sections.append({"key": key, "title": title, "html": html})
+    title = views[0].run.name if len(views) == 1 else " · ".join(view.name for view in views)
+    # sections are HTML that escaped what came from outside; the template escapes everything else
+    template = Environment(loader=PackageLoader("sanggar.report", "."), autoescape=True).get_template("page.html")
+    packages: Sequence[str] = sorted({view.info["package"] for view in views})
+    return template.render(title=title, sections=sections, packages=packages)

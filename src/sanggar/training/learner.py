@@ -1,0 +1,346 @@
+"""Learners: what takes one step of training. This is the only seam between PyTorch and anything else.
+
+The loop knows a learner by its methods alone and hands it uint8 pictures; `TorchLearner` drives an `nn.Module`
+on the devices, precisions and processes that Accelerate knows.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from sanggar.data.images import Facts, Images, to_float, to_uint8
+from sanggar.errors import RecipeError, RunError
+from sanggar.models.family import Batch, Disturbs, Moment, Phase, Reconstructs
+from sanggar.painter import build
+from sanggar.plan import Plan, TrainingOptions
+from sanggar.runs import Arrays
+
+Values = dict[str, float]
+
+CHUNK = 500
+"""Pictures of a split that are evaluated at a time; part of what the validation noise depends on."""
+
+
+class Learner(Protocol):
+    """What the loop asks of a learner."""
+
+    draws: int
+    """fresh batches that a step takes"""
+    rank: int
+    world: int
+    settle_every: int
+    """steps after which the loop reads the terms; reading makes a GPU wait, and a CPU not"""
+
+    def step(self, step: int, batches: Sequence[Images]) -> dict[str, Any]:
+        """One step of every phase; its loss terms, named `phase/term`, perhaps still being computed."""
+        ...
+
+    def read(self, terms: Sequence[dict[str, Any]]) -> list[Values]:
+        """Terms as numbers, averaged over the processes."""
+        ...
+
+    def evaluate(self, images: Images) -> Values:
+        """Mean loss terms over a split, with the same noise each time."""
+        ...
+
+    def preview(self, images: Images) -> list[np.ndarray]:
+        """Rows of pictures that show what the network can do by now: uint8 `(N, H, W, C)` each."""
+        ...
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any process says yes."""
+        ...
+
+    def state(self) -> Arrays:
+        """All that a step changes, as named arrays."""
+        ...
+
+    def load_state(self, arrays: Arrays) -> None:
+        """Go back to a state."""
+        ...
+
+    def weights(self) -> Arrays:
+        """The network that is measured and saved."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Device, precision and versions, for the run's record."""
+        ...
+
+    def track(self, values: Values, step: int) -> None:
+        """Send numbers to the recipe's tracker, where it names one."""
+        ...
+
+    def close(self) -> None:
+        """End the tracker."""
+        ...
+
+
+class TorchLearner:
+    """Drives the phases of an `nn.Module`."""
+
+    def __init__(self, plan: Plan, facts: Facts, steps: int, folder: Path | None = None) -> None:
+        options = plan.training
+        self.options, self.steps = options, steps
+        self.accelerator = _accelerator(options, folder)
+        self.device = self.accelerator.device
+        self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
+        self.settle_every = 1 if self.device.type == "cpu" else 20
+        model = build(plan, facts, options.seed)
+        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.averaged = None
+        if options.ema is not None:
+            average = get_ema_multi_avg_fn(options.ema)
+            self.averaged = AveragedModel(self.model, multi_avg_fn=average, use_buffers=False)
+        if options.compile:
+            for part in self.model.children():
+                part.compile()
+        self.phases: list[Phase] = self.model.phases()  # type: ignore[operator]
+        self.draws = max(phase.batches for phase in self.phases)
+        self.optimizers = [
+            (phase.optimizer or options.optimizer).build(phase.parameters, self.device) for phase in self.phases
+        ]
+        share = options.batch_size // self.world
+        self.moment = Moment(
+            options.seed, 0, steps, options.batch_size, slice(self.rank * share, (self.rank + 1) * share), self.device
+        )
+        if options.tracker and self.rank == 0:
+            self.accelerator.init_trackers(plan.name)
+
+    # -- a step ------------------------------------------------------------------------------------------------
+
+    def step(self, step: int, batches: Sequence[Images]) -> dict[str, Tensor]:
+        """One optimizer step of every phase, repeated where the phase asks for it."""
+        self.model.train()
+        shown = [self._batch(images) for images in batches]
+        terms: dict[str, Tensor] = {}
+        for phase, optimizer in zip(self.phases, self.optimizers, strict=True):
+            rate = (phase.optimizer or self.options.optimizer).learning_rate
+            for group in optimizer.param_groups:
+                group["lr"] = rate * self.options.schedule.factor(step, self.steps)
+            for draw in range(phase.batches):
+                moment = replace(self.moment, step=step, draw=draw)
+                for name, value in self._optimize(phase, optimizer, shown[draw], moment).items():
+                    key = f"{phase.name}/{name}"
+                    share = value / phase.batches
+                    terms[key] = terms[key] + share if key in terms else share
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+        return terms
+
+    def _optimize(
+        self, phase: Phase, optimizer: torch.optim.Optimizer, batch: Batch, moment: Moment
+    ) -> dict[str, Tensor]:
+        # layers such as dropout draw from PyTorch's own generator: it too is addressed
+        torch.manual_seed(moment.address(f"layers {phase.name} {self.rank}"))
+        with self.accelerator.autocast():
+            losses = phase.loss(batch, moment)
+        total = torch.stack([value.float() for value in losses.values()]).sum()
+        # gradients for this phase's parameters alone: a generator's step leaves the critic's untouched
+        gradients = torch.autograd.grad(total, list(phase.parameters), allow_unused=True)
+        for parameter, gradient in zip(phase.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        if self.world > 1:
+            self._average_gradients(phase)
+        if self.options.clip_gradient is not None:
+            nn.utils.clip_grad_norm_(phase.parameters, self.options.clip_gradient)
+        optimizer.step()
+        if phase.after is not None:
+            phase.after(moment)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _average_gradients(self, phase: Phase) -> None:
+        """One reduction for the whole phase: the phases call `encode` and `decode`, which no wrapper would see."""
+        found = [p.grad for p in phase.parameters if p.grad is not None]
+        flat: Tensor = self.accelerator.reduce(torch.cat([g.flatten() for g in found]), "mean")
+        for gradient, mean in zip(found, flat.split([g.numel() for g in found]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def _batch(self, images: Images) -> Batch:
+        pixels = torch.from_numpy(images.pixels).to(self.device, non_blocking=True)
+        labels = None if images.labels is None else torch.from_numpy(images.labels).to(self.device)
+        return Batch(to_float(pixels), labels)
+
+    def read(self, terms: Sequence[dict[str, Tensor]]) -> list[Values]:
+        """Terms as numbers, with one transfer for all of them."""
+        table = torch.stack([torch.stack([v.float() for v in line.values()]) for line in terms])
+        if self.world > 1:
+            table = self.accelerator.reduce(table, "mean")
+        return [dict(zip(terms[0], row, strict=True)) for row in table.tolist()]
+
+    # -- looking at the network --------------------------------------------------------------------------------
+
+    @property
+    def shown_model(self) -> nn.Module:
+        """The network as it would be saved now: the averaged one where there is an average."""
+        return self.model if self.averaged is None else self.averaged.module
+
+    def evaluate(self, images: Images) -> Values:
+        """Mean loss terms over `images`; noise is the same each time and does not depend on the processes."""
+        with self._as_measured() as model:
+            phases: list[Phase] = model.phases()  # type: ignore[operator]
+            names: list[str] = []
+            sums = torch.zeros(0, device=self.device)
+            for number, chunk in enumerate(images.chunks(CHUNK)):
+                if number % self.world != self.rank and number >= self.world:
+                    continue  # every process does at least one chunk, so that all know the terms' names
+                moment = replace(
+                    self.moment, step=number, batch=len(chunk), rows=slice(len(chunk)), split="validation"
+                )
+                batch = self._batch(chunk)
+                with self.accelerator.autocast():
+                    found = {f"{p.name}/{k}": v for p in phases for k, v in p.loss(batch, moment).items()}
+                names = list(found)
+                weighted = torch.stack([value.double() for value in found.values()]) * len(chunk)
+                counted = weighted if number % self.world == self.rank else weighted * 0
+                sums = counted if len(sums) == 0 else sums + counted
+            if self.world > 1:
+                sums = self.accelerator.reduce(sums, "sum")
+        return dict(zip(names, (sums / len(images)).tolist(), strict=True))
+
+    def preview(self, images: Images) -> list[np.ndarray]:
+        """The pictures, as disturbed where the model disturbs, and as reconstructed."""
+        with self._as_measured() as model:
+            if not isinstance(model, Reconstructs):
+                return []
+            shown = self._batch(images).images
+            rows = [images.pixels]
+            if isinstance(model, Disturbs):
+                moment = replace(self.moment, step=0, batch=len(images), rows=slice(len(images)), split="preview")
+                shown = model.disturb(shown, moment)
+                rows.append(to_uint8(shown))
+            rows.append(to_uint8(model.reconstruct(shown)))
+        return rows
+
+    @contextmanager
+    def _as_measured(self) -> Iterator[nn.Module]:
+        """The network as it would be saved, in evaluation mode; in training mode again afterwards."""
+        model = self.shown_model.eval()
+        with torch.no_grad():
+            yield model
+        model.train()
+
+    # -- state -------------------------------------------------------------------------------------------------
+
+    def state(self) -> Arrays:
+        """Weights, average and optimizers, by name."""
+        named = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        if self.averaged is not None:
+            named |= {f"average.{name}": value for name, value in self.averaged.state_dict().items()}
+        for phase, optimizer in zip(self.phases, self.optimizers, strict=True):
+            for index, entries in optimizer.state_dict()["state"].items():
+                named |= {
+                    f"optimizer.{phase.name}.{index}.{key}": torch.as_tensor(value)
+                    for key, value in entries.items()
+                    if value is not None
+                }
+        return {name: value.detach().cpu().numpy() for name, value in named.items()}
+
+    def load_state(self, arrays: Arrays) -> None:
+        """Go back to what `state` gave. Raises RunError when it belongs to another network."""
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        try:
+            self.model.load_state_dict(_below("model.", tensors))
+            if self.averaged is not None:
+                self.averaged.load_state_dict(_below("average.", tensors))
+            for phase, optimizer in zip(self.phases, self.optimizers, strict=True):
+                entries: dict[int, dict[str, Tensor]] = {}
+                for name, value in _below(f"optimizer.{phase.name}.", tensors).items():
+                    index, key = name.split(".", 1)
+                    entries.setdefault(int(index), {})[key] = value
+                optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
+        except (RuntimeError, ValueError) as error:
+            raise RunError(f"The checkpoint does not fit this recipe's network: {error}") from None
+
+    def weights(self) -> Arrays:
+        """The network to measure and save, on the CPU."""
+        return {name: value.detach().cpu().numpy() for name, value in self.shown_model.state_dict().items()}
+
+    # -- the rest of the contract ------------------------------------------------------------------------------
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any process says yes; all processes must ask at the same step."""
+        if self.world == 1:
+            return flag
+        return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.device), "sum").item() > 0)
+
+    def describe(self) -> dict[str, Any]:
+        """Device, precision, threads and versions."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor()
+        return {
+            "device": {
+                "kind": self.device.type, "name": name, "threads": torch.get_num_threads(), "processes": self.world,
+                "precision": "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32",
+            },
+            "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+            "platform": platform.platform(),
+        }  # fmt: skip
+
+    def track(self, values: Values, step: int) -> None:
+        """Send numbers to the recipe's tracker."""
+        if self.options.tracker:
+            self.accelerator.log(values, step=step)
+
+    def close(self) -> None:
+        """End the tracker."""
+        if self.options.tracker:
+            self.accelerator.end_training()
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _accelerator(options: TrainingOptions, folder: Path | None) -> Accelerator:
+    """Accelerate's view of this machine, for this recipe.
+
+    Accelerate keeps one state a process; a second training in one process (a notebook, a test) begins afresh.
+    """
+    if PartialState._shared_state and PartialState().num_processes == 1:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    for kind, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
+        if options.device == kind and not there:
+            raise RecipeError(f"training.device: this machine has no {kind}; expected auto or cpu.")
+    state = PartialState(cpu=options.device == "cpu")
+    wanted = options.precision
+    if wanted == "auto":
+        wanted = "bf16" if computes_bf16(state.device) else "fp32"
+    precision = "bf16" if wanted == "bf16" else "no"
+    try:
+        return Accelerator(
+            cpu=options.device == "cpu", mixed_precision=precision, log_with=options.tracker, project_dir=folder
+        )
+    except (ValueError, ImportError) as error:
+        raise RecipeError(f"training: cannot be set up on this machine: {error}") from None
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 natively; emulation is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        # PyTorch answers this under private names that differ by version; silence means no
+        checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+        return any(check() for check in checks if check is not None)
+    return False
+
+
+def processor() -> str:
+    """What the processor calls itself."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

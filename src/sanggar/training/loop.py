@@ -1,0 +1,244 @@
+"""The loop: walks steps, writes what happened, keeps checkpoints. One loop trains every family."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from sanggar.data.batches import Batches
+from sanggar.data.images import Images, grid, write_png
+from sanggar.errors import Interrupted, TrainingError
+from sanggar.plan import Plan
+from sanggar.runs import Log, Run, write_atomic
+from sanggar.training import checkpoint
+from sanggar.training.checkpoint import Progress
+from sanggar.training.learner import Learner, Values
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one step did."""
+
+    step: int
+    """steps done, this one included"""
+    steps: int
+    epoch: float
+    terms: Values
+    """loss terms of this step, named `phase/term`"""
+    validation: Values | None = None
+    """loss terms on the validation split, where this step ended an interval"""
+    train: Values | None = None
+    """loss terms averaged over the interval that this step ended"""
+    images_per_second: float = 0.0
+
+
+class StopRequest:
+    """Remembers that Ctrl-C or SIGTERM asked the training to stop, so that it stops between two steps."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def _ask(self, number: int, _: FrameType | None) -> None:
+        self.signal = number
+        signal.signal(number, self._before[number])  # a second one does what it always did
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # only there can Python set handlers
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+@dataclass
+class Loop:
+    """Steps from where `progress` stands to `steps`; iterate to make them happen.
+
+    Only the first process has a `run` to write to. Raises TrainingError when a loss is not finite, Interrupted
+    when it was asked to stop: the checkpoint of the step it reached is then saved.
+    """
+
+    plan: Plan
+    learner: Learner
+    batches: Batches
+    validation: Images
+    progress: Progress
+    run: Run | None
+
+    def __post_init__(self) -> None:
+        per_epoch = self.batches.steps_per_epoch
+        self.steps = self.plan.training.total_steps(per_epoch)
+        self.interval = min(self.plan.training.validation_interval(per_epoch), self.steps)
+        self.checkpoint_interval = self.plan.training.checkpoint_every or self.interval
+
+    def __iter__(self) -> Iterator[Record]:
+        with StopRequest() as stop, self._logs() as logs:
+            yield from self._walk(stop, logs)
+
+    def _walk(self, stop: StopRequest, logs: _Logs) -> Iterator[Record]:
+        progress, learner = self.progress, self.learner
+        pending: list[dict[str, Any]] = []
+        begun = time.perf_counter()
+        while progress.step < self.steps and not progress.stopped_early:
+            step = progress.step
+            batches = self.batches.at(step)
+            started = time.perf_counter()
+            pending.append(learner.step(step, batches))
+            progress.learner_seconds += time.perf_counter() - started
+            progress.step += 1
+
+            ends_interval = progress.step % self.interval == 0 or progress.step == self.steps
+            keeps = progress.step % self.checkpoint_interval == 0 or progress.step == self.steps
+            # several processes must settle at the same steps: a signal to one of them waits until the next
+            asked = stop.signal is not None and learner.world == 1
+            if not (ends_interval or keeps or asked or len(pending) >= learner.settle_every):
+                continue
+            records = self._settle(pending)
+            pending = []
+            now = time.perf_counter()
+            progress.seconds, begun = progress.seconds + now - begun, now
+            if ends_interval:
+                records[-1] = self._end_interval(records[-1], logs)
+            stopping = learner.agree(stop.signal is not None)
+            if keeps or stopping or progress.stopped_early:
+                self._checkpoint(logs)
+            yield from records
+            if stopping:
+                raise self._interrupted(stop)
+
+    # -- what happens at the end of steps ------------------------------------------------------------------------
+
+    def _settle(self, pending: list[dict[str, Any]]) -> list[Record]:
+        """The pending steps' terms as numbers, each checked, each added to the interval's sums."""
+        progress, records = self.progress, []
+        first = progress.step - len(pending) + 1
+        for step, terms in enumerate(self.learner.read(pending), start=first):
+            wrong = [name for name, value in terms.items() if not math.isfinite(value)]
+            if wrong:
+                self._fail(step, wrong[0], terms[wrong[0]])
+            for name, value in terms.items():
+                progress.sums[name] = progress.sums.get(name, 0.0) + value
+            progress.summed += 1
+            progress.last = terms
+            records.append(Record(step, self.steps, step / self.batches.steps_per_epoch, terms))
+        return records
+
+    def _fail(self, step: int, name: str, value: float) -> None:
+        phase = name.split("/")[0]
+        before = ", ".join(f"{k} {v:.6g}" for k, v in self.progress.last.items()) or "none: this was the first step"
+        message = (
+            f"{name} became {value} at step {step} (phase {phase}). Last finite values: {before}. The learning rate "
+            "may be too high, or clip_gradient may be wanted."
+        )
+        if self.run is not None:
+            kept = checkpoint.load(self.run)
+            at = f"of step {kept[1].step} in {self.run.path}" if kept else "none was written yet"
+            message += f" Last good checkpoint: {at}."
+            self.run.update(status="failed", message=message)
+        raise TrainingError(message)
+
+    def _end_interval(self, record: Record, logs: _Logs) -> Record:
+        """Validate, write a line of metrics, draw a preview, decide whether to stop early."""
+        progress, began = self.progress, time.perf_counter()
+        train = {name: total / progress.summed for name, total in progress.sums.items()}
+        validation = self.learner.evaluate(self.validation)
+        total = sum(validation.values())
+        if progress.lowest is None or total < progress.lowest:
+            progress.lowest, progress.waited = total, 0
+        else:
+            progress.waited += 1
+        patience = self.plan.training.early_stopping
+        progress.stopped_early = patience is not None and progress.waited >= patience.patience
+        rate = progress.summed * self.batches.batch_size * self.batches.draws / max(logs.since_last(), 1e-9)
+        logs.metrics({"step": record.step, "epoch": record.epoch, "train": train, "validation": validation})
+        logs.timing(
+            {
+                "step": record.step, "seconds": progress.seconds, "learner_seconds": progress.learner_seconds,
+                "images_per_second": rate, "validation_seconds": time.perf_counter() - began,
+            }
+        )  # fmt: skip
+        progress.sums, progress.summed = {}, 0
+        if self.run is not None:
+            self._preview(self.run, record.step)
+            self.learner.track(
+                {f"train/{k}": v for k, v in train.items()} | {f"validation/{k}": v for k, v in validation.items()},
+                record.step,
+            )
+        return Record(record.step, record.steps, record.epoch, record.terms, validation, train, rate)
+
+    def _preview(self, run: Run, step: int) -> None:
+        rows = self.learner.preview(self.validation.first(8))
+        if rows:
+            sheet = grid(np.concatenate(rows), columns=len(rows[0]), scale=2)
+            write_atomic(run.samples_folder / f"step-{step:08d}.png", write_png(sheet))
+
+    def _checkpoint(self, logs: _Logs) -> None:
+        """First the lines up to here, then the checkpoint that vouches for them."""
+        self.progress.metrics_bytes, self.progress.timing_bytes = logs.flush()
+        arrays = self.learner.state()
+        if self.run is not None:
+            checkpoint.save(self.run, arrays, self.progress)
+            self.run.update(step=self.progress.step)
+
+    def _interrupted(self, stop: StopRequest) -> Interrupted:
+        name = signal.Signals(stop.signal).name if stop.signal is not None else "a signal to another process"
+        place = self.run.path if self.run is not None else "RUN"
+        if self.run is not None:
+            self.run.update(status="stopped")
+        return Interrupted(
+            f"Stopped by {name} at step {self.progress.step} of {self.steps}; everything is saved. "
+            f"Go on with: sanggar train --resume {place}"
+        )
+
+    @contextmanager
+    def _logs(self) -> Iterator[_Logs]:
+        if self.run is None:
+            yield _Logs(None, None)
+            return
+        with (
+            Log(self.run.metrics_file, self.progress.metrics_bytes) as metrics,
+            Log(self.run.timing_file, self.progress.timing_bytes) as timing,
+        ):
+            yield _Logs(metrics, timing)
+
+
+@dataclass
+class _Logs:
+    """The two logs of a run, or nowhere to write for a process that is not the first."""
+
+    _metrics: Log | None
+    _timing: Log | None
+
+    def __post_init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def since_last(self) -> float:
+        """Seconds since this was asked last."""
+        before, self._last = self._last, time.perf_counter()
+        return self._last - before
+
+    def metrics(self, line: Mapping[str, Any]) -> None:
+        if self._metrics is not None:
+            self._metrics.write(line)
+
+    def timing(self, line: Mapping[str, Any]) -> None:
+        if self._timing is not None:
+            self._timing.write(line)
+
+    def flush(self) -> tuple[int, int]:
+        if self._metrics is None or self._timing is None:
+            return 0, 0
+        return self._metrics.flush(), self._timing.flush()

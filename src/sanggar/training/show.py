@@ -1,0 +1,40 @@
+"""How a training looks while it goes on: a bar on a terminal or in a notebook, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+from sanggar.training.loop import Loop, Record
+
+
+def shown(loop: Loop, name: str, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Record]:
+    """The loop's records, passed on as they come; what they say goes to `stream` (standard error)."""
+    out = stream or sys.stderr
+    if quiet:
+        yield from loop
+    elif out.isatty() or "ipykernel" in sys.modules:
+        from tqdm.auto import tqdm
+
+        with tqdm(total=loop.steps, initial=loop.progress.step, desc=name, unit="step", file=out) as bar:
+            for record in loop:
+                bar.update()
+                if record.validation is not None:
+                    bar.write(_line(record), file=out)
+                yield record
+    else:
+        for record in loop:
+            if record.validation is not None:
+                print(_line(record), file=out, flush=True)
+            yield record
+
+
+def _line(record: Record) -> str:
+    """One interval in words: where, losses, speed."""
+    train = sum((record.train or {}).values())
+    validation = sum((record.validation or {}).values())
+    return (
+        f"epoch {record.epoch:6.2f}  step {record.step:>7,}/{record.steps:,}  train {train:.4f}  "
+        f"validation {validation:.4f}  {record.images_per_second:,.0f} images/s"
+    )

@@ -1,0 +1,157 @@
+"""Starting a training, and going on with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sanggar import recipe as recipes
+from sanggar.data.batches import Batches
+from sanggar.data.sources import Dataset
+from sanggar.errors import RunError
+from sanggar.models.family import Family
+from sanggar.painter import plan_of
+from sanggar.plan import Plan, resolve
+from sanggar.recipe import Recipe
+from sanggar.runs import Run, fresh_folder, save_arrays
+from sanggar.training import checkpoint
+from sanggar.training.checkpoint import Progress
+from sanggar.training.learner import Learner, TorchLearner
+from sanggar.training.loop import Loop, Record
+from sanggar.training.show import shown
+
+Watcher = Callable[[Record], None]
+
+EXTENDABLE = ("epochs", "steps")
+"""What may change when a run is resumed, and only upwards: anything else would make it another run."""
+
+
+def train(
+    source: str | Path | Mapping[str, Any] | Recipe,
+    overrides: Sequence[str] = (),
+    *,
+    out: str | Path | None = None,
+    family: type[Family] | None = None,
+    watch: Watcher | None = None,
+) -> Run:
+    """Train a recipe from its first step into a new run directory.
+
+    `source` is a recipe's name, file, mapping or `Recipe`; `overrides` are `part.key=value`; `out` is a folder
+    that does not exist yet (default: `runs/` and the recipe's name); `family` is a class of the caller's own;
+    `watch` is called with the record of each step, instead of the progress display.
+    Raises RecipeError, DataError, RunError, TrainingError, Interrupted.
+    """
+    plan = resolve(recipes.read(source, overrides), family)
+    dataset = plan.source.load(plan.data)
+    folder = Path(out) if out is not None else fresh_folder(plan.name)
+    learner, batches = _set_up(plan, dataset, folder)
+    run = None
+    if learner.rank == 0:
+        run = Run.create(folder, plan.yaml(), _info(plan, dataset, learner))
+    return _walk(plan, learner, batches, dataset, Progress(), run, watch) or Run(folder)
+
+
+def resume(
+    path: str | Path | Run,
+    overrides: Sequence[str] = (),
+    *,
+    family: type[Family] | None = None,
+    watch: Watcher | None = None,
+) -> Run:
+    """Go on with a run from its last checkpoint; `overrides` may only make the training longer.
+
+    On the same machine, build and thread count the result equals an uninterrupted training bit for bit. Raises
+    RunError when the run is damaged, or when recipe or data are not the run's.
+    """
+    run = path if isinstance(path, Run) else Run(path)
+    before = plan_of(run, family)
+    plan = resolve(recipes.read(before.tree(), overrides), family)
+    _only_longer(before, plan)
+    dataset = plan.source.load(plan.data)
+    if dataset.fingerprint != run.info["data"]["fingerprint"]:
+        raise RunError(
+            f"{run.path} was trained on other data: {plan.data.source} has fingerprint "
+            f"{dataset.fingerprint[:16]}…, the run {run.info['data']['fingerprint'][:16]}…."
+        )
+    kept = checkpoint.load(run)
+    learner, batches = _set_up(plan, dataset, run.path)
+    progress = Progress()
+    if kept is not None:
+        arrays, progress = kept
+        learner.load_state(arrays)
+    if plan != before and plan.training.early_stopping is None:
+        progress.stopped_early = False
+    if learner.rank == 0:
+        run.extend(plan.yaml(), plan.identity(dataset.fingerprint), status="training")
+    return _walk(plan, learner, batches, dataset, progress, run if learner.rank == 0 else None, watch) or run
+
+
+def _set_up(plan: Plan, dataset: Dataset, folder: Path) -> tuple[Learner, Batches]:
+    training = plan.training
+    # the number of steps needs the batches, and the batches need the learner's processes: count first
+    probe = Batches(dataset.train, training.batch_size, training.seed)
+    learner = TorchLearner(plan, plan.source.facts, training.total_steps(probe.steps_per_epoch), folder)
+    batches = Batches(
+        dataset.train, training.batch_size, training.seed, learner.draws, learner.rank, learner.world
+    )
+    return learner, batches
+
+
+def _walk(
+    plan: Plan, learner: Learner, batches: Batches, dataset: Dataset, progress: Progress, run: Run | None,
+    watch: Watcher | None,
+) -> Run | None:  # fmt: skip
+    loop = Loop(plan, learner, batches, dataset.validation, progress, run)
+    try:
+        for record in loop if watch is not None else shown(loop, plan.name, quiet=run is None):
+            if watch is not None:
+                watch(record)
+    finally:
+        learner.close()
+    if run is not None:
+        save_arrays(run.weights_file, learner.weights(), {"step": progress.step})
+        totals = {"seconds": progress.seconds, "learner_seconds": progress.learner_seconds}
+        run.update(status="finished", step=progress.step, stopped_early=progress.stopped_early, totals=totals)
+    return run
+
+
+def _info(plan: Plan, dataset: Dataset, learner: Learner) -> dict[str, Any]:
+    facts = plan.source.facts
+    return {
+        "name": plan.name,
+        "about": plan.about,
+        "identity": plan.identity(dataset.fingerprint),
+        "package": version("sanggar"),
+        "status": "training",
+        "step": 0,
+        "data": {
+            "source": plan.data.source, "about": plan.source.about, "licence": plan.source.licence,
+            "note": plan.source.note, "fingerprint": dataset.fingerprint, "height": facts.height,
+            "width": facts.width, "channels": facts.channels, "classes": list(facts.classes),
+            "train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test),
+        },
+        **learner.describe(),
+    }  # fmt: skip
+
+
+def _only_longer(before: Plan, after: Plan) -> None:
+    """Raises RunError when `after` is anything but `before` with more steps or epochs."""
+    old, new = before.tree(), after.tree()
+    for key in EXTENDABLE:
+        was, now = old["training"].pop(key), new["training"].pop(key)
+        if (was is None) != (now is None) or (was is not None and now < was):
+            raise RunError(
+                f"A run can only be made longer: training.{key} is {was} and cannot become {now}. Train a new run "
+                "for another length."
+            )
+    changed = [
+        f"{part}.{key}" for part in ("data", "model", "training", "evaluation") for key in new[part]
+        if old[part].get(key) != new[part][key]
+    ]  # fmt: skip
+    if changed:
+        raise RunError(
+            f"A run goes on with its own recipe, but {', '.join(changed)} would change. Only training.epochs or "
+            "training.steps may grow; train a new run for anything else."
+        )
