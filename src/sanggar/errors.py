@@ -33,7 +33,9 @@ class TrainingError(SanggarError):
 class Interrupted(TrainingError):
     """Training was asked to stop (Ctrl-C, SIGTERM); what was done is saved in a checkpoint."""
 
-    exit_status = 130
+    def __init__(self, exit_status: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
 
 
 def suggest(name: object, known: Iterable[str]) -> str:

@@ -126,9 +126,7 @@ class Painter:
         for number, start in enumerate(range(0, len(pixels), CHUNK)):
             chunk = to_float(torch.from_numpy(np.ascontiguousarray(pixels[start : start + CHUNK])))
             # drawn on the CPU, so that every machine measures with the same noise
-            moment = Moment(
-                seed, number, 1, len(chunk), slice(len(chunk)), torch.device("cpu"), split="measured"
-            )
+            moment = Moment(seed, number, 1, len(chunk), slice(len(chunk)), torch.device("cpu"), split="measured")
             parts.append(to_uint8(self.model.disturb(chunk, moment, level)))  # type: ignore[operator]
         return np.concatenate(parts)
 

@@ -20,7 +20,7 @@ from sanggar.models.optimizers import Adam, Constant, OptimizerOptions, Schedule
 from sanggar.recipe import Options, Recipe, to_yaml
 
 FAMILIES: dict[str, type[Family]] = {
-    "autoencoder": cast("type[Family]", Autoencoder),
+    "autoencoder": Autoencoder,
 }
 
 Level = Annotated[float, Field(gt=0, le=2)]
@@ -114,7 +114,9 @@ class Plan:
 
     def tree(self) -> dict[str, Any]:
         """The resolved recipe as plain values: running it again gives the same run."""
-        parts = {part: getattr(self, part).model_dump(mode="json") for part in ("data", "model", "training", "evaluation")}
+        parts = {
+            part: getattr(self, part).model_dump(mode="json") for part in ("data", "model", "training", "evaluation")
+        }
         return {"name": self.name, "about": self.about, **parts}
 
     def yaml(self) -> str:
@@ -170,7 +172,9 @@ def schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            **{"name": text, "about": text, "base": text},
+            "name": text,
+            "about": text,
+            "base": text,
             **{part: {"$ref": f"#/$defs/{part}"} for part in ("data", "training", "evaluation")},
             "model": {"anyOf": [{"$ref": f"#/$defs/model_{name}"} for name in FAMILIES]},
         },

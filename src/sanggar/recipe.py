@@ -96,7 +96,7 @@ def merge(base: Any, change: Any) -> Any:
 def to_yaml(tree: Mapping[str, Any]) -> str:
     """Plain values as YAML 1.2 text."""
     writer = YAML(typ="safe", pure=True)
-    writer.default_flow_style = False
+    writer.default_flow_style = None  # short lists and leaves on one line
     writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     writer.width = 100
     text = io.StringIO()

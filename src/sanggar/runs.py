@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -125,7 +125,7 @@ class Log:
         with contextlib.suppress(OSError):  # a full disk was already reported by flush
             self._file.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Log:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -147,9 +147,7 @@ class Run:
         if not self.path.is_dir():
             raise RunError(f"There is no run directory {self.path}. `sanggar runs` lists those that exist.")
         if not self.info_file.is_file():
-            raise RunError(
-                f"{self.path} is not a run directory, or was half-written: it has no {self.info_file.name}."
-            )
+            raise RunError(f"{self.path} is not a run directory, or was half-written: it has no {self.info_file.name}.")
         try:
             self.info: dict[str, Any] = json.loads(self.info_file.read_text(encoding="utf-8"))
             written_as = int(self.info["format"])
@@ -253,7 +251,10 @@ class Run:
     def extend(self, recipe: str, identity: str, **changes: Any) -> None:
         """Take note that training goes on, perhaps by a longer recipe; what the run was before is kept."""
         if identity != self.info["identity"]:
-            earlier = [*self.info.get("earlier", []), {"identity": self.info["identity"], "step": self.info["step"]}]
+            earlier = [
+                *self.info.get("earlier", []),
+                {"identity": self.info["identity"], "step": self.info["step"]},
+            ]
             write_atomic(self.recipe_file, recipe.encode())
             changes |= {"identity": identity, "earlier": earlier}
         self.update(**changes)
@@ -273,7 +274,9 @@ class Run:
         except FileNotFoundError:
             raise RunError(f"{self.path} was not evaluated yet; `sanggar evaluate {self.path}` does it.") from None
         except (ValueError, UnicodeDecodeError):
-            raise RunError(f"{self.evaluation_file} is damaged; `sanggar evaluate {self.path}` makes it anew.") from None
+            raise RunError(
+                f"{self.evaluation_file} is damaged; `sanggar evaluate {self.path}` makes it anew."
+            ) from None
         return found
 
     def save_evaluation(self, evaluation: Mapping[str, Any], pictures: Arrays) -> None:
@@ -289,7 +292,12 @@ class Run:
         return f"Run({str(self.path)!r}, {self.name}, {self.status} at step {self.info.get('step', 0)})"
 
     def _repr_html_(self) -> str:
-        rows = {"recipe": self.name, "status": self.status, "step": self.info.get("step", 0), "folder": self.path}
+        rows = {
+            "recipe": self.name,
+            "status": self.status,
+            "step": self.info.get("step", 0),
+            "folder": self.path,
+        }
         if self.evaluation_file.is_file():
             for number in self.evaluation()["numbers"]:
                 if number.get("headline"):

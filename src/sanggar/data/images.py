@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
@@ -50,20 +50,20 @@ class Images:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def take(self, index: Int64[np.ndarray, "b"]) -> Self:
+    def take(self, index: Int64[np.ndarray, "b"]) -> Images:
         """The pictures at `index`, gathered in one go (no picture is opened one by one)."""
         labels = None if self.labels is None else self.labels[index]
-        return type(self)(np.take(self.pixels, index, axis=0), labels)
+        return Images(np.take(self.pixels, index, axis=0), labels)
 
-    def first(self, n: int | None) -> Self:
+    def first(self, n: int | None) -> Images:
         """The first `n` pictures, or all of them, without a copy."""
-        return type(self)(self.pixels[:n], None if self.labels is None else self.labels[:n])
+        return Images(self.pixels[:n], None if self.labels is None else self.labels[:n])
 
-    def chunks(self, size: int) -> Iterator[Self]:
+    def chunks(self, size: int) -> Iterator[Images]:
         """The pictures in order, `size` at a time; the last chunk may be smaller."""
         for start in range(0, len(self), size):
             labels = None if self.labels is None else self.labels[start : start + size]
-            yield type(self)(self.pixels[start : start + size], labels)
+            yield Images(self.pixels[start : start + size], labels)
 
 
 def to_float(pixels: UInt8[Tensor, "n height width channels"]) -> Float[Tensor, "n channels height width"]:
@@ -76,7 +76,9 @@ def to_float(pixels: UInt8[Tensor, "n height width channels"]) -> Float[Tensor, 
     return (pixels.to(torch.float32) * (1 / 127.5) - 1).permute(0, 3, 1, 2)
 
 
-def to_uint8(images: Float[Tensor, "n channels height width"]) -> UInt8[np.ndarray, "n height width channels"]:
+def to_uint8(
+    images: Float[Tensor, "n channels height width"],
+) -> UInt8[np.ndarray, "n height width channels"]:
     """Floats in [-1, 1] as pixels: clamped, then rounded to the nearest (half to even); never rescaled."""
     import torch
 
@@ -139,7 +141,7 @@ def _check_mode(path: Path, image: Image.Image, facts: Facts) -> None:
 
 
 def _to_channels(
-    path: Path, pixels: UInt8[np.ndarray, "..."], facts: Facts
+    path: Path, pixels: UInt8[np.ndarray, ...], facts: Facts
 ) -> UInt8[np.ndarray, "height width channels"]:
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -176,7 +178,9 @@ def as_pixels(array: np.ndarray, facts: Facts, name: str = "images") -> UInt8[np
 
 
 def write_images(
-    path: Path, pixels: UInt8[np.ndarray, "n height width channels"], labels: Int64[np.ndarray, "n"] | None = None
+    path: Path,
+    pixels: UInt8[np.ndarray, "n height width channels"],
+    labels: Int64[np.ndarray, "n"] | None = None,
 ) -> bytes:
     """The bytes of an `.npz` (`images`, `labels`) or of a `.png` grid, by `path`'s ending. Raises DataError."""
     if path.suffix == ".npz":
@@ -190,7 +194,7 @@ def write_images(
     raise DataError(f"{path}: expected a name ending in .png (one grid) or .npz (arrays).")
 
 
-def write_png(sheet: UInt8[np.ndarray, "..."]) -> bytes:
+def write_png(sheet: UInt8[np.ndarray, ...]) -> bytes:
     """A grey `(H, W)` or colour `(H, W, 3)` picture as the bytes of a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, format="PNG")
@@ -199,7 +203,7 @@ def write_png(sheet: UInt8[np.ndarray, "..."]) -> bytes:
 
 def grid(
     pixels: UInt8[np.ndarray, "n height width channels"], columns: int, gap: int = 2, scale: int = 1
-) -> UInt8[np.ndarray, "..."]:
+) -> UInt8[np.ndarray, ...]:
     """Pictures laid out row by row on mid-grey: `(H, W)` for grey ones, `(H, W, 3)` for colour."""
     n, height, width, channels = pixels.shape
     rows = -(-n // columns)

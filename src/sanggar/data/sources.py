@@ -61,10 +61,17 @@ class Source:
     licence: str
     facts: Facts
     read: Callable[[Path], tuple[Images, Images]]
+    train_count: int
+    """pictures in its train split, validation included: known before the files are"""
     files: tuple[Remote, ...] = ()
     mirrors: tuple[str, ...] = ()
     note: str = ""
     """said wherever a figure on this data is shown"""
+
+    @property
+    def bytes(self) -> int:
+        """What the decompressed files weigh, which is what they take in memory."""
+        return sum(file.size for file in self.files)
 
     def load(self, options: DataOptions) -> Dataset:
         """The splits in memory as uint8. Raises DataError when files are missing or damaged."""
@@ -149,7 +156,9 @@ def read_file(path: Path) -> bytes:
         content = path.read_bytes()
         return gzip.decompress(content) if path.suffix == ".gz" else content
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is damaged: it does not decompress ({error}). Delete it, and it is fetched anew.") from None
+        raise DataError(
+            f"{path} is damaged: it does not decompress ({error}). Delete it, and it is fetched anew."
+        ) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
 
@@ -171,10 +180,15 @@ def read_digits(_: Path) -> tuple[Images, Images]:
 
 # -- the MNIST family: IDX files -------------------------------------------------------------------------------
 
-IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 
 
-def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
+def read_idx(path: Path) -> UInt8[np.ndarray, ...]:
     """An IDX file of unsigned bytes (format: http://yann.lecun.com/exdb/mnist/). Raises DataError."""
     content = read_file(path)
     if len(content) < 4:
@@ -225,12 +239,14 @@ SOURCES: dict[str, Source] = {
         licence="CC BY 4.0 (UCI)",
         facts=DIGITS,
         read=read_digits,
+        train_count=1437,
     ),
     "mnist": Source(
         about="70,000 handwritten digits, 28×28 grey",
         licence="CC BY-SA 3.0",
         facts=MNIST,
         read=partial(read_mnist_layout, facts=MNIST),
+        train_count=60_000,
         files=(
             Remote(IDX_FILES[0], "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db", 47_040_016),
             Remote(IDX_FILES[1], "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5", 60_008),
@@ -247,6 +263,7 @@ SOURCES: dict[str, Source] = {
         licence="MIT",
         facts=FASHION,
         read=partial(read_mnist_layout, facts=FASHION),
+        train_count=60_000,
         files=(
             Remote(IDX_FILES[0], "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888", 47_040_016),
             Remote(IDX_FILES[1], "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9", 60_008),

@@ -64,7 +64,13 @@ def wavelet(stack: Stack, deviation: float, wavelet: str, method: str, mode: str
     """Wavelet thresholding, cycle-spun (Coifman & Donoho 1995; scikit-image); `sigma` in deviations of the noise."""
     from skimage.restoration import cycle_spin, denoise_wavelet
 
-    options = {"sigma": sigma * deviation, "wavelet": wavelet, "method": method, "mode": mode, "channel_axis": -1}
+    options = {
+        "sigma": sigma * deviation,
+        "wavelet": wavelet,
+        "method": method,
+        "mode": mode,
+        "channel_axis": -1,
+    }
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # small pictures have few levels; the best setting is chosen by result
         return np.stack([
@@ -96,7 +102,9 @@ DENOISERS: dict[str, Denoiser] = {
 }
 
 
-def denoise(name: str, noisy: Pixels, deviation: float, setting: Setting) -> UInt8[np.ndarray, "n height width channels"]:
+def denoise(
+    name: str, noisy: Pixels, deviation: float, setting: Setting
+) -> UInt8[np.ndarray, "n height width channels"]:
     """`noisy` through a classical denoiser, on as many threads as there are cores; clamped and rounded like all else."""
     from joblib import Parallel, delayed
 

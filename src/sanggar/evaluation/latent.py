@@ -10,10 +10,15 @@ from jaxtyping import Float
 
 from sanggar.data.images import Images
 from sanggar.evaluation.protocol import (
-    Findings, Number, Subject, first_of_each_class, mean_interval, share_interval,
+    Findings,
+    Number,
+    Subject,
+    first_of_each_class,
+    mean_interval,
+    share_interval,
 )  # fmt: skip
 
-Table = Float[np.ndarray, "n features"]
+Table = Float[np.ndarray, "_ _"]
 NEIGHBOURS = 10
 
 
@@ -34,8 +39,17 @@ def measure_latent(subject: Subject) -> Findings:
             ("knn", "kNN accuracy", near, f"{NEIGHBOURS} neighbours, Euclidean"),
         ):
             numbers.append(
-                Number(f"latent.{key}", f"{label}: {name}", float(found.mean()), "", "higher", {**given, "method": how},
-                       name, share_interval(found), headline=name == "network" and key == "probe")  # fmt: skip
+                Number(
+                    f"latent.{key}",
+                    f"{label}: {name}",
+                    float(found.mean()),
+                    "",
+                    "higher",
+                    {**given, "method": how},
+                    name,
+                    share_interval(found),
+                    headline=name == "network" and key == "probe",
+                )  # fmt: skip
             )
         few = slice(options.map_images)
         widths = _silhouettes(test_table[few], test.labels[few])
@@ -104,11 +118,18 @@ def _map(subject: Subject, test: Images) -> dict[str, np.ndarray]:
     latents = subject.painter.encode(few.pixels)
     neighbours = "exact" if len(few) <= 5000 else "auto"
     perplexity = min(30.0, (len(few) - 1) / 3)
-    fitted = TSNE(perplexity=perplexity, neighbors=neighbours, random_state=subject.options.seed, n_jobs=-1).fit(latents)
+    fitted = TSNE(perplexity=perplexity, neighbors=neighbours, random_state=subject.options.seed, n_jobs=-1).fit(
+        latents
+    )
     places = np.asarray(fitted, np.float32)
     assert few.labels is not None
     chosen = np.array(first_of_each_class(few, 60))
-    return {"map.places": places, "map.labels": few.labels, "map.chosen": chosen, "map.thumbnails": few.pixels[chosen]}
+    return {
+        "map.places": places,
+        "map.labels": few.labels,
+        "map.chosen": chosen,
+        "map.thumbnails": few.pixels[chosen],
+    }
 
 
 def _strips(subject: Subject, test: Images) -> dict[str, np.ndarray]:
@@ -117,7 +138,10 @@ def _strips(subject: Subject, test: Images) -> dict[str, np.ndarray]:
     pairs = list(zip(chosen[0::2], chosen[1::2], strict=False))
     strips = [subject.painter.interpolate(test.pixels[[a]], test.pixels[[b]], 9) for a, b in pairs]
     ends = np.array(pairs)
-    return {"strips.pictures": np.stack(strips), "strips.ends": np.stack([test.pixels[ends[:, 0]], test.pixels[ends[:, 1]]])}
+    return {
+        "strips.pictures": np.stack(strips),
+        "strips.ends": np.stack([test.pixels[ends[:, 0]], test.pixels[ends[:, 1]]]),
+    }
 
 
 def _alarms(numbers: list[Number]) -> list[str]:

@@ -99,7 +99,9 @@ def similarities(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
 
     parts = []
     for start in range(0, len(pixels), 1000):
-        a, b = (torch.from_numpy(p[start : start + 1000].astype(np.float32)).permute(0, 3, 1, 2) for p in (pixels, target))
+        a, b = (
+            torch.from_numpy(p[start : start + 1000].astype(np.float32)).permute(0, 3, 1, 2) for p in (pixels, target)
+        )
         parts.append(
             structural_similarity_index_measure(a, b, sigma=window(pixels), data_range=255.0, reduction="none")
         )

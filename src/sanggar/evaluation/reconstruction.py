@@ -9,8 +9,16 @@ import numpy as np
 from sanggar.data.images import Images
 from sanggar.evaluation.classical import DENOISERS, denoise, tune
 from sanggar.evaluation.protocol import (
-    Findings, Number, Pixels, Subject, first_of_each_class, mean_interval, mean_squared_errors, peak_ratios,
-    similarities, window,
+    Findings,
+    Number,
+    Pixels,
+    Subject,
+    first_of_each_class,
+    mean_interval,
+    mean_squared_errors,
+    peak_ratios,
+    similarities,
+    window,
 )  # fmt: skip
 
 FIDELITY = {
@@ -43,13 +51,25 @@ def _fidelity(
     numbers = []
     for key, (name, unit, better, measure) in FIDELITY.items():
         values = measure(pixels, target)
-        protocol = {"split": "test", "n": len(target), "data": subject.painter.data_name, "output": "clamped, uint8", **given}
+        protocol = {
+            "split": "test",
+            "n": len(target),
+            "data": subject.painter.data_name,
+            "output": "clamped, uint8",
+            **given,
+        }
         if key == "ssim":
             protocol["window"] = f"Gaussian, deviation {window(target)}"
         numbers.append(
             Number(
-                f"reconstruction.{key}", f"{name}, {label}", float(values.mean()), unit, better, protocol,
-                interval=mean_interval(values), headline=headline,
+                f"reconstruction.{key}",
+                f"{name}, {label}",
+                float(values.mean()),
+                unit,
+                better,
+                protocol,
+                interval=mean_interval(values),
+                headline=headline,
             )  # fmt: skip
         )
     return numbers
@@ -70,7 +90,9 @@ def _extremes(came_back: Pixels, test: Images, shown: Pixels) -> dict[str, np.nd
 def _alarms(numbers: list[Number], level: float) -> list[str]:
     mse = {n.protocol["level"]: n.value for n in numbers if n.key == "reconstruction.mse" and "level" in n.protocol}
     if mse[level] > 0.5:
-        return [f"Reconstructions at noise {level:g} have MSE {mse[level]:.2f}: the network has learned next to nothing."]
+        return [
+            f"Reconstructions at noise {level:g} have MSE {mse[level]:.2f}: the network has learned next to nothing."
+        ]
     return []
 
 
@@ -103,16 +125,29 @@ def measure_denoising(subject: Subject) -> Findings:
             label = "network" if name == "network" else DENOISERS[name].label
             numbers.append(
                 Number(
-                    "denoising.psnr", f"PSNR, {kind} noise {level:g}: {label}", float(values.mean()), "dB", "higher",
-                    protocol | ({"setting": settings[name]} if settings[name] else {}), name, mean_interval(values),
+                    "denoising.psnr",
+                    f"PSNR, {kind} noise {level:g}: {label}",
+                    float(values.mean()),
+                    "dB",
+                    "higher",
+                    protocol | ({"setting": settings[name]} if settings[name] else {}),
+                    name,
+                    mean_interval(values),
                 )  # fmt: skip
             )
         best = max((name for name in ratios if name != "network"), key=lambda name: ratios[name].mean())
         gain = ratios["network"] - ratios[best]
         numbers.append(
             Number(
-                "denoising.gain", f"PSNR above {DENOISERS[best].label}, noise {level:g}", float(gain.mean()), "dB",
-                "higher", {**protocol, "against": best}, "network", mean_interval(gain), headline=level == trained,
+                "denoising.gain",
+                f"PSNR above {DENOISERS[best].label}, noise {level:g}",
+                float(gain.mean()),
+                "dB",
+                "higher",
+                {**protocol, "against": best},
+                "network",
+                mean_interval(gain),
+                headline=level == trained,
             )  # fmt: skip
         )
         if level == trained:

@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field
-from torch import nn
 
 from sanggar.data.images import Facts
-from sanggar.models.blocks import Activation, Decoder, Encoder, Norm
-from sanggar.models.family import Batch, Latents, Moment, Phase, Pictures, Terms
+from sanggar.models.blocks import Activation, Decoder, Encoder, Norm, Style
+from sanggar.models.family import Batch, Family, Latents, Moment, Phase, Pictures, Terms
 from sanggar.models.losses import PixelLoss, pixel_loss, to_picture
 from sanggar.models.noise import NoiseOptions, disturb
 from sanggar.recipe import Options
@@ -37,7 +36,7 @@ class AutoencoderOptions(Options):
     """what the decoder's picture is judged by; `bce` takes pixels as probabilities"""
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(Family):
     """A model of family `autoencoder`. It encodes, decodes, reconstructs and disturbs."""
 
     Options = AutoencoderOptions
@@ -45,10 +44,10 @@ class Autoencoder(nn.Module):
     def __init__(self, options: AutoencoderOptions, facts: Facts) -> None:
         super().__init__()
         self.options = options
-        shape = (facts.channels, (facts.height, facts.width), options.widths, options.latent_size)
-        style = {"blocks": options.blocks, "activation": options.activation, "norm": options.norm}
-        self.encoder = Encoder(*shape, **style)
-        self.decoder = Decoder(*shape, **style)
+        size, latent = (facts.height, facts.width), options.latent_size
+        style = Style(options.blocks, options.activation, options.norm)
+        self.encoder = Encoder(facts.channels, size, options.widths, latent, style)
+        self.decoder = Decoder(facts.channels, size, options.widths, latent, style)
 
     def phases(self) -> list[Phase]:
         """One phase: all parameters, one loss."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
@@ -26,6 +27,16 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+@dataclass(frozen=True)
+class Style:
+    """What the convolutional parts of a network have in common."""
+
+    blocks: int
+    """residual blocks at each resolution"""
+    activation: Activation
+    norm: Norm
+
+
 def norm_layer(kind: Norm, width: int) -> nn.Module:
     """A norm over `width` channels; groups of 8 channels for group norm (Wu & He 2018, arXiv:1803.08494)."""
     if kind == "batch":
@@ -38,13 +49,18 @@ def norm_layer(kind: Norm, width: int) -> nn.Module:
 class ResidualBlock(nn.Module):
     """x + f(x) with two 3×3 convolutions, norm and activation before each (He et al. 2016, arXiv:1603.05027)."""
 
-    def __init__(self, width: int, activation: Activation, norm: Norm) -> None:
+    def __init__(self, width: int, style: Style) -> None:
         super().__init__()
         last = nn.Conv2d(width, width, 3, padding=1)
         nn.init.zeros_(last.weight)  # each block begins as the identity
-        act = ACTIVATIONS[activation]
+        act, norm = ACTIVATIONS[style.activation], style.norm
         self.body = nn.Sequential(
-            norm_layer(norm, width), act(), nn.Conv2d(width, width, 3, padding=1), norm_layer(norm, width), act(), last
+            norm_layer(norm, width),
+            act(),
+            nn.Conv2d(width, width, 3, padding=1),
+            norm_layer(norm, width),
+            act(),
+            last,
         )
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -66,14 +82,14 @@ class Encoder(nn.Module):
 
     def __init__(
         self, channels: int, size: tuple[int, int], widths: Sequence[int], outputs: int,
-        *, blocks: int, activation: Activation, norm: Norm,
+        style: Style,
     ) -> None:  # fmt: skip
         super().__init__()
         layers: list[nn.Module] = []
         for before, after in pairwise((channels, *widths)):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1)]
-            layers += [ResidualBlock(after, activation, norm) for _ in range(blocks)]
-            layers += [norm_layer(norm, after), ACTIVATIONS[activation]()]
+            layers += [ResidualBlock(after, style) for _ in range(style.blocks)]
+            layers += [norm_layer(style.norm, after), ACTIVATIONS[style.activation]()]
         height, width = halvings(size, len(widths))[-1]
         self.convolutions = nn.Sequential(*_without_identities(layers))
         self.dense = nn.Linear(widths[-1] * height * width, outputs)
@@ -88,7 +104,7 @@ class Decoder(nn.Module):
 
     def __init__(
         self, channels: int, size: tuple[int, int], widths: Sequence[int], inputs: int,
-        *, blocks: int, activation: Activation, norm: Norm,
+        style: Style,
     ) -> None:  # fmt: skip
         super().__init__()
         sizes = halvings(size, len(widths))[::-1]
@@ -97,8 +113,8 @@ class Decoder(nn.Module):
         self.dense = nn.Linear(inputs, widths[-1] * sizes[0][0] * sizes[0][1])
         layers: list[nn.Module] = []
         for (before, after), small, large in zip(steps, sizes, sizes[1:], strict=False):
-            layers += [ResidualBlock(before, activation, norm) for _ in range(blocks)]
-            layers += [norm_layer(norm, before), ACTIVATIONS[activation]()]
+            layers += [ResidualBlock(before, style) for _ in range(style.blocks)]
+            layers += [norm_layer(style.norm, before), ACTIVATIONS[style.activation]()]
             odd = tuple(big - (2 * little - 1) for little, big in zip(small, large, strict=True))
             layers += [nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=odd)]
         self.convolutions = nn.Sequential(*_without_identities(layers))

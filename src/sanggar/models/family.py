@@ -91,16 +91,17 @@ class Phase:
     """what follows the optimizer's step: weight clipping, say"""
 
 
-class Family(Protocol):
-    """A kind of network. Constructed as `family(options, facts)`, it is an `nn.Module`."""
+class Family(nn.Module):
+    """Base of every family: a module that says what its options are and what one step of training does.
+
+    Constructed as `family(options, facts)` with an instance of its own `Options`.
+    """
 
     Options: ClassVar[type[Options]]
 
-    def __init__(self, options: Options, facts: Facts) -> None: ...
-
     def phases(self) -> list[Phase]:
-        """What one step of training does."""
-        ...
+        """What one step of training does, in order."""
+        raise NotImplementedError
 
 
 # -- capabilities: what is asked of a built model, instead of its family's name ---------------------------------

@@ -21,7 +21,18 @@ INK = "#010203"
 # Okabe & Ito's palette without black and yellow, which vanish on one of the two backgrounds
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # Paul Tol's "muted", the widest palette that colour-blind readers tell apart
-CLASSES = ("#CC6677", "#5B4FA8", "#C9A227", "#117733", "#88CCEE", "#AA3355", "#44AA99", "#999933", "#AA4499", "#888888")
+CLASSES = (
+    "#CC6677",
+    "#5B4FA8",
+    "#C9A227",
+    "#117733",
+    "#88CCEE",
+    "#AA3355",
+    "#44AA99",
+    "#999933",
+    "#AA4499",
+    "#888888",
+)
 
 STYLE = {
     "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK,
@@ -51,7 +62,7 @@ def svg(figure: Figure, words: str) -> str:
     return f'<figure class="chart">{text.replace("<svg ", attributes, 1)}</figure>'
 
 
-def png(pixels: UInt8[np.ndarray, "..."], words: str) -> str:
+def png(pixels: UInt8[np.ndarray, ...], words: str) -> str:
     """A grey `(H, W)` or colour `(H, W, 3)` picture as an `<img>` that keeps its pixels square and sharp."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
@@ -88,9 +99,7 @@ def table(head: list[str], body: list[list[str]], caption: str = "", numeric_fro
     """An HTML table; cells are HTML already. It scrolls sideways where the page is narrow."""
 
     def line(cells: list[str], tag: str) -> str:
-        marked = (
-            f'<{tag}{" class=n" if i >= numeric_from else ""}>{cell}</{tag}>' for i, cell in enumerate(cells)
-        )
+        marked = (f"<{tag}{' class=n' if i >= numeric_from else ''}>{cell}</{tag}>" for i, cell in enumerate(cells))
         return f"<tr>{''.join(marked)}</tr>"
 
     text = f"<caption>{caption}</caption>" if caption else ""
@@ -104,7 +113,12 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def line_chart(
-    series: list[tuple[str, Any, Any, dict[str, Any]]], x_label: str, y_label: str, words: str, *, log: bool = False
+    series: list[tuple[str, Any, Any, dict[str, Any]]],
+    x_label: str,
+    y_label: str,
+    words: str,
+    *,
+    log: bool = False,
 ) -> str:
     """Lines with a legend: each `(name, x, y, style)`."""
     figure, ax = axes()

@@ -47,11 +47,20 @@ def what_was_run(views: Views) -> str:
         ("recipe", lambda v: escape(v.run.name)),
         ("data", lambda v: escape(f"{v.info['data']['source']}: {v.info['data']['about']}")),
         ("licence of the data", lambda v: escape(v.info["data"]["licence"])),
-        ("train / validation / test", lambda v: " / ".join(f"{v.info['data'][k]:,}" for k in ("train", "validation", "test"))),
-        ("trained for", lambda v: f"{v.info['step']:,} steps, {v.metrics[-1]['epoch']:.4g} epochs" if v.metrics else "—"),
+        (
+            "train / validation / test",
+            lambda v: " / ".join(f"{v.info['data'][k]:,}" for k in ("train", "validation", "test")),
+        ),
+        (
+            "trained for",
+            lambda v: f"{v.info['step']:,} steps, {v.metrics[-1]['epoch']:.4g} epochs" if v.metrics else "—",
+        ),
         ("time", lambda v: _duration(v.info.get("totals", {}).get("seconds", 0.0))),
         ("on", lambda v: escape(_machine(v.info))),
-        ("status", lambda v: escape(v.run.status + (", stopped early" if v.info.get("stopped_early") else ""))),
+        (
+            "status",
+            lambda v: escape(v.run.status + (", stopped early" if v.info.get("stopped_early") else "")),
+        ),
     ]
     about = "".join(f"<p>{escape(text)}</p>" for text in dict.fromkeys(v.info.get("about", "") for v in views) if text)
     body = [[name, *(write(view) for view in views)] for name, write in lines]
@@ -105,7 +114,11 @@ def loss_curves(views: Views) -> str | None:
         prefix = f"{view.name}, " if len(views) > 1 else ""
         for split, style in (("train", "-"), ("validation", "--")):
             losses = [sum(line[split].values()) for line in view.metrics]
-            look = {"color": LINES[i % len(LINES)], "linestyle": style, "marker": "o" if len(losses) < 3 else None}
+            look = {
+                "color": LINES[i % len(LINES)],
+                "linestyle": style,
+                "marker": "o" if len(losses) < 3 else None,
+            }
             series.append((f"{prefix}{split}", epochs, losses, look))
     if not series:
         return None
@@ -166,7 +179,11 @@ def against_noise(views: Views) -> str | None:
             label = "network" if subject == "network" else by_level[levels[0]]["label"].split(": ")[-1]
             look = {"color": LINES[0], "linewidth": 2.4, "marker": "o", "markersize": 4}
             if subject != "network":
-                look = {"color": looks[subject], "linestyle": "--" if subject == "nothing" else "-", "linewidth": 1.2}
+                look = {
+                    "color": looks[subject],
+                    "linestyle": "--" if subject == "nothing" else "-",
+                    "linewidth": 1.2,
+                }
             series.append((label, levels, [by_level[level]["value"] for level in levels], look))
             body.append([escape(label), *(number(by_level[level]["value"]) for level in levels)])
         gains = {n["protocol"]["level"]: n for n in view.numbers("denoising.gain")}
@@ -231,7 +248,9 @@ def _map(view: View) -> str:
             # three equal channels: matplotlib would put a colour map on a grey picture
             shown = np.broadcast_to(thumbnail, (*thumbnail.shape[:2], 3))
             picture = OffsetImage(shown, zoom=14 / thumbnail.shape[0], interpolation="nearest")
-            ax.add_artist(AnnotationBbox(picture, place, pad=0.1, bboxprops={"linewidth": 0.5, "edgecolor": INK}, zorder=4))
+            ax.add_artist(
+                AnnotationBbox(picture, place, pad=0.1, bboxprops={"linewidth": 0.5, "edgecolor": INK}, zorder=4)
+            )
     ax.set_axis_off()
     words = f"t-SNE map of the latents of {len(places):,} test pictures, coloured by class: {', '.join(classes)}."
     return svg(figure, words) + (

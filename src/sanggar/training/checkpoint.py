@@ -47,4 +47,6 @@ def load(run: Run) -> tuple[Arrays, Progress] | None:
     try:
         return arrays, Progress(**meta)
     except TypeError:
-        raise RunError(f"{run.checkpoint_file} was written by another version of sanggar and cannot be continued.") from None
+        raise RunError(
+            f"{run.checkpoint_file} was written by another version of sanggar and cannot be continued."
+        ) from None

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ CHUNK = 500
 """Pictures of a split that are evaluated at a time; part of what the validation noise depends on."""
 
 
+@runtime_checkable
 class Learner(Protocol):
     """What the loop asks of a learner."""
 
@@ -114,7 +115,12 @@ class TorchLearner:
         ]
         share = options.batch_size // self.world
         self.moment = Moment(
-            options.seed, 0, steps, options.batch_size, slice(self.rank * share, (self.rank + 1) * share), self.device
+            options.seed,
+            0,
+            steps,
+            options.batch_size,
+            slice(self.rank * share, (self.rank + 1) * share),
+            self.device,
         )
         if options.tracker and self.rank == 0:
             self.accelerator.init_trackers(plan.name)
@@ -196,9 +202,7 @@ class TorchLearner:
             for number, chunk in enumerate(images.chunks(CHUNK)):
                 if number % self.world != self.rank and number >= self.world:
                     continue  # every process does at least one chunk, so that all know the terms' names
-                moment = replace(
-                    self.moment, step=number, batch=len(chunk), rows=slice(len(chunk)), split="validation"
-                )
+                moment = replace(self.moment, step=number, batch=len(chunk), rows=slice(len(chunk)), split="validation")
                 batch = self._batch(chunk)
                 with self.accelerator.autocast():
                     found = {f"{p.name}/{k}": v for p in phases for k, v in p.loss(batch, moment).items()}
@@ -320,7 +324,10 @@ def _accelerator(options: TrainingOptions, folder: Path | None) -> Accelerator:
     precision = "bf16" if wanted == "bf16" else "no"
     try:
         return Accelerator(
-            cpu=options.device == "cpu", mixed_precision=precision, log_with=options.tracker, project_dir=folder
+            cpu=options.device == "cpu",
+            mixed_precision=precision,
+            log_with=options.tracker,
+            project_dir=folder,
         )
     except (ValueError, ImportError) as error:
         raise RecipeError(f"training: cannot be set up on this machine: {error}") from None

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class StopRequest:
         self.signal = number
         signal.signal(number, self._before[number])  # a second one does what it always did
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():  # only there can Python set handlers
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._ask)
@@ -198,9 +198,11 @@ class Loop:
         place = self.run.path if self.run is not None else "RUN"
         if self.run is not None:
             self.run.update(status="stopped")
+        status = 128 + (stop.signal or signal.SIGINT)
         return Interrupted(
+            status,
             f"Stopped by {name} at step {self.progress.step} of {self.steps}; everything is saved. "
-            f"Go on with: sanggar train --resume {place}"
+            f"Go on with: sanggar train --resume {place}",
         )
 
     @contextmanager

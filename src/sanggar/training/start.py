@@ -93,9 +93,7 @@ def _set_up(plan: Plan, dataset: Dataset, folder: Path) -> tuple[Learner, Batche
     # the number of steps needs the batches, and the batches need the learner's processes: count first
     probe = Batches(dataset.train, training.batch_size, training.seed)
     learner = TorchLearner(plan, plan.source.facts, training.total_steps(probe.steps_per_epoch), folder)
-    batches = Batches(
-        dataset.train, training.batch_size, training.seed, learner.draws, learner.rank, learner.world
-    )
+    batches = Batches(dataset.train, training.batch_size, training.seed, learner.draws, learner.rank, learner.world)
     return learner, batches
 
 

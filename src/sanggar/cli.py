@@ -1,0 +1,343 @@
+"""The commands, each a few lines over the library. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from sanggar import __version__
+from sanggar.errors import DataError, SanggarError, suggest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+OUT = click.option("--out", type=click.Path(path_type=Path), help="Where to write; nothing that exists is overwritten.")
+
+
+class Commands(click.Group):
+    """A group that offers the nearest command for a misspelt one, and lists its commands as they are written."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of a session."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with a suggestion."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            raise click.UsageError(f"There is no command {args[0]!r}. {suggest(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="sanggar")
+def cli() -> None:
+    """A studio for small neural networks that see and draw.
+
+    Start with: sanggar run digits-denoising-autoencoder
+    """
+
+
+@cli.command()
+@click.argument("recipe")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@OUT
+def run(recipe: str, overrides: Sequence[str], out: Path | None) -> None:
+    """Train, evaluate and report a RECIPE: the main job."""
+    from sanggar.evaluation.measure import evaluate
+    from sanggar.report.page import report
+    from sanggar.training.start import train
+
+    done = evaluate(train(recipe, overrides, out=out), say=_say)
+    _headlines(done)
+    click.echo(f"Report: {report(done)}")
+
+
+@cli.command()
+@click.argument("recipe", required=False)
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--resume", "resumed", metavar="RUN", help="Go on with a run; only its length may grow.")
+@OUT
+def train(recipe: str | None, overrides: Sequence[str], resumed: str | None, out: Path | None) -> None:
+    """Train a RECIPE, or go on with a run."""
+    from sanggar.training import start
+
+    if resumed is None:
+        if recipe is None:
+            raise click.UsageError("Give a recipe (`sanggar recipes` lists them) or --resume RUN.")
+        done = start.train(recipe, overrides, out=out)
+    else:
+        if out is not None:
+            raise click.UsageError("--out has no meaning with --resume: the run goes on where it is.")
+        if recipe is not None and "=" not in recipe:
+            raise click.UsageError(f"--resume goes on with the run's own recipe; {recipe!r} cannot be given beside it.")
+        done = start.resume(resumed, (*([recipe] if recipe else []), *overrides))
+    click.echo(f"Run: {done.path} ({done.status}, step {done.info['step']:,})")
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+def evaluate(run: str) -> None:
+    """Measure a RUN on the test split."""
+    from sanggar.evaluation.measure import evaluate as measure
+
+    _headlines(measure(run, say=_say))
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write; default: report.html in the run.")
+def report(runs: Sequence[str], out: Path | None) -> None:
+    """Write the report of one RUN, or of several."""
+    from sanggar.report.page import report as write
+
+    click.echo(write(*runs, out=out))
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("images", metavar="IMAGES")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="FILE.png (given above reconstructed) or FILE.npz.",
+)
+def reconstruct(run: str, images: str, out: Path) -> None:
+    """Show IMAGES to a RUN's network and keep what comes back.
+
+    IMAGES is a file, a folder, or an .npz with `images`.
+    """
+    from sanggar.painter import open as open_run
+
+    _check_ending(out, ".png", ".npz")
+    painter = open_run(run)
+    given = painter.pixels(images)
+    came_back = painter.reconstruct(given)
+    if out.suffix == ".png":
+        import numpy as np
+
+        from sanggar.data.images import grid, write_png
+        from sanggar.runs import write_atomic
+
+        parts = [(given[i : i + 10], came_back[i : i + 10]) for i in range(0, len(given), 10)]
+        blank = np.full((10, *given.shape[1:]), 128, np.uint8)
+        rows = [np.concatenate([row, blank[: 10 - len(row)]]) for pair in parts for row in pair]
+        columns = min(10, len(given))
+        write_atomic(out, write_png(grid(np.concatenate([row[:columns] for row in rows]), columns, scale=4)))
+        click.echo(out)
+    else:
+        _write(out, came_back)
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("images", metavar="IMAGES")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="FILE.npz with `latents` and `names`.")
+def encode(run: str, images: str, out: Path) -> None:
+    """Write the latents of IMAGES.
+
+    IMAGES is a file, a folder, or an .npz with `images`.
+    """
+    import io
+
+    import numpy as np
+
+    from sanggar.data.images import read_images
+    from sanggar.painter import open as open_run
+    from sanggar.runs import write_atomic
+
+    _check_ending(out, ".npz")
+    painter = open_run(run)
+    pixels, names = read_images(images, painter.facts)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, latents=painter.encode(pixels), names=np.array(names))
+    write_atomic(out, buffer.getvalue())
+    click.echo(out)
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("first", metavar="IMAGE")
+@click.argument("second", metavar="IMAGE")
+@click.option(
+    "--steps",
+    default=9,
+    show_default=True,
+    type=click.IntRange(2, 1000),
+    help="Pictures, both ends included.",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="FILE.png or FILE.npz.")
+def interpolate(run: str, first: str, second: str, steps: int, out: Path) -> None:
+    """Walk in a straight line between two pictures' latents."""
+    from sanggar.painter import open as open_run
+
+    _check_ending(out, ".png", ".npz")
+    _write(out, open_run(run).interpolate(first, second, steps), columns=steps)
+
+
+@cli.command()
+@click.argument("recipe", required=False)
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of recipes, for editors, and nothing else.")
+def describe(recipe: str | None, overrides: Sequence[str], schema: bool) -> None:
+    """Say what a RECIPE is and would cost here.
+
+    Layers, shapes, parameters, phases, every option, and an estimate of time, memory and disk.
+    """
+    if schema:
+        import json
+
+        from sanggar.plan import schema as recipe_schema
+
+        click.echo(json.dumps(recipe_schema(), indent=1))
+        return
+    if recipe is None:
+        raise click.UsageError("Give a recipe; `sanggar recipes` lists them.")
+    from sanggar.training.describe import describe as describe_recipe
+
+    click.echo(str(describe_recipe(recipe, overrides)))
+
+
+@cli.command()
+def recipes() -> None:
+    """List the recipes that come with sanggar."""
+    from sanggar.recipe import read, shipped
+
+    for name in shipped():
+        about = read(name).about.split(". ")[0].rstrip(".")
+        click.echo(f"{click.style(name, bold=True)}\n    {about}.")
+
+
+@cli.command()
+@click.argument("folder", default="runs", type=click.Path(path_type=Path))
+def runs(folder: Path) -> None:
+    """List the runs below FOLDER (default: runs)."""
+    from sanggar.runs import find
+
+    found = find(folder)
+    if not found:
+        click.echo(f"No runs in {folder}. `sanggar run digits-denoising-autoencoder` makes one.")
+        return
+    width = max(len(str(run.path)) for run in found)
+    for run in found:
+        done = "measured" if run.evaluation_file.is_file() else "not measured"
+        line = f"{run.path!s:<{width}}  {run.status:<9} step {run.info.get('step', 0):>8,}  {done:<12}  {run.info.get('created', '')}"
+        click.echo(line)
+
+
+@cli.command()
+@click.argument("source", required=False)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write test pictures of SOURCE: a folder of PNGs, or FILE.npz.",
+)
+@click.option(
+    "--count",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="How many pictures --out writes.",
+)
+def data(source: str | None, out: Path | None, count: int) -> None:
+    """List the data sets, or write some pictures.
+
+    With SOURCE and --out, some of its test pictures are written, to try things on.
+    """
+    from sanggar.data.sources import SOURCES, presence, root
+
+    if source is None:
+        click.echo(f"Data root: {root()}")
+        for name, entry in SOURCES.items():
+            found = presence(name)
+            size = f"{found.bytes / 1e6:.1f} MB" if found.bytes else ""
+            click.echo(f"{name:<15} {found.state:<26} {size:>9}  {entry.licence:<16} {entry.about}")
+        return
+    if source not in SOURCES:
+        raise DataError(f"There is no data set {source!r}. {suggest(source, SOURCES)}")
+    if out is None:
+        raise click.UsageError("Say with --out where the pictures should go: a folder, or FILE.npz.")
+    _export(source, out, count)
+
+
+def _export(source: str, out: Path, count: int) -> None:
+    from sanggar.data.images import write_images, write_png
+    from sanggar.data.sources import SOURCES, DataOptions
+    from sanggar.runs import write_atomic
+
+    test = SOURCES[source].load(DataOptions(source=source, validation=1)).test.first(count)
+    if out.suffix == ".npz":
+        write_atomic(out, write_images(out, test.pixels, test.labels))
+    elif out.suffix:
+        raise DataError(f"{out}: expected a folder, or a name ending in .npz.")
+    else:
+        classes = SOURCES[source].facts.classes
+        for i, picture in enumerate(test.pixels):
+            label = "" if test.labels is None else f"-{classes[test.labels[i]].replace(' ', '-')}"
+            write_atomic(out / f"{i:05d}{label}.png", write_png(picture.squeeze()))
+    click.echo(out)
+
+
+def _check_ending(out: Path, *endings: str) -> None:
+    if out.suffix not in endings:
+        raise DataError(f"{out}: expected a name ending in {' or '.join(endings)}.")
+
+
+def _write(out: Path, pixels: np.ndarray, columns: int | None = None) -> None:
+    from sanggar.data.images import grid, write_images, write_png
+    from sanggar.runs import write_atomic
+
+    as_strip = out.suffix == ".png" and columns is not None
+    write_atomic(out, write_png(grid(pixels, columns, scale=4)) if as_strip else write_images(out, pixels))
+    click.echo(out)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _headlines(run: Any) -> None:
+    """The headline numbers of an evaluated run, and its alarms."""
+    evaluation = run.evaluation()
+    for n in evaluation["numbers"]:
+        if n["headline"]:
+            low, high = n["interval"] or (n["value"], n["value"])
+            click.echo(
+                f"{n['label']:<44} {n['value']:>9.4g} {n['unit']:<11} [{low:.4g}, {high:.4g}]  n={n['protocol']['n']:,}"
+            )
+    for alarm in evaluation["alarms"]:
+        click.echo(f"ALARM: {alarm}")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command. A user's mistake ends with status 2 and one line, failed work with 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # Windows consoles may not know ×
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    try:
+        cli.main(arguments, prog_name="sanggar", standalone_mode=False)
+    except click.exceptions.Abort:
+        _fail("stopped.", 128 + signal.SIGINT)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except SanggarError as error:
+        _fail(str(error), error.exit_status)
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}. Nothing that was saved is changed.", 2)
+    sys.exit(0)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    click.echo(f"sanggar: {message}", err=True)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

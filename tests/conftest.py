@@ -1,0 +1,70 @@
+"""Shapes in signatures are checked while the tests run; one small trained run serves every test that reads one."""
+
+from __future__ import annotations
+
+import os
+
+# Small networks on a shared machine: one thread each is fastest, and several OpenMP pools starve each other.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from jaxtyping import install_import_hook
+
+install_import_hook("sanggar", "beartype.beartype")
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+import sanggar
+from sanggar.runs import Run
+
+settings.register_profile("sanggar", deadline=None, max_examples=40)
+settings.load_profile("sanggar")
+
+TINY = (
+    "model.widths=[4,8]",
+    "model.latent_size=6",
+    "training.epochs=2",
+    "training.device=cpu",
+    "training.precision=fp32",
+    "evaluation.images=40",
+    "evaluation.classical_images=20",
+    "evaluation.tuning_images=10",
+    "evaluation.noise_levels=[0.2,0.3]",
+    "evaluation.probe_images=200",
+    "evaluation.map_images=40",
+)
+"""Overrides that make digits-denoising-autoencoder a matter of a second."""
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A trained and evaluated run of a tiny network on digits. Not to be changed: copy it first."""
+    run = sanggar.train("digits-denoising-autoencoder", TINY, out=tmp_path_factory.mktemp("tiny") / "run")
+    return sanggar.evaluate(run)
+
+
+@pytest.fixture
+def copied_run(tiny_run: Run, tmp_path: Path) -> Run:
+    """A copy of the tiny run that a test may damage."""
+    import shutil
+
+    shutil.copytree(tiny_run.path, tmp_path / "copied")
+    return Run(tmp_path / "copied")
+
+
+@pytest.fixture
+def run_cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Call the command line in this process: its exit status, standard output, standard error."""
+    from sanggar.cli import main
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return call
