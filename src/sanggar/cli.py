@@ -228,8 +228,8 @@ def runs(folder: Path) -> None:
     width = max(len(str(run.path)) for run in found)
     for run in found:
         done = "measured" if run.evaluation_file.is_file() else "not measured"
-        line = f"{run.path!s:<{width}}  {run.status:<9} step {run.info.get('step', 0):>8,}  {done:<12}  {run.info.get('created', '')}"
-        click.echo(line)
+        step, created = run.info.get("step", 0), run.info.get("created", "")
+        click.echo(f"{run.path!s:<{width}}  {run.status:<9} step {step:>8,}  {done:<12}  {created}")
 
 
 @cli.command()
@@ -294,8 +294,10 @@ def _write(out: Path, pixels: np.ndarray, columns: int | None = None) -> None:
     from sanggar.data.images import grid, write_images, write_png
     from sanggar.runs import write_atomic
 
-    as_strip = out.suffix == ".png" and columns is not None
-    write_atomic(out, write_png(grid(pixels, columns, scale=4)) if as_strip else write_images(out, pixels))
+    if out.suffix == ".png" and columns is not None:
+        write_atomic(out, write_png(grid(pixels, columns, scale=4)))
+    else:
+        write_atomic(out, write_images(out, pixels))
     click.echo(out)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from sanggar import recipe
 from sanggar.data.images import Facts, as_pixels, read_image, read_images, to_float, to_uint8
@@ -64,7 +64,7 @@ class Painter:
             self.model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
         except RuntimeError as error:
             raise RunError(f"{run.weights_file} does not fit the recipe beside it: {error}") from None
-        self.model.to(self.device, memory_format=torch.channels_last).eval()
+        self.model = place(self.model, self.device).eval()
 
     def can(self, capability: str) -> bool:
         """Whether the model has a capability: encode, decode, reconstruct, disturb."""
@@ -135,7 +135,7 @@ class Painter:
         self._need("decode")
         with torch.inference_mode():
             vectors = torch.as_tensor(np.asarray(latents, np.float32), device=self.device)
-            parts = [to_uint8(self.model.decode(part)) for part in vectors.split(CHUNK)]  # type: ignore[operator]
+            parts = [to_uint8(self.model.decode(part)) for part in torch.split(vectors, CHUNK)]  # type: ignore[operator]
         return np.concatenate(parts)
 
     def interpolate(self, first: Given, second: Given, steps: int) -> Pixels:
@@ -150,13 +150,16 @@ def open(path: str | Path | Run, device: str | None = None, family: type[Family]
     return Painter(path if isinstance(path, Run) else Run(path), family, device)
 
 
-def build(plan: Plan, facts: Facts, seed: int = 0) -> nn.Module:
+def build(plan: Plan, facts: Facts, seed: int = 0) -> Family:
     """The plan's network, its first weights drawn from `seed`; nothing else draws from it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = plan.family(plan.model, facts)
-    assert isinstance(model, nn.Module)
-    return model
+        return plan.family(plan.model, facts)
+
+
+def place(model: Family, device: torch.device) -> Family:
+    """The network on a device, its weights in the memory order that pictures have."""
+    return model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def best_device() -> str:

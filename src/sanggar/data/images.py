@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
@@ -186,7 +186,7 @@ def write_images(
     if path.suffix == ".npz":
         buffer = io.BytesIO()
         plain = pixels[..., 0] if pixels.shape[3] == 1 else pixels
-        arrays = {"images": plain} if labels is None else {"images": plain, "labels": labels}
+        arrays: dict[str, Any] = {"images": plain} if labels is None else {"images": plain, "labels": labels}
         np.savez_compressed(buffer, **arrays)
         return buffer.getvalue()
     if path.suffix == ".png":

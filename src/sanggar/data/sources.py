@@ -99,9 +99,9 @@ def fingerprint(*splits: Images) -> str:
     digest = hashlib.sha256()
     for split in splits:
         digest.update(str(split.pixels.shape).encode())
-        digest.update(np.ascontiguousarray(split.pixels))
+        digest.update(np.ascontiguousarray(split.pixels).data)
         if split.labels is not None:
-            digest.update(np.ascontiguousarray(split.labels))
+            digest.update(np.ascontiguousarray(split.labels).data)
     return digest.hexdigest()
 
 

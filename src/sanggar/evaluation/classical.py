@@ -52,12 +52,9 @@ def non_local_means(stack: Stack, deviation: float, patch: int, distance: int, h
     """Non-local means (Buades et al. 2005; scikit-image); `h` and `sigma` in deviations of the noise."""
     from skimage.restoration import denoise_nl_means
 
-    return np.stack([
-        denoise_nl_means(
-            picture, patch_size=patch, patch_distance=distance, h=h * deviation, sigma=sigma * deviation, channel_axis=-1
-        )
-        for picture in stack
-    ]).reshape(stack.shape)  # scikit-image drops a single channel  # fmt: skip
+    options = {"patch_size": patch, "patch_distance": distance, "h": h * deviation, "sigma": sigma * deviation}
+    cleaned = [denoise_nl_means(picture, channel_axis=-1, **options) for picture in stack]
+    return np.stack(cleaned).reshape(stack.shape)  # scikit-image drops a single channel
 
 
 def wavelet(stack: Stack, deviation: float, wavelet: str, method: str, mode: str, sigma: float) -> Stack:
@@ -105,15 +102,17 @@ DENOISERS: dict[str, Denoiser] = {
 def denoise(
     name: str, noisy: Pixels, deviation: float, setting: Setting
 ) -> UInt8[np.ndarray, "n height width channels"]:
-    """`noisy` through a classical denoiser, on as many threads as there are cores; clamped and rounded like all else."""
+    """`noisy` through a classical denoiser on all cores; clamped and rounded like all else."""
     from joblib import Parallel, delayed
 
     def work(part: Pixels) -> Pixels:
         cleaned = DENOISERS[name].apply(part.astype(np.float32) / 255, deviation, **setting)
-        return np.rint(np.clip(np.nan_to_num(cleaned), 0, 1) * 255).astype(np.uint8)
+        pixels: Pixels = np.rint(np.clip(np.nan_to_num(cleaned), 0, 1) * 255).astype(np.uint8)
+        return pixels
 
     parts = np.array_split(noisy, max(1, len(noisy) // 50))
-    return np.concatenate(Parallel(n_jobs=-1, prefer="threads")(delayed(work)(part) for part in parts))
+    cleaned: list[Pixels] = Parallel(n_jobs=-1, prefer="threads")(delayed(work)(part) for part in parts)
+    return np.concatenate(cleaned)
 
 
 def tune(name: str, noisy: Pixels, clean: Pixels, deviation: float) -> Setting:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -14,7 +14,6 @@ from sanggar.evaluation.protocol import (
     Number,
     Subject,
     first_of_each_class,
-    mean_interval,
     share_interval,
 )  # fmt: skip
 
@@ -29,8 +28,8 @@ def measure_latent(subject: Subject) -> Findings:
     if train.labels is None or test.labels is None:
         return Findings()
     numbers: list[Number] = []
-    given: dict[str, Any] = {"split": "test", "n": len(test), "fitted_on": f"{len(train)} training pictures",
-                             "data": painter.data_name}  # fmt: skip
+    given = {"split": "test", "n": len(test), "data": painter.data_name}
+    fitted = {**given, "fitted_on": f"{len(train)} training pictures"}
     for name, (train_table, test_table) in _representations(subject, train, test).items():
         hits = _probe(train_table, train.labels, test_table) == test.labels
         near = _nearest(train_table, train.labels, test_table) == test.labels
@@ -38,28 +37,20 @@ def measure_latent(subject: Subject) -> Findings:
             ("probe", "linear-probe accuracy", hits, "logistic regression on standardized features"),
             ("knn", "kNN accuracy", near, f"{NEIGHBOURS} neighbours, Euclidean"),
         ):
-            numbers.append(
-                Number(
-                    f"latent.{key}",
-                    f"{label}: {name}",
-                    float(found.mean()),
-                    "",
-                    "higher",
-                    {**given, "method": how},
-                    name,
-                    share_interval(found),
-                    headline=name == "network" and key == "probe",
-                )  # fmt: skip
+            number = Number(
+                f"latent.{key}", f"{label}: {name}", float(found.mean()), "", "higher", fitted | {"method": how}
             )
+            shown = name == "network" and key == "probe"
+            numbers.append(replace(number, subject=name, interval=share_interval(found), headline=shown))
         few = slice(options.map_images)
         widths = _silhouettes(test_table[few], test.labels[few])
-        rank = effective_rank(test_table)
-        numbers += [
-            Number("latent.silhouette", f"silhouette: {name}", float(widths.mean()), "", "higher",
-                   {**given, "n": len(widths), "fitted_on": "nothing"}, name, mean_interval(widths)),
-            Number("latent.rank", f"effective rank: {name}", rank, "dimensions", "higher",
-                   {**given, "fitted_on": "nothing", "size": test_table.shape[1], "method": "Roy & Vetterli 2007, of centred features"}, name),
-        ]  # fmt: skip
+        fewer = {**given, "n": len(widths)}
+        numbers.append(averaged("latent.silhouette", f"silhouette: {name}", widths, fewer, subject=name))
+        method = {"size": test_table.shape[1], "method": "Roy & Vetterli 2007, of centred features"}
+        number = Number(
+            "latent.rank", f"effective rank: {name}", effective_rank(test_table), "dimensions", "higher", given
+        )
+        numbers.append(replace(number, protocol=given | method, subject=name))
     pictures = _map(subject, test) | (_strips(subject, test) if painter.can("decode") else {})
     return Findings(numbers, pictures, _alarms(numbers))
 
@@ -69,7 +60,8 @@ def _representations(subject: Subject, train: Images, test: Images) -> dict[str,
     from sklearn.decomposition import PCA
 
     latent = subject.painter.encode(train.pixels), subject.painter.encode(test.pixels)
-    pixels = tuple(split.pixels.reshape(len(split), -1).astype(np.float32) / 127.5 - 1 for split in (train, test))
+    # a table of features, not pictures: none of what is measured on it depends on its scale
+    pixels = tuple(split.pixels.reshape(len(split), -1).astype(np.float32) for split in (train, test))
     size = min(latent[0].shape[1], *pixels[0].shape)
     pca = PCA(size, random_state=subject.options.seed).fit(pixels[0])
     return {

@@ -16,6 +16,7 @@ from sanggar.plan import EvaluationOptions
 from sanggar.runs import Arrays
 
 Interval = tuple[float, float]
+Better = Literal["higher", "lower"]
 Pixels = UInt8[np.ndarray, "n height width channels"]
 
 
@@ -28,7 +29,7 @@ class Number:
     label: str
     value: float
     unit: str
-    better: Literal["higher", "lower"]
+    better: Better
     protocol: dict[str, Any]
     """n, split, and whatever else the value depends on besides the model"""
     subject: str = "network"
@@ -61,6 +62,15 @@ class Subject:
         return self.dataset.test.first(self.options.images)
 
 
+def averaged(
+    key: str, label: str, values: Float[np.ndarray, "n"], protocol: dict[str, Any], *, unit: str = "",
+    better: Better = "higher", subject: str = "network", headline: bool = False,
+) -> Number:  # fmt: skip
+    """The mean over pictures as a number, with its interval."""
+    mean, interval = float(values.mean()), mean_interval(values)
+    return Number(key, label, mean, unit, better, protocol, subject, interval, headline)
+
+
 def mean_interval(values: Float[np.ndarray, "n"]) -> Interval:
     """95 % interval of a mean over pictures, by the normal approximation."""
     centre = float(np.mean(values))
@@ -79,7 +89,7 @@ def share_interval(hits: Bool[np.ndarray, "n"]) -> Interval:
 def mean_squared_errors(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
     """Mean squared error of each picture on the scale [-1, 1]."""
     difference = (pixels.astype(np.float32) - target.astype(np.float32)) / 127.5
-    return np.mean(difference**2, axis=(1, 2, 3), dtype=np.float64)
+    return np.asarray(np.mean(difference**2, axis=(1, 2, 3), dtype=np.float64))
 
 
 def peak_ratios(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
@@ -89,7 +99,7 @@ def peak_ratios(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
 
     a, b = (torch.from_numpy(p.astype(np.float32)) for p in (pixels, target))
     ratios = peak_signal_noise_ratio(a, b, data_range=255.0, reduction="none", dim=(1, 2, 3))
-    return ratios.clamp(max=100).double().numpy()  # type: ignore[no-any-return]
+    return ratios.clamp(max=100).double().numpy()
 
 
 def similarities(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
@@ -97,15 +107,13 @@ def similarities(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
     import torch
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    parts = []
+    parts: list[np.ndarray] = []
     for start in range(0, len(pixels), 1000):
-        a, b = (
-            torch.from_numpy(p[start : start + 1000].astype(np.float32)).permute(0, 3, 1, 2) for p in (pixels, target)
-        )
-        parts.append(
-            structural_similarity_index_measure(a, b, sigma=window(pixels), data_range=255.0, reduction="none")
-        )
-    return torch.cat(parts).double().numpy()  # type: ignore[no-any-return]
+        chunk = (torch.from_numpy(p[start : start + 1000].astype(np.float32)) for p in (pixels, target))
+        a, b = (part.permute(0, 3, 1, 2) for part in chunk)
+        found = structural_similarity_index_measure(a, b, sigma=window(pixels), data_range=255.0, reduction="none")
+        parts.append(np.asarray(found, np.float64))
+    return np.concatenate(parts)
 
 
 def window(pixels: Pixels) -> float:

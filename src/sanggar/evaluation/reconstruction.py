@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,19 +10,20 @@ import numpy as np
 from sanggar.data.images import Images
 from sanggar.evaluation.classical import DENOISERS, denoise, tune
 from sanggar.evaluation.protocol import (
+    Better,
     Findings,
     Number,
     Pixels,
     Subject,
+    averaged,
     first_of_each_class,
-    mean_interval,
     mean_squared_errors,
     peak_ratios,
     similarities,
     window,
-)  # fmt: skip
+)
 
-FIDELITY = {
+FIDELITY: dict[str, tuple[str, str, Better, Callable[[Pixels, Pixels], np.ndarray]]] = {
     "mse": ("MSE", "on [-1, 1]", "lower", mean_squared_errors),
     "psnr": ("PSNR", "dB", "higher", peak_ratios),
     "ssim": ("SSIM", "", "higher", similarities),
@@ -60,17 +62,11 @@ def _fidelity(
         }
         if key == "ssim":
             protocol["window"] = f"Gaussian, deviation {window(target)}"
+        whole_label = f"{name}, {label}"
         numbers.append(
-            Number(
-                f"reconstruction.{key}",
-                f"{name}, {label}",
-                float(values.mean()),
-                unit,
-                better,
-                protocol,
-                interval=mean_interval(values),
-                headline=headline,
-            )  # fmt: skip
+            averaged(
+                f"reconstruction.{key}", whole_label, values, protocol, unit=unit, better=better, headline=headline
+            )
         )
     return numbers
 
@@ -123,33 +119,13 @@ def measure_denoising(subject: Subject) -> Findings:
         protocol = {**base, "level": level}
         for name, values in ratios.items():
             label = "network" if name == "network" else DENOISERS[name].label
-            numbers.append(
-                Number(
-                    "denoising.psnr",
-                    f"PSNR, {kind} noise {level:g}: {label}",
-                    float(values.mean()),
-                    "dB",
-                    "higher",
-                    protocol | ({"setting": settings[name]} if settings[name] else {}),
-                    name,
-                    mean_interval(values),
-                )  # fmt: skip
-            )
+            tuned = protocol | ({"setting": settings[name]} if settings[name] else {})
+            whole_label = f"PSNR, {kind} noise {level:g}: {label}"
+            numbers.append(averaged("denoising.psnr", whole_label, values, tuned, unit="dB", subject=name))
         best = max((name for name in ratios if name != "network"), key=lambda name: ratios[name].mean())
+        label, against = f"PSNR above {DENOISERS[best].label}, noise {level:g}", {**protocol, "against": best}
         gain = ratios["network"] - ratios[best]
-        numbers.append(
-            Number(
-                "denoising.gain",
-                f"PSNR above {DENOISERS[best].label}, noise {level:g}",
-                float(gain.mean()),
-                "dB",
-                "higher",
-                {**protocol, "against": best},
-                "network",
-                mean_interval(gain),
-                headline=level == trained,
-            )  # fmt: skip
-        )
+        numbers.append(averaged("denoising.gain", label, gain, against, unit="dB", headline=level == trained))
         if level == trained:
             chosen = np.array(first_of_each_class(subject.test.first(len(test)), 10))
             rows = [test, noisy, results["network"], results[best]]

@@ -65,7 +65,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The input with the block's correction added."""
-        return x + self.body(x)
+        corrected: Tensor = x + self.body(x)
+        return corrected
 
 
 def halvings(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
@@ -115,7 +116,7 @@ class Decoder(nn.Module):
         for (before, after), small, large in zip(steps, sizes, sizes[1:], strict=False):
             layers += [ResidualBlock(before, style) for _ in range(style.blocks)]
             layers += [norm_layer(style.norm, before), ACTIVATIONS[style.activation]()]
-            odd = tuple(big - (2 * little - 1) for little, big in zip(small, large, strict=True))
+            odd = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
             layers += [nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=odd)]
         self.convolutions = nn.Sequential(*_without_identities(layers))
 

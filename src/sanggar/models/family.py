@@ -11,7 +11,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from sanggar.data.batches import address
-from sanggar.data.images import Facts
 from sanggar.models.optimizers import OptimizerOptions
 from sanggar.recipe import Options
 

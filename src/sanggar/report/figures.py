@@ -34,7 +34,7 @@ CLASSES = (
     "#888888",
 )
 
-STYLE = {
+STYLE: Any = {
     "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK,
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6, "axes.grid": True,
     "grid.color": INK, "grid.alpha": 0.12, "grid.linewidth": 0.6, "font.family": "sans-serif", "font.size": 9,
@@ -76,7 +76,7 @@ def png(pixels: UInt8[np.ndarray, ...], words: str) -> str:
 
 def strip(pictures: UInt8[np.ndarray, "n height width channels"], words: str) -> str:
     """Pictures side by side, one image. Grey ones stay grey: no colour map touches them."""
-    n, height, width, channels = pictures.shape
+    n, height, width, _ = pictures.shape
     gap = max(1, width // 14)
     sheet = np.zeros((height, n * (width + gap) - gap, 4), np.uint8)
     for i, picture in enumerate(pictures):
@@ -104,7 +104,8 @@ def table(head: list[str], body: list[list[str]], caption: str = "", numeric_fro
 
     text = f"<caption>{caption}</caption>" if caption else ""
     lines = "".join(line(cells, "td") for cells in body)
-    return f'<div class="scroll" tabindex="0"><table>{text}<thead>{line(head, "th")}</thead><tbody>{lines}</tbody></table></div>'
+    whole = f"<table>{text}<thead>{line(head, 'th')}</thead><tbody>{lines}</tbody></table>"
+    return f'<div class="scroll" tabindex="0">{whole}</div>'
 
 
 def number(value: float, digits: int = 4) -> str:

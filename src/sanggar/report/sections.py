@@ -84,16 +84,15 @@ def headlines(views: Views) -> str | None:
     for index, (row, by_run) in enumerate(found.items(), start=1):
         n = protocols[row]
         best = _best(by_run, n["better"]) if len(by_run) > 1 else None
-        cells = [
-            (f"<b>{_value(by_run[v.name])}</b>" if v.name == best else _value(by_run[v.name])) if v.name in by_run else "—"
-            for v in views
-        ]  # fmt: skip
+        cells = [_value(by_run[v.name]) if v.name in by_run else "—" for v in views]
+        cells = [f"<b>{cell}</b>" if v.name == best else cell for v, cell in zip(views, cells, strict=True)]
         body.append([f"{escape(n['label'])} <sup>{index}</sup>", *cells, f"{n['better']} is better"])
         notes.append(f"<li>{escape(_protocol(n))}</li>")
     shown = table(["", *(escape(v.name) for v in views), ""], body)
     ranked = " The best of a row is bold; a row holds only numbers of one protocol." if len(views) > 1 else ""
     return (
-        f"{shown}<p class=note>In brackets: 95 % interval over the pictures; it says nothing of other seeds.{ranked}</p>"
+        f"{shown}<p class=note>In brackets: 95 % interval over the pictures; it says nothing of other seeds."
+        f"{ranked}</p>"
         f"<details><summary>Protocol of each number</summary><ol>{''.join(notes)}</ol></details>"
     )
 
@@ -127,7 +126,8 @@ def loss_curves(views: Views) -> str | None:
     body = [[escape(name), number(losses[0]), number(losses[-1]), number(min(losses))] for name, _, losses, _ in series]
     return chart + table(["", "first", "last", "lowest"], body) + (
         "<p class=note>The train loss is the mean over the steps since the line before, while the network still "
-        "changed; the validation loss is of the network at that moment. What is reported is the last, not the lowest.</p>"
+        "changed; the validation loss is of the network at that moment. What is reported is the last, not the "
+        "lowest.</p>"
     )  # fmt: skip
 
 
@@ -194,8 +194,8 @@ def against_noise(views: Views) -> str | None:
             _headed(view, views)
             + line_chart(series, f"{sample['noise']} noise, level on the scale [−1, 1]", "PSNR in dB", words)
             + table(["dB at noise", *(f"{level:g}" for level in levels)], body)
-            + f"<p class=note>The same {sample['n']:,} noisy test pictures for all, clamped to the pixel range and rounded "
-            f"to 8 bits; every output likewise. Classical denoisers are told the level and tuned for it on "
+            + f"<p class=note>The same {sample['n']:,} noisy test pictures for all, clamped to the pixel range and "
+            f"rounded to 8 bits; every output likewise. Classical denoisers are told the level and tuned for it on "
             f"{escape(sample['tuned_on'])}; the network is not told.</p>"
         )
     return "".join(parts) or None
@@ -205,16 +205,11 @@ def latent_space(views: Views) -> str | None:
     """What the latent keeps apart, in numbers and on a map."""
     parts = []
     keys = {"probe": "linear probe", "knn": "kNN", "silhouette": "silhouette", "rank": "effective rank"}
-    body = []
-    for view in views:
-        subjects = list(dict.fromkeys(n["subject"] for key in keys for n in view.numbers(f"latent.{key}")))
-        for subject in subjects:
-            cells = []
-            for key in keys:
-                (n,) = [n for n in view.numbers(f"latent.{key}") if n["subject"] == subject]
-                cells.append(_value(n))
-            who = view.name if subject == "network" else f"{subject} (beside {view.name})"
-            body.append([escape(who), *cells])
+    body = [
+        [escape(view.name if subject == "network" else f"{subject} (beside {view.name})"), *cells]
+        for view in views
+        for subject, cells in _latent_rows(view, list(keys)).items()
+    ]
     if not body:
         return None
     parts.append(table(["", *keys.values()], body))
@@ -222,6 +217,15 @@ def latent_space(views: Views) -> str | None:
         if "map.places" in view.pictures:
             parts.append(_headed(view, views) + _map(view))
     return "".join(parts)
+
+
+def _latent_rows(view: View, keys: list[str]) -> dict[str, list[str]]:
+    """What was measured of each representation, a cell a key."""
+    found: dict[str, dict[str, str]] = {}
+    for key in keys:
+        for n in view.numbers(f"latent.{key}"):
+            found.setdefault(n["subject"], {})[key] = _value(n)
+    return {subject: [cells.get(key, "—") for key in keys] for subject, cells in found.items()}
 
 
 def _map(view: View) -> str:
@@ -235,10 +239,11 @@ def _map(view: View) -> str:
         if len(mine) == 0:
             continue
         colour = CLASSES[label % len(CLASSES)]
-        ax.scatter(*mine.T, s=7, color=colour, linewidths=0, alpha=0.75, rasterized=True)
+        ax.scatter(mine[:, 0], mine[:, 1], s=7, color=colour, linewidths=0, alpha=0.75, rasterized=True)
         ax.text(
-            *np.median(mine, axis=0), name, ha="center", va="center", fontsize=9, fontweight="bold", color="white",
-            bbox={"boxstyle": "round,pad=0.15", "facecolor": colour, "edgecolor": "none"}, zorder=5,
+            float(np.median(mine[:, 0])), float(np.median(mine[:, 1])), name, ha="center", va="center", fontsize=9,
+            fontweight="bold", color="white", zorder=5,
+            bbox={"boxstyle": "round,pad=0.15", "facecolor": colour, "edgecolor": "none"},
         )  # fmt: skip
     taken: list[np.ndarray] = []
     apart = np.ptp(places, axis=0).max() / 9
@@ -255,7 +260,8 @@ def _map(view: View) -> str:
     words = f"t-SNE map of the latents of {len(places):,} test pictures, coloured by class: {', '.join(classes)}."
     return svg(figure, words) + (
         f"<p class=note>openTSNE, perplexity 30, on the latents of {len(places):,} test pictures; names stand at the "
-        "median of each class. Distances between far groups mean little on such a map: the table above is the measurement.</p>"
+        "median of each class. Distances between far groups mean little on such a map: the table above is the "
+        "measurement.</p>"
     )  # fmt: skip
 
 
@@ -270,7 +276,10 @@ def interpolation(views: Views) -> str | None:
                 for i, strip in enumerate(strips)
             }
             parts.append(_headed(view, views) + rows(named, "a test picture, nine decoded steps, another test picture"))
-    note = "<p class=note>First and last: the test pictures themselves. Between them: decoded from evenly spaced latents.</p>"
+    note = (
+        "<p class=note>First and last: the test pictures themselves. Between them: decoded from evenly spaced "
+        "latents.</p>"
+    )
     return "".join(parts) + note if parts else None
 
 
@@ -301,8 +310,10 @@ def everything(views: Views) -> str:
         data = view.info["data"]
         parts.append(
             f"<h3>{escape(view.name)}</h3>"
-            f"<details><summary>All {len(body)} numbers</summary>{table(['', 'value', 'protocol'], body, numeric_from=9)}</details>"
-            f"<details><summary>The recipe, every default filled in</summary><pre tabindex=0>{escape(view.run.recipe_text())}</pre></details>"
+            f"<details><summary>All {len(body)} numbers</summary>"
+            f"{table(['', 'value', 'protocol'], body, numeric_from=9)}</details>"
+            "<details><summary>The recipe, every default filled in</summary>"
+            f"<pre tabindex=0>{escape(view.run.recipe_text())}</pre></details>"
             f"<p>sanggar {escape(view.info['package'])}, {escape(versions)}, {escape(view.info['platform'])}. "
             f"Run <code>{view.info['identity'][:16]}</code>, data <code>{data['fingerprint'][:16]}</code>, "
             f"created {escape(view.info['created'])}.</p>"

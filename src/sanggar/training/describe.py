@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from sanggar import recipe as recipes
 from sanggar.data.batches import Batches
 from sanggar.data.images import Images
+from sanggar.models.family import Phase
+from sanggar.models.optimizers import OptimizerOptions
 from sanggar.plan import Plan, resolve
 from sanggar.training.learner import TorchLearner
 
@@ -56,11 +58,12 @@ class Description:
     machine: dict[str, Any]
 
     def __str__(self) -> str:
-        widths = [max(len(str(cell)) for cell in column) for column in zip(*self._rows(), strict=True)]
+        rows = self._rows()
+        widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
         table = "\n".join(
-            "  ".join(f"{cell!s:<{w}}" if i < 2 else f"{cell!s:>{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
-            for row in self._rows()
-        )  # fmt: skip
+            f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {shape:>{widths[2]}}  {count:>{widths[3]}}"
+            for name, kind, shape, count in rows
+        )
         device, cost = self.machine["device"], self.cost
         hours, rest = divmod(round(cost.steps * cost.seconds_a_step), 3600)
         duration = f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
@@ -72,7 +75,7 @@ class Description:
             f"PyTorch's own; {_mega(cost.disk_bytes)} of disk.\n\n{self.plan.yaml()}"
         )
 
-    def _rows(self) -> list[tuple[str, ...]]:
+    def _rows(self) -> list[tuple[str, str, str, str]]:
         head = ("layer", "kind", "output", "parameters")
         return [
             head,
@@ -105,10 +108,9 @@ def describe(source: str | Path | recipes.Recipe, overrides: Sequence[str] = ())
         state + weights + 2 * sum(layer.output_bytes for layer in layers) + plan.source.bytes,
         state + weights,
     )
-    return Description(
-        plan, layers, sum(p.numel() for p in learner.model.parameters()), [_phase(learner, i) for i in range(len(learner.phases))],
-        cost, learner.describe(),
-    )  # fmt: skip
+    parameters = sum(p.numel() for p in learner.model.parameters())
+    phases = [_phase(phase, phase.optimizer or training.optimizer) for phase in learner.phases]
+    return Description(plan, layers, parameters, phases, cost, learner.describe())
 
 
 def _layers(learner: TorchLearner, batches: Batches) -> list[Layer]:
@@ -130,9 +132,7 @@ def _layers(learner: TorchLearner, batches: Batches) -> list[Layer]:
     return list(found.values())
 
 
-def _phase(learner: TorchLearner, index: int) -> str:
-    phase = learner.phases[index]
-    options = phase.optimizer or learner.options.optimizer
+def _phase(phase: Phase, options: OptimizerOptions) -> str:
     count = sum(p.numel() for p in phase.parameters)
     times = f", {phase.batches} times on fresh batches" if phase.batches > 1 else ""
     return f"{phase.name} ({options.kind}, learning rate {options.learning_rate:g}, {count:,} parameters{times})"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sanggar.data.images import Facts, Images, to_float, to_uint8
 from sanggar.errors import RecipeError, RunError
-from sanggar.models.family import Batch, Disturbs, Moment, Phase, Reconstructs
-from sanggar.painter import build
+from sanggar.models.family import Batch, Disturbs, Family, Moment, Phase, Reconstructs
+from sanggar.painter import build, place
 from sanggar.plan import Plan, TrainingOptions
 from sanggar.runs import Arrays
 
@@ -99,16 +99,15 @@ class TorchLearner:
         self.device = self.accelerator.device
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
         self.settle_every = 1 if self.device.type == "cpu" else 20
-        model = build(plan, facts, options.seed)
-        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.model = place(build(plan, facts, options.seed), self.device)
         self.averaged = None
         if options.ema is not None:
-            average = get_ema_multi_avg_fn(options.ema)
+            average = get_ema_multi_avg_fn(options.ema)  # type: ignore[no-untyped-call]
             self.averaged = AveragedModel(self.model, multi_avg_fn=average, use_buffers=False)
         if options.compile:
             for part in self.model.children():
                 part.compile()
-        self.phases: list[Phase] = self.model.phases()  # type: ignore[operator]
+        self.phases = self.model.phases()
         self.draws = max(phase.batches for phase in self.phases)
         self.optimizers = [
             (phase.optimizer or options.optimizer).build(phase.parameters, self.device) for phase in self.phases
@@ -171,7 +170,7 @@ class TorchLearner:
         """One reduction for the whole phase: the phases call `encode` and `decode`, which no wrapper would see."""
         found = [p.grad for p in phase.parameters if p.grad is not None]
         flat: Tensor = self.accelerator.reduce(torch.cat([g.flatten() for g in found]), "mean")
-        for gradient, mean in zip(found, flat.split([g.numel() for g in found]), strict=True):
+        for gradient, mean in zip(found, torch.split(flat, [g.numel() for g in found]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
     def _batch(self, images: Images) -> Batch:
@@ -189,14 +188,14 @@ class TorchLearner:
     # -- looking at the network --------------------------------------------------------------------------------
 
     @property
-    def shown_model(self) -> nn.Module:
+    def shown_model(self) -> Family:
         """The network as it would be saved now: the averaged one where there is an average."""
-        return self.model if self.averaged is None else self.averaged.module
+        return self.model if self.averaged is None else cast("Family", self.averaged.module)
 
     def evaluate(self, images: Images) -> Values:
         """Mean loss terms over `images`; noise is the same each time and does not depend on the processes."""
         with self._as_measured() as model:
-            phases: list[Phase] = model.phases()  # type: ignore[operator]
+            phases = model.phases()
             names: list[str] = []
             sums = torch.zeros(0, device=self.device)
             for number, chunk in enumerate(images.chunks(CHUNK)):
@@ -229,7 +228,7 @@ class TorchLearner:
         return rows
 
     @contextmanager
-    def _as_measured(self) -> Iterator[nn.Module]:
+    def _as_measured(self) -> Iterator[Family]:
         """The network as it would be saved, in evaluation mode; in training mode again afterwards."""
         model = self.shown_model.eval()
         with torch.no_grad():
