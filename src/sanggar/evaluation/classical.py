@@ -24,7 +24,6 @@ class Denoiser:
     `apply(stack, deviation, **setting)`; `deviation` is the noise's, on the scale [0, 1].
     """
 
-    label: str
     apply: Callable[..., Stack]
     settings: tuple[Setting, ...]
 
@@ -80,16 +79,14 @@ def _table(**columns: tuple[Any, ...]) -> tuple[Setting, ...]:
 
 
 DENOISERS: dict[str, Denoiser] = {
-    "nothing": Denoiser("do nothing", nothing, ({},)),
-    "gaussian": Denoiser("Gaussian filter", gaussian, _table(sigma=(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5))),
-    "median": Denoiser("median filter", median, _table(size=(1, 2, 3, 4, 5))),
+    "do nothing": Denoiser(nothing, ({},)),
+    "Gaussian filter": Denoiser(gaussian, _table(sigma=(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5))),
+    "median filter": Denoiser(median, _table(size=(1, 2, 3, 4, 5))),
     "non-local means": Denoiser(
-        "non-local means",
         non_local_means,
         _table(patch=(3, 5), distance=(3, 5, 7), h=(0.5, 0.6, 0.7, 0.8, 0.9, 1.0), sigma=(0.0, 0.5)),
     ),
     "wavelet": Denoiser(
-        "wavelet",
         wavelet,
         (
             *_table(wavelet=("haar", "sym4"), method=("BayesShrink",), mode=("soft",), sigma=(0.7, 0.85, 1.0)),

@@ -9,13 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sanggar.data.images import Images
-from sanggar.evaluation.protocol import (
-    Findings,
-    Number,
-    Subject,
-    first_of_each_class,
-    share_interval,
-)  # fmt: skip
+from sanggar.evaluation.protocol import Findings, Number, Subject, averaged, first_of_each_class, share_interval
 
 Table = Float[np.ndarray, "_ _"]
 NEIGHBOURS = 10

@@ -118,17 +118,16 @@ def measure_denoising(subject: Subject) -> Findings:
         ratios = {name: peak_ratios(result, test) for name, result in results.items()}
         protocol = {**base, "level": level}
         for name, values in ratios.items():
-            label = "network" if name == "network" else DENOISERS[name].label
             tuned = protocol | ({"setting": settings[name]} if settings[name] else {})
-            whole_label = f"PSNR, {kind} noise {level:g}: {label}"
+            whole_label = f"PSNR, {kind} noise {level:g}: {name}"
             numbers.append(averaged("denoising.psnr", whole_label, values, tuned, unit="dB", subject=name))
         best = max((name for name in ratios if name != "network"), key=lambda name: ratios[name].mean())
-        label, against = f"PSNR above {DENOISERS[best].label}, noise {level:g}", {**protocol, "against": best}
+        label, against = f"PSNR above {best}, noise {level:g}", {**protocol, "against": best}
         gain = ratios["network"] - ratios[best]
         numbers.append(averaged("denoising.gain", label, gain, against, unit="dB", headline=level == trained))
         if level == trained:
             chosen = np.array(first_of_each_class(subject.test.first(len(test)), 10))
             rows = [test, noisy, results["network"], results[best]]
             pictures["grid.rows"] = np.stack([row[chosen] for row in rows])
-            pictures["grid.best"] = np.frombuffer(DENOISERS[best].label.encode(), np.uint8)
+            pictures["grid.best"] = np.frombuffer(best.encode(), np.uint8)
     return Findings(numbers, pictures)

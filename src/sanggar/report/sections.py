@@ -164,46 +164,57 @@ def denoised(views: Views) -> str | None:
 
 
 def against_noise(views: Views) -> str | None:
-    """PSNR against the level of noise, beside the classical denoisers."""
-    parts = []
+    """PSNR against the level of noise: the networks, and the classical denoisers on the same pictures.
+
+    Runs measured by one protocol share a chart; others stand apart.
+    """
+    groups: dict[str, Views] = {}
     for view in views:
         found = view.numbers("denoising.psnr")
-        if not found:
-            continue
-        subjects = list(dict.fromkeys(n["subject"] for n in found))
-        series, body = [], []
-        levels = sorted({n["protocol"]["level"] for n in found})
-        looks = dict(zip((s for s in subjects if s != "network"), LINES[1:], strict=False))
-        for subject in subjects:
-            by_level = {n["protocol"]["level"]: n for n in found if n["subject"] == subject}
-            label = "network" if subject == "network" else by_level[levels[0]]["label"].split(": ")[-1]
-            look = {"color": LINES[0], "linewidth": 2.4, "marker": "o", "markersize": 4}
-            if subject != "network":
-                look = {
-                    "color": looks[subject],
-                    "linestyle": "--" if subject == "nothing" else "-",
-                    "linewidth": 1.2,
-                }
-            series.append((label, levels, [by_level[level]["value"] for level in levels], look))
-            body.append([escape(label), *(number(by_level[level]["value"]) for level in levels)])
+        if found:
+            apart = {k: v for k, v in found[0]["protocol"].items() if k not in ("level", "setting")}
+            groups.setdefault(str(apart), []).append(view)
+    return "".join(_noise_chart(group, views) for group in groups.values()) or None
+
+
+def _noise_chart(group: Views, views: Views) -> str:
+    curves: dict[str, dict[float, float]] = {}
+    for view in group:
+        for n in view.numbers("denoising.psnr"):
+            name = (view.name if len(views) > 1 else "network") if n["subject"] == "network" else n["subject"]
+            curves.setdefault(name, {}).setdefault(n["protocol"]["level"], n["value"])
+    networks = [view.name for view in group] if len(views) > 1 else ["network"]
+    levels = sorted({level for curve in curves.values() for level in curve})
+    styles = iter(("--", "-.", ":", (0, (5, 1)), (0, (1, 1))))
+    series = []
+    for name, curve in sorted(curves.items(), key=lambda item: item[0] not in networks):
+        look: dict[str, Any] = {"color": INK, "alpha": 0.65, "linewidth": 1.1}
+        if name in networks:
+            look = {"color": LINES[networks.index(name) % len(LINES)], "linewidth": 2.4, "marker": "o", "markersize": 4}
+        else:
+            look["linestyle"] = next(styles)
+        series.append((name, list(curve), list(curve.values()), look))
+    body = [
+        [escape(name), *(number(curve[x]) if x in curve else "—" for x in levels)] for name, curve in curves.items()
+    ]
+    for view in group:
         gains = {n["protocol"]["level"]: n for n in view.numbers("denoising.gain")}
-        body.append(["network above the best", *(number(gains[level]["value"], 3) for level in levels)])
-        sample = found[0]["protocol"]
-        words = "PSNR by noise level. " + "; ".join(f"{name}: {y[0]:.1f} to {y[-1]:.1f} dB" for name, _, y, _ in series)
-        parts.append(
-            _headed(view, views)
-            + line_chart(series, f"{sample['noise']} noise, level on the scale [−1, 1]", "PSNR in dB", words)
-            + table(["dB at noise", *(f"{level:g}" for level in levels)], body)
-            + f"<p class=note>The same {sample['n']:,} noisy test pictures for all, clamped to the pixel range and "
-            f"rounded to 8 bits; every output likewise. Classical denoisers are told the level and tuned for it on "
-            f"{escape(sample['tuned_on'])}; the network is not told.</p>"
-        )
-    return "".join(parts) or None
+        who = view.name if len(views) > 1 else "network"
+        cells = [number(gains[x]["value"], 3) if x in gains else "—" for x in levels]
+        body += [[f"{who} above the best classical", *cells]]
+    sample = group[0].numbers("denoising.psnr")[0]["protocol"]
+    words = "PSNR by noise level. " + "; ".join(f"{name}: {y[0]:.1f} to {y[-1]:.1f} dB" for name, _, y, _ in series)
+    return (
+        line_chart(series, f"{sample['noise']} noise, level on the scale [−1, 1]", "PSNR in dB", words)
+        + table(["dB at noise", *(f"{level:g}" for level in levels)], [[escape(x) for x in row] for row in body])
+        + f"<p class=note>The same {sample['n']:,} noisy test pictures for all, clamped to the pixel range and rounded "
+        "to 8 bits; every output likewise. Classical denoisers are told the level and tuned for it on "
+        f"{escape(sample['tuned_on'])}; a network is not told.</p>"
+    )
 
 
 def latent_space(views: Views) -> str | None:
     """What the latent keeps apart, in numbers and on a map."""
-    parts = []
     keys = {"probe": "linear probe", "knn": "kNN", "silhouette": "silhouette", "rank": "effective rank"}
     body = [
         [escape(view.name if subject == "network" else f"{subject} (beside {view.name})"), *cells]
@@ -212,11 +223,8 @@ def latent_space(views: Views) -> str | None:
     ]
     if not body:
         return None
-    parts.append(table(["", *keys.values()], body))
-    for view in views:
-        if "map.places" in view.pictures:
-            parts.append(_headed(view, views) + _map(view))
-    return "".join(parts)
+    maps = [_headed(view, views) + _map(view) for view in views if "map.places" in view.pictures]
+    return table(["", *keys.values()], body) + "".join(maps)
 
 
 def _latent_rows(view: View, keys: list[str]) -> dict[str, list[str]]:

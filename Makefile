@@ -1,0 +1,34 @@
+# Everything runs in .venv; nothing outside the checkout is touched. Without make, see README.md.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test lint bench docs clean
+
+setup: $(VENV)/.ready  ## create .venv and install everything
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: setup  ## train, measure and report a denoising autoencoder on digits: the main job, in under a minute
+	$(BIN)/sanggar run digits-denoising-autoencoder
+
+test: setup  ## the whole test suite
+	$(BIN)/python -m pytest -n auto
+
+lint: setup  ## style, types, and the arrow of the design
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: setup  ## ratios against peers, side by side in one run
+	$(BIN)/python -m benchmarks
+
+docs: setup  ## the API reference, into site/
+	$(BIN)/pdoc -o site sanggar '!sanggar.__main__'
+
+clean:  ## remove what was built; runs/ stays
+	rm -rf $(VENV) site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

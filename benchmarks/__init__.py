@@ -1,0 +1,1 @@
+"""Ratios against named alternatives, each pair taken side by side in one run: `python -m benchmarks [NAME]`."""

@@ -1,0 +1,23 @@
+"""`python -m benchmarks` runs every benchmark; `python -m benchmarks NAME` one of them."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import autoencoder, machine
+
+BENCHMARKS = {"autoencoder": autoencoder.main}
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(BENCHMARKS)
+    for unknown in [name for name in names if name not in BENCHMARKS]:
+        sys.exit(f"There is no benchmark {unknown!r}. Known: {', '.join(BENCHMARKS)}.")
+    print(machine.describe())
+    for name in names:
+        print(f"\n== {name}")
+        BENCHMARKS[name]()
+
+
+if __name__ == "__main__":
+    main()
