@@ -1,4 +1,4 @@
-"""sanggar: a studio for small neural networks that see and draw, each trained, measured and reported from one recipe.
+"""sanggar: a studio for small networks that see and draw, each trained, measured and reported from one recipe.
 
 The public names are loaded on first use; importing sanggar does not import PyTorch.
 """
@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from sanggar.errors import DataError, RecipeError, RunError, SanggarError, TrainingError
     from sanggar.evaluation.measure import evaluate
+    from sanggar.models.family import Family
     from sanggar.painter import Painter, open
     from sanggar.recipe import Options, Recipe
     from sanggar.report.page import report
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "DataError": "errors",
+    "Family": "models.family",
     "Options": "recipe",
     "Painter": "painter",
     "Recipe": "recipe",
@@ -38,6 +40,7 @@ _HOMES = {
 
 __all__ = [
     "DataError",
+    "Family",
     "Options",
     "Painter",
     "Recipe",

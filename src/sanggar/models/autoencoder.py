@@ -33,7 +33,7 @@ class AutoencoderOptions(Options):
     norm: Norm = "none"
     noise: NoiseOptions = NoiseOptions()
     loss: PixelLoss = "mse"
-    """what the decoder's picture is judged by; `bce` takes pixels as probabilities"""
+    """what the decoder's picture is judged by; `bce` takes pixels as probabilities, `psnr` is minus the PSNR in dB"""
 
 
 class Autoencoder(Family):

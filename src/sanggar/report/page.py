@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
@@ -12,8 +14,25 @@ from sanggar.report.sections import SECTIONS, View, Views
 from sanggar.runs import Run, write_atomic
 
 
-def report(*runs: str | Path | Run, out: str | Path | None = None) -> Path:
-    """Write the report of one run, or of several side by side; where it was written.
+@dataclass(frozen=True)
+class Report:
+    """A written report: a path, which in a notebook shows the page itself."""
+
+    path: Path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def _repr_html_(self) -> str:
+        page = escape(self.path.read_text(encoding="utf-8"), quote=True)
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: 80vh; border: 0" title="Report"></iframe>'
+
+
+def report(*runs: str | Path | Run, out: str | Path | None = None) -> Report:
+    """Write the report of one run, or of several side by side.
 
     The default place is `report.html` in the only run, or `report.html` here for several. Raises RunError when a
     run is missing, damaged, or was not evaluated.
@@ -23,7 +42,7 @@ def report(*runs: str | Path | Run, out: str | Path | None = None) -> Path:
     opened = [run if isinstance(run, Run) else Run(run) for run in runs]
     place = Path(out) if out is not None else (opened[0].report_file if len(opened) == 1 else Path("report.html"))
     write_atomic(place, render([view(run) for run in opened]).encode())
-    return place
+    return Report(place)
 
 
 def view(run: Run) -> View:

@@ -98,8 +98,13 @@ def headlines(views: Views) -> str | None:
 
 
 def alarms(views: Views) -> str | None:
-    """What the measuring found wrong."""
+    """What the measuring found wrong, and numbers that no longer belong to the weights."""
     found = [(view.name, alarm) for view in views for alarm in view.evaluation["alarms"]]
+    found += [
+        (view.name, f"measured at step {view.evaluation['step']:,}, but training has gone on to {view.info['step']:,}")
+        for view in views
+        if view.evaluation["step"] != view.info["step"]
+    ]
     if not found:
         return None
     return "".join(f'<p class="alarm"><b>{escape(name)}</b>: {escape(alarm)}</p>' for name, alarm in found)
@@ -122,7 +127,8 @@ def loss_curves(views: Views) -> str | None:
     if not series:
         return None
     last = "; ".join(f"{name} ends at {losses[-1]:.4f}" for name, _, losses, _ in series)
-    chart = line_chart(series, "epoch", "loss", f"Loss by epoch. {last}.", log=True)
+    positive = all(min(losses) > 0 for _, _, losses, _ in series)
+    chart = line_chart(series, "epoch", "loss", f"Loss by epoch. {last}.", log=positive)
     body = [[escape(name), number(losses[0]), number(losses[-1]), number(min(losses))] for name, _, losses, _ in series]
     return chart + table(["", "first", "last", "lowest"], body) + (
         "<p class=note>The train loss is the mean over the steps since the line before, while the network still "
