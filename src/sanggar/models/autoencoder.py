@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sanggar.data.images import Facts
-from sanggar.models.blocks import Activation, Decoder, Encoder, Norm, Style
+from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style
 from sanggar.models.family import Batch, Family, Latents, Moment, Phase, Pictures, Terms
 from sanggar.models.losses import PixelLoss, pixel_loss, to_picture
 from sanggar.models.noise import NoiseOptions, disturb
@@ -24,7 +24,9 @@ class AutoencoderOptions(Options):
 
     family: Literal["autoencoder"] = "autoencoder"
     widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=7)] = (32, 64, 128)
-    """channels after each convolution of stride 2; their number is the depth"""
+    """channels after each convolution; their number is the depth"""
+    strides: tuple[Literal[1, 2], ...] | None = None
+    """what each convolution divides height and width by; none: 2 each"""
     blocks: int = Field(default=0, ge=0, le=8)
     """residual blocks at each resolution"""
     latent_size: int = Field(default=128, ge=1)
@@ -35,6 +37,12 @@ class AutoencoderOptions(Options):
     loss: PixelLoss = "mse"
     """what the decoder's picture is judged by; `bce` takes pixels as probabilities, `psnr` is minus the PSNR in dB"""
 
+    @model_validator(mode="after")
+    def _as_many(self) -> AutoencoderOptions:
+        if self.strides is not None and len(self.strides) != len(self.widths):
+            raise ValueError(f"strides: {len(self.strides)} strides for {len(self.widths)} widths")
+        return self
+
 
 class Autoencoder(Family):
     """A model of family `autoencoder`. It encodes, decodes, reconstructs and disturbs."""
@@ -44,10 +52,11 @@ class Autoencoder(Family):
     def __init__(self, options: AutoencoderOptions, facts: Facts) -> None:
         super().__init__()
         self.options = options
-        size, latent = (facts.height, facts.width), options.latent_size
+        strides = options.strides or (2,) * len(options.widths)
+        ladder = Ladder(facts.channels, (facts.height, facts.width), options.widths, strides)
         style = Style(options.blocks, options.activation, options.norm)
-        self.encoder = Encoder(facts.channels, size, options.widths, latent, style)
-        self.decoder = Decoder(facts.channels, size, options.widths, latent, style)
+        self.encoder = Encoder(ladder, options.latent_size, style)
+        self.decoder = Decoder(ladder, options.latent_size, style)
 
     def phases(self) -> list[Phase]:
         """One phase: all parameters, one loss."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 from typing import Literal
 
 from jaxtyping import Float
@@ -68,46 +68,62 @@ class ResidualBlock(nn.Module):
         return corrected
 
 
-def halvings(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
-    """Height and width at each of `times` + 1 resolutions, each half of the one before, rounded up."""
-    sizes = [size]
-    for _ in range(times):
-        height, width = sizes[-1]
-        sizes.append((-(-height // 2), -(-width // 2)))
-    return sizes
+@dataclass(frozen=True)
+class Ladder:
+    """The resolutions that an encoder steps down and a decoder steps up."""
+
+    channels: int
+    size: tuple[int, int]
+    widths: tuple[int, ...]
+    """channels after each convolution"""
+    strides: tuple[int, ...]
+    """what each convolution divides height and width by, rounded up"""
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width before the first convolution and after each."""
+        sizes = [self.size]
+        for stride in self.strides:
+            height, width = sizes[-1]
+            sizes.append((-(-height // stride), -(-width // stride)))
+        return sizes
+
+    @property
+    def end(self) -> tuple[int, int, int]:
+        """Height, width and channels at the bottom."""
+        return (*self.sizes[-1], self.widths[-1])
 
 
 class Upsample(nn.ConvTranspose2d):
-    """A transposed convolution of stride 2 from `small` to `large`, which is twice as large or one less.
+    """A transposed 3×3 convolution from `small` to `large`: what a convolution of that stride undoes.
 
     PyTorch's own arithmetic, but for the bias: without output padding, oneDNN's transposed convolution is several
     times slower with a bias inside than with the same bias added after.
     """
 
-    def __init__(self, before: int, after: int, small: tuple[int, int], large: tuple[int, int]) -> None:
-        odd = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
-        super().__init__(before, after, 3, stride=2, padding=1, output_padding=odd)
+    def __init__(self, before: int, after: int, stride: int, small: tuple[int, int], large: tuple[int, int]) -> None:
+        odd = (large[0] - stride * (small[0] - 1) - 1, large[1] - stride * (small[1] - 1) - 1)
+        super().__init__(before, after, 3, stride=stride, padding=1, output_padding=odd)
 
     def forward(self, x: Float[Tensor, "b c h w"], output_size: list[int] | None = None) -> Float[Tensor, "b c2 h2 w2"]:
         """The enlarged picture or feature map."""
         if self.bias is None or self.output_padding != (0, 0):
             return super().forward(x)
-        y = nn.functional.conv_transpose2d(x, self.weight, stride=2, padding=1)
+        y = nn.functional.conv_transpose2d(x, self.weight, stride=self.stride, padding=1)
         return y + self.bias.to(y.dtype).view(-1, 1, 1)
 
 
 class Encoder(nn.Module):
-    """Pictures to `outputs` numbers: a stride-2 convolution a width, residual blocks after it, then a dense layer."""
+    """Pictures to `outputs` numbers: a convolution a width, residual blocks after it, then a dense layer."""
 
-    def __init__(self, channels: int, size: tuple[int, int], widths: Sequence[int], outputs: int, style: Style) -> None:
+    def __init__(self, ladder: Ladder, outputs: int, style: Style) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for before, after in pairwise((channels, *widths)):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), *norm_and_activation(style, after)]
+        for (before, after), stride in zip(pairwise((ladder.channels, *ladder.widths)), ladder.strides, strict=True):
+            layers += [nn.Conv2d(before, after, 3, stride, padding=1), *norm_and_activation(style, after)]
             layers += [ResidualBlock(after, style) for _ in range(style.blocks)]
-        height, width = halvings(size, len(widths))[-1]
         self.convolutions = nn.Sequential(*layers)
-        self.dense = nn.Linear(height * width * widths[-1], outputs)
+        self.dense = nn.Linear(prod(ladder.end), outputs)
 
     def forward(self, images: Pictures) -> Float[Tensor, "batch outputs"]:
         """The code of each picture."""
@@ -117,19 +133,19 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The encoder in reverse: a dense layer, then blocks and a stride-2 transposed convolution a width."""
+    """The encoder in reverse: a dense layer, then blocks and a transposed convolution a width."""
 
-    def __init__(self, channels: int, size: tuple[int, int], widths: Sequence[int], inputs: int, style: Style) -> None:
+    def __init__(self, ladder: Ladder, inputs: int, style: Style) -> None:
         super().__init__()
-        sizes = halvings(size, len(widths))[::-1]
-        height, width = sizes[0]
-        self.start = (height, width, widths[-1])
-        self.dense = nn.Linear(inputs, height * width * widths[-1])
+        self.start = ladder.end
+        self.dense = nn.Linear(inputs, prod(self.start))
+        sizes = ladder.sizes
+        steps = list(enumerate(zip(pairwise((ladder.channels, *ladder.widths)), ladder.strides, strict=True)))
         layers: list[nn.Module] = []
-        for step, (before, after) in enumerate(pairwise((*reversed(widths), channels))):
+        for step, ((after, before), stride) in reversed(steps):
             layers += [ResidualBlock(before, style) for _ in range(style.blocks)]
-            layers += [Upsample(before, after, sizes[step], sizes[step + 1])]
-            if step < len(widths) - 1:
+            layers += [Upsample(before, after, stride, sizes[step + 1], sizes[step])]
+            if step > 0:
                 layers += norm_and_activation(style, after)
         self.convolutions = nn.Sequential(*layers)
 
