@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sanggar.models.family import Family
     from sanggar.painter import Painter, open
     from sanggar.recipe import Options, Recipe
-    from sanggar.report.page import report
+    from sanggar.reporting.page import report
     from sanggar.runs import Run
     from sanggar.training.start import resume, train
 
@@ -33,7 +33,7 @@ _HOMES = {
     "TrainingError": "errors",
     "evaluate": "evaluation.measure",
     "open": "painter",
-    "report": "report.page",
+    "report": "reporting.page",
     "resume": "training.start",
     "train": "training.start",
 }

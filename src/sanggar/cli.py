@@ -51,7 +51,7 @@ def cli() -> None:
 def run(recipe: str, overrides: Sequence[str], out: Path | None) -> None:
     """Train, evaluate and report a RECIPE: the main job."""
     from sanggar.evaluation.measure import evaluate
-    from sanggar.report.page import report
+    from sanggar.reporting.page import report
     from sanggar.training.start import train
 
     done = evaluate(train(recipe, overrides, out=out), say=_say)
@@ -95,7 +95,7 @@ def evaluate(run: str) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="The file to write; default: report.html in the run.")
 def report(runs: Sequence[str], out: Path | None) -> None:
     """Write the report of one RUN, or of several."""
-    from sanggar.report.page import report as write
+    from sanggar.reporting.page import report as write
 
     click.echo(write(*runs, out=out))
 

@@ -202,7 +202,7 @@ def _validate(where: str, part: str, options: type[OptionsT], values: Mapping[st
 def _explain(part: str, options: type[Options], problem: ErrorDetails) -> str:
     """One of pydantic's complaints in sanggar's words."""
     given, context = problem["input"], problem.get("ctx", {})
-    names, known = _walk(options, problem["loc"])
+    names, known = _walk(options, problem["loc"], problem["type"] == "extra_forbidden")
     path = ".".join([part, *names])
     match problem["type"]:
         case "extra_forbidden":
@@ -221,10 +221,12 @@ def _explain(part: str, options: type[Options], problem: ErrorDetails) -> str:
             return f"{path}: {context['error']}."
         case _:
             expected = problem["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+            if problem["type"] in ("model_type", "model_attributes_type"):
+                expected = "`key: value` lines"
             return f"{path}: expected {expected.split(', unable')[0]}, got {given!r}."
 
 
-def _walk(options: type[BaseModel], location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
+def _walk(options: type[BaseModel], location: tuple[int | str, ...], unknown: bool) -> tuple[list[str], list[str]]:
     """The path of a complaint as a recipe writes it, and the keys that are known where it ends.
 
     pydantic puts the tags and the types of unions into its locations; they are not keys of the recipe.
@@ -233,7 +235,10 @@ def _walk(options: type[BaseModel], location: tuple[int | str, ...]) -> tuple[li
     level: list[type[BaseModel]] = [options]
     for place in location:
         if isinstance(place, int):
-            names[-1] += f"[{place}]"
+            if names:
+                names[-1] += f"[{place}]"
+            else:
+                names.append(str(place))
             continue
         fields = {name: field for model in level for name, field in model.model_fields.items()}
         if place in fields:
@@ -241,7 +246,7 @@ def _walk(options: type[BaseModel], location: tuple[int | str, ...]) -> tuple[li
             level = list(_models_in(fields[place].annotation)) or level
         elif tagged := [m for m in level if place in _tags(m)]:
             level = tagged
-        elif place == location[-1]:
+        elif unknown and place == location[-1]:
             names.append(place)
     return names, [name for model in level for name in model.model_fields]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -121,8 +122,9 @@ def _find(name: str, beside: Path) -> Path:
     if name in known:
         return known[name]
     path = beside / name
-    if path.suffix in (".yaml", ".yml") or path.is_file():
-        if not path.is_file():
+    is_file = os.path.isfile(path)  # noqa: PTH113 - unlike Path.is_file it takes a name of any length
+    if path.suffix in (".yaml", ".yml") or is_file:
+        if not is_file:
             raise RecipeError(f"There is no recipe file {path}.")
         return path
     raise RecipeError(f"There is no recipe {name!r}. {suggest(name, known)} `sanggar recipes` lists them.")
@@ -160,6 +162,10 @@ def _inherit(tree: Tree, folder: Path, above: tuple[Path, ...]) -> Tree:
 def _parse_override(text: str) -> Tree:
     key, equals, value = text.partition("=")
     names = key.strip().split(".")
+    if names == ["base"]:
+        raise RecipeError(
+            f"{text!r}: a base is part of a recipe file and cannot be overridden; name that recipe instead."
+        )
     if not equals or not all(names):
         raise RecipeError(f"{text!r} is not an override; expected `part.key=value`, as in training.epochs=3.")
     nested: Any = parse(value, text) if value.strip() else None

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from html import escape
@@ -60,7 +61,8 @@ def _sync_folder(folder: Path) -> None:
 
 def save_arrays(path: Path, arrays: Arrays, meta: Mapping[str, Any] | None = None) -> None:
     """Write named arrays and a JSON-able `meta` as one safetensors file that carries its own checksum."""
-    header = {"meta": json.dumps(dict(meta or {})), "sha256": _checksum(arrays)}
+    header = {"meta": json.dumps(dict(meta or {})), "sha256": ""}
+    header["sha256"] = _checksum(arrays, header["meta"])
     write_atomic(path, safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, header))
 
 
@@ -74,17 +76,17 @@ def load_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
         raise RunError(f"There is no file {path}.") from None
     except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
         raise RunError(f"{path} is damaged: not a whole safetensors file ({error}).") from None
-    found = _checksum(arrays)
+    found = _checksum(arrays, header.get("meta", ""))
     if header.get("sha256") != found:
         raise RunError(
             f"{path} is damaged: its content has SHA-256 {found[:16]}…, but {str(header.get('sha256'))[:16]}… "
             "was written. Copy the run again, or train it again."
         )
-    return arrays, json.loads(header.get("meta", "{}"))
+    return arrays, json.loads(header["meta"])
 
 
-def _checksum(arrays: Arrays) -> str:
-    digest = hashlib.sha256()
+def _checksum(arrays: Arrays, meta: str) -> str:
+    digest = hashlib.sha256(f"{meta};".encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
@@ -151,7 +153,9 @@ class Run:
         try:
             self.info: dict[str, Any] = json.loads(self.info_file.read_text(encoding="utf-8"))
             written_as = int(self.info["format"])
-        except (ValueError, KeyError, TypeError, UnicodeDecodeError):
+            if written_as <= FORMAT:
+                _ = self.info["name"], self.info["status"]
+        except (ValueError, KeyError, TypeError, OverflowError):
             raise RunError(f"{self.info_file} is damaged: not the JSON that sanggar writes.") from None
         if written_as > FORMAT:
             raise RunError(
@@ -308,10 +312,11 @@ class Run:
 
 def fresh_folder(name: str, root: Path = Path("runs")) -> Path:
     """A folder for a new run of a recipe: `runs/NAME`, or `runs/NAME-2` and so on when that is taken."""
-    path, count = root / name, 1
+    safe = re.sub(r"[^\w.-]+", "-", name).strip(".-")[:100] or "run"  # a recipe's name may hold anything
+    path, count = root / safe, 1
     while path.exists():
         count += 1
-        path = root / f"{name}-{count}"
+        path = root / f"{safe}-{count}"
     return path
 
 
@@ -332,4 +337,7 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
     if path.is_file():
         for line in path.read_bytes().splitlines(keepends=True):
             if line.endswith(b"\n"):
-                yield json.loads(line)
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    raise RunError(f"{path} is damaged: {line[:40]!r} is not a line that sanggar writes.") from None

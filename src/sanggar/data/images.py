@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,15 +111,14 @@ def read_image(path: Path, facts: Facts) -> UInt8[np.ndarray, "height width chan
     was trained on, and how to get there is the caller's choice.
     """
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")  # Pillow's own bomb warning: the size is checked here, before decoding
+        with _opened(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(
                     f"{path}: {image.width}×{image.height} pixels is more than sanggar opens ({MAX_PIXELS:,}); "
                     f"this network takes {facts.size}."
                 )
+            _check_mode(path, image, facts)
             upright = ImageOps.exif_transpose(image)
-            _check_mode(path, upright, facts)
             if (upright.height, upright.width) != (facts.height, facts.width):
                 raise DataError(
                     f"{path}: {upright.height}×{upright.width} pixels, but this network takes {facts.size}. "
@@ -133,10 +133,17 @@ def read_image(path: Path, facts: Facts) -> UInt8[np.ndarray, "height width chan
     return _to_channels(path, pixels, facts)
 
 
+def _opened(path: Path) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's own bomb warning: the size is checked here, before decoding
+        return Image.open(path)
+
+
 def _check_mode(path: Path, image: Image.Image, facts: Facts) -> None:
     if "A" in image.getbands() or "transparency" in image.info:
         raise DataError(f"{path}: has an alpha channel; this network takes {facts.size}. Flatten it first.")
-    if image.mode.startswith(("I", "F")):
+    deep = any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))  # Pillow cuts 16-bit colour to 8
+    if deep or image.mode.startswith(("I", "F")):
         raise DataError(f"{path}: more than 8 bits a pixel; this network takes 8 bits. Convert it first.")
 
 
@@ -156,11 +163,13 @@ def _to_channels(
 
 def _read_npz(path: Path, facts: Facts) -> UInt8[np.ndarray, "n height width channels"]:
     try:
+        with zipfile.ZipFile(path):  # np.load takes an .npy under any name
+            pass
         with np.load(path, allow_pickle=False) as file:
             if "images" not in file:
                 raise DataError(f"{path}: holds no array `images`. {suggest('images', file.files)}")
             return as_pixels(file["images"], facts, str(path))
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: not an .npz file that can be read ({error}).") from None
 
 
@@ -171,6 +180,8 @@ def as_pixels(array: np.ndarray, facts: Facts, name: str = "images") -> UInt8[np
         raise DataError(f"{name}: expected uint8 pixels in 0…255, got {array.dtype}.")
     if array.ndim == 3:
         array = array[..., None]
+    if len(array) == 0:
+        raise DataError(f"{name}: holds no pictures.")
     expected = (facts.height, facts.width, facts.channels)
     if array.ndim != 4 or array.shape[1:] != expected:
         raise DataError(f"{name}: expected an array (N, {', '.join(map(str, expected))}), got {array.shape}.")

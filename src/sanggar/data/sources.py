@@ -204,7 +204,7 @@ def read_idx(path: Path) -> UInt8[np.ndarray, ...]:
             f"{path} is damaged: its header promises {expected:,} bytes for shape {shape}, but "
             f"{len(content) - start:,} follow."
         )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()  # writable, as torch wants it
 
 
 def read_mnist_layout(place: Path, *, facts: Facts) -> tuple[Images, Images]:

@@ -61,7 +61,7 @@ def _fidelity(
             **given,
         }
         if key == "ssim":
-            protocol["window"] = f"Gaussian, deviation {window(target)}"
+            protocol["window"] = f"Gaussian, deviation {window(target)}, borders mirrored"
         whole_label = f"{name}, {label}"
         numbers.append(
             averaged(

@@ -41,7 +41,7 @@ def norm_layer(kind: Norm, width: int) -> nn.Module:
     if kind == "batch":
         return nn.BatchNorm2d(width)
     if kind == "group":
-        return nn.GroupNorm(max(1, width // 8), width)
+        return nn.GroupNorm(width // 8 if width % 8 == 0 else 1, width)
     return nn.Identity()
 
 

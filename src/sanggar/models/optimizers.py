@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from sanggar.recipe import Options
@@ -50,6 +50,12 @@ class SGD(Options):
     learning_rate: Rate = 1e-2
     momentum: Share = 0.0
     nesterov: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> SGD:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
 
     def build(self, parameters: Iterable[nn.Parameter], device: torch.device) -> torch.optim.Optimizer:
         """The optimizer over `parameters`."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
 
 from sanggar.errors import RunError
-from sanggar.report.sections import SECTIONS, View, Views
+from sanggar.reporting.sections import SECTIONS, View, Views
 from sanggar.runs import Run, write_atomic
 
 
@@ -50,15 +50,25 @@ def view(run: Run) -> View:
     return View(run.path.resolve().name, run, run.metrics(), run.timing(), run.evaluation(), run.pictures())
 
 
+def _told_apart(views: Views) -> Views:
+    """Runs in folders of the same name are called by as much of their paths as tells them apart."""
+    paths = [view.run.path.resolve() for view in views]
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(set(paths)):
+            break
+    return [replace(view, name=name) for view, name in zip(views, names, strict=True)]
+
+
 def render(views: Views) -> str:
     """The page as HTML."""
-    sections = []
+    views, sections = _told_apart(views), []
     for key, (title, write) in SECTIONS.items():
         html = write(views)
         if html is not None:
             sections.append({"key": key, "title": title, "html": html})
     title = views[0].run.name if len(views) == 1 else " · ".join(view.name for view in views)
     # sections are HTML that escaped what came from outside; the template escapes everything else
-    template = Environment(loader=PackageLoader("sanggar.report", "."), autoescape=True).get_template("page.html")
+    template = Environment(loader=PackageLoader("sanggar.reporting", "."), autoescape=True).get_template("page.html")
     packages: Sequence[str] = sorted({view.info["package"] for view in views})
     return template.render(title=title, sections=sections, packages=packages)

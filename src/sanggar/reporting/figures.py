@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 from html import escape
 from typing import Any
 
@@ -39,7 +40,7 @@ STYLE: Any = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6, "axes.grid": True,
     "grid.color": INK, "grid.alpha": 0.12, "grid.linewidth": 0.6, "font.family": "sans-serif", "font.size": 9,
     "legend.frameon": False, "legend.fontsize": 8, "lines.linewidth": 1.6, "svg.fonttype": "none",
-    "figure.constrained_layout.use": True, "savefig.transparent": True,
+    "figure.constrained_layout.use": True, "text.parse_math": False, "savefig.transparent": True,
 }  # fmt: skip
 
 
@@ -53,11 +54,13 @@ def axes(width: float = 5.4, height: float = 3.2) -> tuple[Figure, Axes]:
 def svg(figure: Figure, words: str) -> str:
     """A figure as inline SVG; `words` say what it shows."""
     buffer = io.StringIO()
-    salt = hashlib.sha256(words.encode()).hexdigest()[:8]  # ids in one page must not collide
+    salt = hashlib.sha256(words.encode()).hexdigest()[:8]
     with rc_context({**STYLE, "svg.hashsalt": salt}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
+    mark = f"c{hashlib.sha256((words + text).encode()).hexdigest()[:8]}-"  # ids in one page must not collide
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{mark}", text)
     attributes = f'<svg role="img" aria-label="{escape(words, quote=True)}" '
     return f'<figure class="chart">{text.replace("<svg ", attributes, 1)}</figure>'
 
@@ -123,10 +126,11 @@ def line_chart(
 ) -> str:
     """Lines with a legend: each `(name, x, y, style)`."""
     figure, ax = axes()
-    for name, x, y, style in series:
-        ax.plot(x, y, label=name, **style)
+    lines = [ax.plot(x, y, **style)[0] for _, x, y, style in series]  # the legend is given its names: none is hidden
     ax.set(xlabel=x_label, ylabel=y_label)
     if log:
         ax.set_yscale("log")
-    ax.legend()
+    with rc_context(STYLE):
+        names = [name if len(name) <= 40 else f"{name[:39]}…" for name, *_ in series]
+        ax.legend(lines, names)
     return svg(figure, words)

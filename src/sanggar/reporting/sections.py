@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sanggar.report.figures import CLASSES, INK, LINES, axes, line_chart, number, png, rows, svg, table
+from sanggar.reporting.figures import CLASSES, INK, LINES, axes, line_chart, number, png, rows, svg, table
 from sanggar.runs import Arrays, Run
 
 
@@ -83,9 +83,9 @@ def headlines(views: Views) -> str | None:
     body, notes = [], []
     for index, (row, by_run) in enumerate(found.items(), start=1):
         n = protocols[row]
-        best = _best(by_run, n["better"]) if len(by_run) > 1 else None
+        best = _best(by_run, n["better"]) if len(by_run) > 1 else ()
         cells = [_value(by_run[v.name]) if v.name in by_run else "—" for v in views]
-        cells = [f"<b>{cell}</b>" if v.name == best else cell for v, cell in zip(views, cells, strict=True)]
+        cells = [f"<b>{cell}</b>" if v.name in best else cell for v, cell in zip(views, cells, strict=True)]
         body.append([f"{escape(n['label'])} <sup>{index}</sup>", *cells, f"{n['better']} is better"])
         notes.append(f"<li>{escape(_protocol(n))}</li>")
     shown = table(["", *(escape(v.name) for v in views), ""], body)
@@ -209,7 +209,11 @@ def _noise_chart(group: Views, views: Views) -> str:
         cells = [number(gains[x]["value"], 3) if x in gains else "—" for x in levels]
         body += [[f"{who} above the best classical", *cells]]
     sample = group[0].numbers("denoising.psnr")[0]["protocol"]
-    words = "PSNR by noise level. " + "; ".join(f"{name}: {y[0]:.1f} to {y[-1]:.1f} dB" for name, _, y, _ in series)
+    words = (
+        f"{view.name}: " * (len(views) > 1)
+        + "PSNR by noise level. "
+        + "; ".join(f"{name}: {y[0]:.1f} to {y[-1]:.1f} dB" for name, _, y, _ in series)
+    )
     return (
         line_chart(series, f"{sample['noise']} noise, level on the scale [−1, 1]", "PSNR in dB", words)
         + table(["dB at noise", *(f"{level:g}" for level in levels)], [[escape(x) for x in row] for row in body])
@@ -229,7 +233,7 @@ def latent_space(views: Views) -> str | None:
     ]
     if not body:
         return None
-    maps = [_headed(view, views) + _map(view) for view in views if "map.places" in view.pictures]
+    maps = [_headed(view, views) + _map(view, views) for view in views if "map.places" in view.pictures]
     return table(["", *keys.values()], body) + "".join(maps)
 
 
@@ -242,7 +246,7 @@ def _latent_rows(view: View, keys: list[str]) -> dict[str, list[str]]:
     return {subject: [cells.get(key, "—") for key in keys] for subject, cells in found.items()}
 
 
-def _map(view: View) -> str:
+def _map(view: View, views: Views) -> str:
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     places, labels = view.pictures["map.places"], view.pictures["map.labels"]
@@ -271,7 +275,10 @@ def _map(view: View) -> str:
                 AnnotationBbox(picture, place, pad=0.1, bboxprops={"linewidth": 0.5, "edgecolor": INK}, zorder=4)
             )
     ax.set_axis_off()
-    words = f"t-SNE map of the latents of {len(places):,} test pictures, coloured by class: {', '.join(classes)}."
+    words = (
+        f"{view.name}: " * (len(views) > 1)
+        + f"t-SNE map of the latents of {len(places):,} test pictures, coloured by class: {', '.join(classes)}."
+    )
     return svg(figure, words) + (
         f"<p class=note>openTSNE, perplexity 30, on the latents of {len(places):,} test pictures; names stand at the "
         "median of each class. Distances between far groups mean little on such a map: the table above is the "
@@ -358,9 +365,11 @@ def _value(n: dict[str, Any]) -> str:
     return f"{text} {escape(n['unit'])}".strip()
 
 
-def _best(by_run: dict[str, dict[str, Any]], better: str) -> str:
-    pick = max if better == "higher" else min
-    return pick(by_run, key=lambda name: by_run[name]["value"])
+def _best(by_run: dict[str, dict[str, Any]], better: str) -> list[str]:
+    """The runs with the best value; none where all are equal."""
+    values = [n["value"] for n in by_run.values()]
+    best = max(values) if better == "higher" else min(values)
+    return [name for name, n in by_run.items() if n["value"] == best] if len(set(values)) > 1 else []
 
 
 def _protocol(n: dict[str, Any]) -> str:

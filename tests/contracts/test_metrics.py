@@ -1,0 +1,74 @@
+"""What every metric promises: numbers that can be told apart, each with its protocol."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from sanggar.evaluation.measure import METRICS
+from sanggar.evaluation.protocol import Findings, Subject
+from sanggar.painter import CAPABILITIES, Painter
+from sanggar.runs import Run
+
+
+@pytest.fixture(scope="module")
+def subject(tiny_run: Run) -> Subject:
+    painter = Painter(tiny_run)
+    return Subject(painter, painter.plan.source.load(painter.plan.data), painter.plan.evaluation)
+
+
+@pytest.fixture(scope="module")
+def found(subject: Subject) -> dict[str, Findings]:
+    return {name: metric.measure(subject) for name, metric in METRICS.items() if can(subject, name)}
+
+
+def can(subject: Subject, name: str) -> bool:
+    return all(subject.painter.can(need) for need in METRICS[name].needs)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_it_needs_capabilities_that_exist(name: str) -> None:
+    assert METRICS[name].needs
+    assert set(METRICS[name].needs) <= set(CAPABILITIES)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_its_numbers_are_finite_and_carry_their_protocol(
+    name: str, subject: Subject, found: dict[str, Findings]
+) -> None:
+    if not can(subject, name):
+        pytest.skip(f"the tiny run's network lacks {METRICS[name].needs}")
+    numbers = found[name].numbers
+    assert any(number.headline for number in numbers)
+    for number in numbers:
+        assert math.isfinite(number.value), number
+        assert number.label
+        assert number.protocol["split"] == "test"
+        assert 0 < number.protocol["n"] <= subject.options.images
+        assert number.protocol["data"] == subject.painter.data_name
+        if number.interval:
+            low, high = number.interval
+            assert low <= number.value <= high
+    told_apart = [json.dumps([n.key, n.subject, n.protocol], sort_keys=True) for n in numbers]
+    assert len(set(told_apart)) == len(told_apart)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_measured_again_it_finds_the_same(name: str, subject: Subject, found: dict[str, Findings]) -> None:
+    if not can(subject, name):
+        pytest.skip(f"the tiny run's network lacks {METRICS[name].needs}")
+    again = METRICS[name].measure(subject)
+    assert again.numbers == found[name].numbers
+    assert again.pictures.keys() == found[name].pictures.keys()
+    for key, array in again.pictures.items():
+        np.testing.assert_array_equal(array, found[name].pictures[key])
+
+
+def test_no_two_metrics_give_the_same_number_or_picture(found: dict[str, Findings]) -> None:
+    numbers = [json.dumps([n.key, n.subject, n.protocol], sort_keys=True) for f in found.values() for n in f.numbers]
+    pictures = [key for findings in found.values() for key in findings.pictures]
+    assert len(set(numbers)) == len(numbers)
+    assert len(set(pictures)) == len(pictures)

@@ -1,0 +1,43 @@
+"""What every shipped recipe promises: it means something, it says itself again, and it trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import sanggar
+from sanggar import recipe
+from sanggar.data.sources import presence
+from sanggar.plan import resolve
+from sanggar.reporting.page import report
+from sanggar.runs import fresh_folder
+
+SHORT = [
+    "training.epochs=null", "training.steps=2", "training.batch_size=16", "training.device=cpu",
+    "evaluation.images=40", "evaluation.classical_images=10", "evaluation.tuning_images=5",
+    "evaluation.noise_levels=[0.3]", "evaluation.probe_images=100", "evaluation.map_images=40",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", recipe.shipped())
+def test_it_says_itself_again(name: str) -> None:
+    plan = resolve(recipe.read(name))
+    assert plan.name == name
+    assert plan.about.endswith(".")
+    again = resolve(recipe.read(recipe.parse(plan.yaml(), name)))
+    assert again == plan
+    assert again.identity("data") == plan.identity("data")
+    assert fresh_folder(plan.name).name == name
+
+
+@pytest.mark.parametrize("name", recipe.shipped())
+def test_it_trains_and_is_measured_and_reported(name: str, tmp_path: Path) -> None:
+    plan = resolve(recipe.read(name))
+    if presence(plan.data.source).state == "absent":
+        pytest.skip(f"{plan.data.source} is not under the data root (SANGGAR_DATA)")
+    narrow = ["model.widths=[4, 8]"] if "widths" in type(plan.model).model_fields else []
+    run = sanggar.evaluate(sanggar.train(name, [*SHORT, *narrow], out=tmp_path / name))
+    assert (run.status, run.info["step"]) == ("finished", 2)
+    report(run)
+    assert name in run.report_file.read_text()

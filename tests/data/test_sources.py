@@ -1,0 +1,327 @@
+"""Data files: found plain or gzipped, verified, fetched from the first mirror that works, split by seed."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from sanggar.data import sources
+from sanggar.data.images import Facts
+from sanggar.data.sources import (
+    IDX_FILES,
+    SOURCES,
+    DataOptions,
+    Remote,
+    Source,
+    fetch,
+    find,
+    fingerprint,
+    presence,
+    read_idx,
+    read_mnist_layout,
+)
+from sanggar.errors import DataError
+
+Temporary = pytest.TempPathFactory
+FACTS = Facts(4, 3, 1, ("a", "b", "c"))
+
+
+def idx(array: np.ndarray) -> bytes:
+    """The IDX file of an array of bytes."""
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def mnist_like(place: Path, train: int = 20, test: int = 6) -> dict[str, bytes]:
+    """Write four small files in MNIST's layout; their contents by name."""
+    draw = np.random.default_rng(0)
+    place.mkdir(parents=True, exist_ok=True)
+    contents = {}
+    for n, images, labels in ((train, *IDX_FILES[:2]), (test, *IDX_FILES[2:])):
+        contents[images] = idx(draw.integers(0, 256, (n, 4, 3)))
+        contents[labels] = idx(np.arange(n) % 3)
+    for name, content in contents.items():
+        (place / name).write_bytes(content)
+    return contents
+
+
+# -- IDX -------------------------------------------------------------------------------------------------------
+
+
+@given(array=hnp.arrays(np.uint8, hnp.array_shapes(max_dims=4, max_side=5, min_side=0)), zipped=st.booleans())
+def test_an_idx_file_is_read_as_it_was_written(tmp_path_factory: Temporary, array: np.ndarray, zipped: bool) -> None:
+    path = tmp_path_factory.getbasetemp() / ("x.gz" if zipped else "x")
+    path.write_bytes(gzip.compress(idx(array)) if zipped else idx(array))
+    np.testing.assert_array_equal(read_idx(path), array)
+
+
+WHOLE = idx(np.arange(24).reshape(2, 4, 3))
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (b"", "0 bytes are too few"),
+    (b"\x00\x00\x08", "3 bytes are too few"),
+    (b"<html>404</html>", "it begins with 3c68746d"),
+    (b"\x00\x00\x0d" + WHOLE[3:], "not an IDX file of unsigned bytes"),
+    (WHOLE[:9], "not an IDX file of unsigned bytes"),
+    (WHOLE[:-1], "promises 24 bytes for shape (2, 4, 3), but 23 follow"),
+    (WHOLE + b"\x00", "but 25 follow"),
+    (struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3), "but 0 follow"),
+])  # fmt: skip
+def test_a_damaged_idx_file_is_refused_with_the_reason(tmp_path: Path, content: bytes, words: str) -> None:
+    for name, stored in (("x", content), ("x.gz", gzip.compress(content))):
+        (tmp_path / name).write_bytes(stored)
+        with pytest.raises(DataError) as raised:
+            read_idx(tmp_path / name)
+        assert str(tmp_path / name) in str(raised.value)
+        assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("place", [0, 15, -10, -6, -1])
+def test_a_corrupted_gzip_is_refused(tmp_path: Path, place: int) -> None:
+    content = bytearray(gzip.compress(WHOLE, mtime=0))
+    content[place] ^= 0xFF
+    (tmp_path / "x.gz").write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.gz.*(damaged|not an IDX)"):
+        read_idx(tmp_path / "x.gz")
+    (tmp_path / "x.gz").write_bytes(content[:-9])
+    with pytest.raises(DataError, match=r"x\.gz.*damaged"):
+        read_idx(tmp_path / "x.gz")
+
+
+def test_a_layout_is_read_plain_and_gzipped_alike(tmp_path: Path) -> None:
+    contents = mnist_like(tmp_path)
+    plain = read_mnist_layout(tmp_path, facts=FACTS)
+    for name, content in contents.items():
+        (tmp_path / name).unlink()
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
+    assert fingerprint(*read_mnist_layout(tmp_path, facts=FACTS)) == fingerprint(*plain)
+    assert plain[0].pixels.shape == (20, 4, 3, 1)
+    assert plain[0].labels.dtype == np.int64
+
+
+def test_pictures_read_are_handed_to_torch_without_a_complaint(tmp_path: Path) -> None:
+    mnist_like(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for split in read_mnist_layout(tmp_path, facts=FACTS):
+            torch.from_numpy(np.ascontiguousarray(split.pixels))
+
+
+@pytest.mark.parametrize(("name", "array", "words"), [
+    (IDX_FILES[0], np.zeros((20, 3, 4)), "expected pictures of 4×3 grey, got shape (20, 3, 4)"),
+    (IDX_FILES[0], np.zeros((20, 12)), "got shape (20, 12)"),
+    (IDX_FILES[1], np.zeros(19), "holds 20 pictures, but train-labels-idx1-ubyte 19 labels"),
+    (IDX_FILES[3], np.full(6, 3), "holds label 3, but there are 3 classes"),
+    (IDX_FILES[2], np.zeros((0, 4, 3)), "holds 0 pictures"),
+])  # fmt: skip
+def test_files_that_do_not_fit_together_are_refused(tmp_path: Path, name: str, array: np.ndarray, words: str) -> None:
+    mnist_like(tmp_path)
+    (tmp_path / name).write_bytes(idx(array))
+    with pytest.raises(DataError) as raised:
+        read_mnist_layout(tmp_path, facts=FACTS)
+    assert words in str(raised.value)
+
+
+# -- splits ----------------------------------------------------------------------------------------------------
+
+WHOLE_DIGITS = SOURCES["digits"].read(Path())
+
+
+@given(size=st.integers(1, 400), seed=st.integers(0, 2**40))
+def test_validation_is_cut_from_train_by_seed_and_test_is_left_alone(size: int, seed: int) -> None:
+    whole_train, whole_test = WHOLE_DIGITS
+    source = replace(SOURCES["digits"], read=lambda _: WHOLE_DIGITS)
+    dataset = source.load(DataOptions(source="digits", validation=size, seed=seed))
+    assert len(dataset.validation) == size
+    assert len(dataset.train) + size == len(whole_train) == source.train_count
+    both = np.concatenate([dataset.train.pixels, dataset.validation.pixels]).reshape(len(whole_train), -1)
+    whole = whole_train.pixels.reshape(len(whole_train), -1)
+    np.testing.assert_array_equal(both[np.lexsort(both.T)], whole[np.lexsort(whole.T)])
+    np.testing.assert_array_equal(dataset.test.pixels, whole_test.pixels)
+    assert dataset.fingerprint == fingerprint(whole_train, whole_test)
+    same = source.load(DataOptions(source="digits", validation=size, seed=seed))
+    np.testing.assert_array_equal(same.validation.pixels, dataset.validation.pixels)
+
+
+def test_another_seed_cuts_elsewhere() -> None:
+    cuts = [SOURCES["digits"].load(DataOptions(source="digits", validation=50, seed=seed)) for seed in (0, 1)]
+    assert (cuts[0].validation.pixels != cuts[1].validation.pixels).any()
+
+
+def test_more_validation_than_there_is_is_refused() -> None:
+    with pytest.raises(DataError, match=r"data\.validation: 1437 pictures cannot be cut from 1437"):
+        SOURCES["digits"].load(DataOptions(source="digits", validation=1437))
+
+
+def test_digits_are_what_they_always_were() -> None:
+    train, test = SOURCES["digits"].read(Path())
+    assert (len(train), len(test)) == (1437, 360)
+    assert (train.pixels.min(), train.pixels.max()) == (0, 255)
+    assert fingerprint(train, test)[:16] == "d806e0208c4ca867"
+
+
+def test_a_fingerprint_notices_one_pixel_one_label_and_the_order() -> None:
+    train, test = SOURCES["digits"].read(Path())
+    known = fingerprint(train, test)
+    pixels, labels = train.pixels.copy(), train.labels.copy()
+    pixels[7, 3, 3, 0] ^= 1
+    labels[7] ^= 1
+    changed = [(replace(train, pixels=pixels), test), (replace(train, labels=labels), test), (test, train)]
+    assert len({known, *(fingerprint(*splits) for splits in changed)}) == 4
+
+
+# -- fetching --------------------------------------------------------------------------------------------------
+
+Server = tuple[str, dict[str, bytes], list[str]]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A web server on this machine: its address, what it serves by path, what it was asked for."""
+    pages: dict[str, bytes] = {}
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            if self.path not in pages:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            cut = self.path.startswith("/cut/")
+            self.send_header("Content-Length", str(len(pages[self.path]) + (1000 if cut else 0)))
+            self.end_headers()
+            self.wfile.write(pages[self.path])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://127.0.0.1:{running.server_port}", pages, asked
+    running.shutdown()
+    running.server_close()
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+CONTENT = idx(np.arange(12).reshape(1, 4, 3))
+FILE = Remote("x-ubyte", hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
+BAD_MIRRORS = {
+    "down": (None, "ConnectionError"),
+    "404": (b"", "HTTPError"),
+    "other content": (gzip.compress(CONTENT + b"!"), "its content has SHA-256"),
+    "not gzip": (b"<html>sign in first</html>", "does not decompress"),
+    "half": (gzip.compress(CONTENT)[:20], "does not decompress"),
+    "cut": (gzip.compress(CONTENT)[:20], ""),
+}
+
+
+def bad_mirror(kind: str, server: Server) -> str:
+    address, pages, _ = server
+    content, _ = BAD_MIRRORS[kind]
+    if kind == "down":
+        return "http://127.0.0.1:9/"
+    if kind != "404":
+        pages[f"/{kind.split()[0]}/x-ubyte.gz"] = content
+    return f"{address}/{kind.split()[0]}/"
+
+
+def left_in(place: Path) -> list[str]:
+    return sorted(str(path.relative_to(place)) for path in place.rglob("*"))
+
+
+@pytest.mark.parametrize("kind", BAD_MIRRORS)
+def test_the_second_mirror_serves_when_the_first_fails(tmp_path: Path, server: Server, kind: str) -> None:
+    address, pages, _ = server
+    pages["/good/x-ubyte.gz"] = gzip.compress(CONTENT)
+    fetch(tmp_path / "data", [FILE], (bad_mirror(kind, server), f"{address}/good/"))
+    assert left_in(tmp_path / "data") == ["x-ubyte.gz"]
+    assert idx(read_idx(tmp_path / "data" / "x-ubyte.gz")) == CONTENT
+
+
+@pytest.mark.parametrize("kind", BAD_MIRRORS)
+def test_when_no_mirror_serves_nothing_is_left_and_all_is_said(tmp_path: Path, server: Server, kind: str) -> None:
+    place, mirror = tmp_path / "data", bad_mirror(kind, server)
+    with pytest.raises(DataError) as raised:
+        fetch(place, [FILE], (mirror, "http://127.0.0.1:9/"))
+    message = str(raised.value)
+    for word in ("x-ubyte[.gz]", str(place), "SANGGAR_DATA", f"{mirror}x-ubyte.gz", BAD_MIRRORS[kind][1],
+                 "http://127.0.0.1:9/x-ubyte.gz (ConnectionError)"):  # fmt: skip
+        assert word in message
+    assert len(message.splitlines()) == 1
+    assert left_in(place) == []
+
+
+@pytest.fixture
+def small_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Source, dict[str, bytes]]:
+    """A source of four small files, in the table as `small`, none of them under the data root yet."""
+    contents = mnist_like(tmp_path / "elsewhere")
+    files = tuple(Remote(n, hashlib.sha256(c).hexdigest(), len(c)) for n, c in contents.items())
+    source = Source(
+        "small", "none", FACTS, lambda place: read_mnist_layout(place, facts=FACTS), 20, files, ("http://127.0.0.1:9/",)
+    )
+    monkeypatch.setitem(sources.SOURCES, "small", source)
+    monkeypatch.setenv("SANGGAR_DATA", str(tmp_path / "root"))
+    return source, contents
+
+
+def test_without_network_and_files_one_message_says_what_to_do(small_source: tuple, tmp_path: Path) -> None:
+    source, contents = small_source
+    with pytest.raises(DataError) as raised:
+        source.load(DataOptions(source="small", validation=5))
+    message = str(raised.value)
+    assert all(f"{name}[.gz]" in message for name in contents)
+    assert str(tmp_path / "root" / "small") in message
+    assert "connect to a network" in message
+    assert presence("small").state == "absent"
+
+
+def test_only_what_is_missing_is_fetched_and_only_once(small_source: tuple, tmp_path: Path, server: Server) -> None:
+    source, contents = small_source
+    address, pages, asked = server
+    source = replace(source, mirrors=(f"{address}/",))
+    place = tmp_path / "root" / "small"
+    place.mkdir(parents=True)
+    here, *wanted = contents
+    (place / here).write_bytes(contents[here])
+    pages.update({f"/{name}.gz": gzip.compress(contents[name]) for name in wanted})
+    for _ in range(2):
+        dataset = source.load(DataOptions(source="small", validation=5))
+    assert asked == [f"/{name}.gz" for name in wanted]
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (15, 5, 6)
+    assert presence("small").state == "present"
+    assert find(place, source.files[0]) == place / here
+
+
+def test_files_that_differ_from_the_published_are_noticed(small_source: tuple, tmp_path: Path) -> None:
+    mnist_like(tmp_path / "root" / "small", train=21)
+    assert presence("small").state == "differs from the published"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_says_what_it_is(name: str) -> None:
+    source = SOURCES[name]
+    assert source.about
+    assert source.licence
+    assert all(len(file.sha256) == 64 and file.size > 0 for file in source.files)
+    assert not source.files or len(source.mirrors) >= 2

@@ -1,0 +1,186 @@
+"""Reading recipes: what YAML means, what a base gives, what an override changes, what is refused and how."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sanggar.errors import RecipeError
+from sanggar.recipe import PARTS, merge, parse, read, shipped
+
+DIGITS = "digits-denoising-autoencoder"
+
+WORDS = st.text("abcdefgh_é", min_size=1, max_size=8)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=8,
+)
+TREES = st.dictionaries(WORDS, VALUES, max_size=4)
+
+
+def write(folder: Path, **texts: str) -> None:
+    for name, text in texts.items():
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
+def refusal(*arguments: object) -> str:
+    with pytest.raises(RecipeError) as raised:
+        read(*arguments)
+    return str(raised.value)
+
+
+# -- YAML ------------------------------------------------------------------------------------------------------
+
+
+def test_yaml_is_read_as_1_2() -> None:
+    tree = parse("{a: 1e-3, b: off, c: yes, d: 0o17, e: true, f: 010, g: ~, h: 1:30}", "here")
+    assert tree == {"a": 0.001, "b": "off", "c": "yes", "d": 15, "e": True, "f": 10, "g": None, "h": "1:30"}
+
+
+@given(data=TREES, model=TREES, about=st.text("abc é:#'\"\n").map(str.strip))
+def test_a_recipe_written_as_yaml_is_read_back_unchanged(data: dict, model: dict, about: str) -> None:
+    first = read({"name": "x", "about": about, "data": data, "model": model})
+    assert read(parse(first.yaml(), "x")) == first
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_recipe_survives_the_round_trip(name: str) -> None:
+    recipe = read(name)
+    assert recipe.name == name
+    assert recipe.about
+    assert read(parse(recipe.yaml(), name)) == recipe == read(recipe)
+
+
+# -- bases -----------------------------------------------------------------------------------------------------
+
+
+def test_a_variant_keeps_what_it_does_not_change(tmp_path: Path) -> None:
+    write(tmp_path, root="data: {source: digits, seed: 3}\nmodel: {widths: [4], noise: {kind: masking, level: 0.2}}")
+    write(tmp_path, leaf="base: root.yaml\nmodel: {noise: {level: 0.5}}")
+    leaf = read(tmp_path / "leaf.yaml")
+    assert leaf.name == "leaf"
+    assert leaf.data == {"source": "digits", "seed": 3}
+    assert leaf.model == {"widths": [4], "noise": {"kind": "masking", "level": 0.5}}
+
+
+@pytest.mark.parametrize("key", ["kind", "family"])
+def test_another_kind_drops_the_options_of_the_one_before(key: str) -> None:
+    base = {"a": {key: "adam", "betas": [0.5, 0.9]}, "b": 1}
+    assert merge(base, {"a": {key: "sgd", "momentum": 0.9}}) == {"a": {key: "sgd", "momentum": 0.9}, "b": 1}
+    assert merge(base, {"a": {key: "adam", "rate": 1}})["a"] == {key: "adam", "betas": [0.5, 0.9], "rate": 1}
+
+
+@given(TREES, TREES)
+def test_merging_is_idempotent_and_changes_neither_side(base: dict, change: dict) -> None:
+    before = repr((base, change))
+    once = merge(base, change)
+    assert merge(once, change) == once
+    assert merge(base, {}) == base
+    assert repr((base, change)) == before
+
+
+def test_shipped_recipes_and_files_beside_can_be_bases(tmp_path: Path) -> None:
+    write(tmp_path, middle=f"base: {DIGITS}\ntraining: {{epochs: 5}}", top="base: middle.yaml\nname: mine")
+    top = read(tmp_path / "top.yaml")
+    assert (top.name, top.training["epochs"], top.training["batch_size"]) == ("mine", 5, 64)
+
+
+@pytest.mark.parametrize(("files", "chain"), [
+    ({"a": "base: a.yaml"}, "a → a"),
+    ({"a": "base: b.yaml", "b": "base: c.yaml", "c": "base: a.yaml"}, "a → b → c → a"),
+])  # fmt: skip
+def test_inheriting_from_oneself_is_refused(tmp_path: Path, files: dict[str, str], chain: str) -> None:
+    write(tmp_path, **files)
+    assert "inherits from itself" in refusal(tmp_path / "a.yaml")
+    assert chain in refusal(tmp_path / "a.yaml")
+
+
+def test_a_missing_or_senseless_base_is_named(tmp_path: Path) -> None:
+    write(tmp_path, a="base: nowhere.yaml", b="base: digits-denoising-autoencodr", c="base: [1]")
+    assert "nowhere.yaml" in refusal(tmp_path / "a.yaml")
+    assert f"Did you mean '{DIGITS}'?" in refusal(tmp_path / "b.yaml")
+    assert "base: expected the name of a recipe, got a list" in refusal(tmp_path / "c.yaml")
+
+
+# -- overrides -------------------------------------------------------------------------------------------------
+
+
+def test_overrides_are_laid_over_in_order() -> None:
+    changes = ["training.epochs=3", "training.epochs=4", "training.optimizer.kind=sgd", "model.widths=[1, 2]", "name=x"]
+    recipe = read(DIGITS, changes)
+    assert recipe.training["epochs"] == 4
+    assert recipe.training["optimizer"] == {"kind": "sgd"}
+    assert recipe.training["batch_size"] == 64
+    assert recipe.model["widths"] == [1, 2]
+    assert recipe.name == "x"
+
+
+@given(st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.booleans())
+def test_an_override_is_read_as_yaml(value: object) -> None:
+    text = json.dumps(value)  # JSON is YAML
+    assert read(DIGITS, [f"data.seed={text}"]).data["seed"] == value
+
+
+def test_overrides_leave_a_recipe_as_it_was() -> None:
+    recipe = read(DIGITS)
+    before = recipe.yaml()
+    read(recipe, ["model.noise.level=0.9", "training.epochs=1"])
+    assert recipe.yaml() == before
+
+
+@pytest.mark.parametrize("text", ["training.epochs", "=3", "training..epochs=3", ".epochs=3", ""])
+def test_what_is_no_override_is_refused(text: str) -> None:
+    assert "expected `part.key=value`, as in training.epochs=3" in refusal(DIGITS, [text])
+
+
+def test_an_override_that_is_not_yaml_is_refused() -> None:
+    assert "model.widths=[1,, line 1, column" in refusal(DIGITS, ["model.widths=[1,"])
+
+
+def test_a_base_cannot_be_given_as_an_override() -> None:
+    assert "base" in refusal(DIGITS, ["base=fashion-plain-autoencoder"])
+
+
+# -- what is not a recipe --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (b"", "empty; a recipe has the parts data, model, training, evaluation"),
+    (b"# only a comment\n", "empty"),
+    (b"data: [1, 2\nmodel: {", "line 2, column"),
+    (b"data: {}\ndata: {}\n", "not YAML"),
+    (b"- a\n- b\n", "expected `key: value` lines (data, model, training, evaluation), got a list"),
+    (b"just words", "got text ('just words')"),
+    (b"\x89PNG\r\n\x1a\n\xff\xfe", "not a text file"),
+    (b"model: \x00\n", "not YAML"),
+    (b"modle: {}\n", "a recipe has no part 'modle'. Did you mean 'model'?"),
+    (b"model: 5\n", "model: expected `key: value` lines, got a number (5)"),
+    (b"training: off\n", "training: expected `key: value` lines, got text ('off')"),
+])  # fmt: skip
+def test_a_file_that_is_no_recipe_is_named_with_the_reason(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_bytes(content)
+    message = refusal(path)
+    assert message.startswith(str(path))
+    assert words in message
+
+
+def test_a_missing_file_and_an_unknown_name_are_told_apart(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "gone.yaml") == f"There is no recipe file {tmp_path / 'gone.yaml'}."
+    assert f"Did you mean '{DIGITS}'?" in refusal("digit-denoising-autoencoder")
+    assert "no recipe 'qqqq'" in refusal("qqqq")
+    assert all(name in refusal("qqqq") for name in shipped())
+
+
+def test_a_name_too_long_for_a_file_is_an_unknown_name() -> None:
+    assert "no recipe" in refusal("x" * 300)
+
+
+def test_empty_parts_are_empty_mappings() -> None:
+    recipe = read({"data": None, "model": {}})
+    assert [getattr(recipe, part) for part in PARTS] == [{}, {}, {}, {}]

@@ -1,0 +1,60 @@
+"""Two processes do what one does: each takes its half of every batch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch.distributed
+
+from sanggar.runs import Run
+
+LAUNCH = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "sanggar")
+"""Without an MPI, `accelerate launch --cpu` starts one process only; torchrun starts two, and Accelerate finds them."""
+RECIPE = (
+    "train", "digits-denoising-autoencoder", "model.widths=[4,8]", "model.latent_size=6", "training.device=cpu",
+    "training.precision=fp32", "data.validation=700", "training.epochs=2", "training.validate_every=4",
+)  # fmt: skip
+
+pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="needs torch.distributed")
+
+
+def sanggar(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=180)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder that two processes trained in, and what they said."""
+    folder = tmp_path_factory.mktemp("two")
+    done = sanggar(folder, *LAUNCH, *RECIPE, "training.batch_size=64")
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_two_processes_learn_what_one_learns(two: tuple[Path, str], tmp_path: Path) -> None:
+    alone = sanggar(tmp_path, "-m", "sanggar", *RECIPE, "training.batch_size=64", "--out", "alone")
+    assert alone.returncode == 0, alone.stderr
+    both, one = Run(two[0] / "runs" / "digits-denoising-autoencoder"), Run(tmp_path / "alone")
+    assert (both.info["device"]["processes"], one.info["device"]["processes"]) == (2, 1)
+    assert [line["step"] for line in both.metrics()] == [4, 8, 12, 16, 20, 22]
+    for a, b in zip(both.metrics(), one.metrics(), strict=True):
+        assert a["train"] == pytest.approx(b["train"], rel=1e-4)
+        assert a["validation"] == pytest.approx(b["validation"], rel=1e-4)
+
+
+def test_two_processes_write_one_run_and_say_so_once(two: tuple[Path, str]) -> None:
+    folder, said = two
+    assert [path.name for path in (folder / "runs").iterdir()] == ["digits-denoising-autoencoder"]
+    assert Run(folder / "runs" / "digits-denoising-autoencoder").weights_file.is_file()
+    assert said == "Run: runs/digits-denoising-autoencoder (finished, step 22)\n"
+
+
+def test_a_batch_that_cannot_be_halved_is_refused_in_one_line(tmp_path: Path) -> None:
+    done = sanggar(tmp_path, *LAUNCH, *RECIPE, "training.batch_size=33")
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if line.startswith("sanggar: ")]
+    assert said == ["sanggar: training.batch_size: 33 pictures cannot be shared evenly by 2 processes."]
+    assert not (tmp_path / "runs").exists()
