@@ -31,9 +31,7 @@ STEPS, ROUNDS = 60, 5
 def loop(plan: Plan) -> Loop:
     """The loop of a recipe, with nothing written anywhere."""
     dataset = plan.source.load(plan.data)
-    learner = TorchLearner(
-        plan, plan.source.facts, plan.training.total_steps(len(dataset.train) // plan.training.batch_size)
-    )
+    learner = TorchLearner(plan, plan.source.facts)
     batches = Batches(dataset.train, plan.training.batch_size, plan.training.seed)
     return Loop(plan, learner, batches, dataset.validation.first(100), Progress(), None)
 
@@ -49,10 +47,9 @@ def rate(steps: Iterator[object]) -> float:
 def throughput() -> None:
     """Ours and the plain script, in turns, in one process; then each one's loss after as many pictures."""
     plan = resolve(recipe.read("fashion-denoising-autoencoder"))
-    options = cast("AutoencoderOptions", plan.model)
     folder = root() / "fashion-mnist"
     ours = iter(loop(plan))
-    plain = {w: plain_autoencoder.train(folder, options.widths, options.latent_size, w) for w in (0, 2)}
+    plain = {w: plain_autoencoder.train(folder, w) for w in (0, 2)}
     rates: dict[str, list[float]] = {"sanggar": [], "plain, no workers": [], "plain, two workers": []}
     next(ours), next(plain[0]), next(plain[2])
     for _ in range(ROUNDS):
@@ -70,12 +67,9 @@ def throughput() -> None:
 def same_loss(epochs: int = 3) -> None:
     """Mean train loss of each of the first epochs, ours and the plain script's."""
     plan = resolve(recipe.read("fashion-denoising-autoencoder", ["data.validation=1"]))
-    options = cast("AutoencoderOptions", plan.model)
     per_epoch = 59_999 // 128
     ours = (sum(record.terms.values()) for record in loop(plan))
-    plain = (
-        loss for _, loss, _ in plain_autoencoder.train(root() / "fashion-mnist", options.widths, options.latent_size, 0)
-    )
+    plain = (loss for _, loss, _ in plain_autoencoder.train(root() / "fashion-mnist", 0))
     for epoch in range(epochs):
         a, b = (statistics.fmean(islice(losses, per_epoch)) for losses in (ours, plain))
         print(f"  epoch {epoch + 1}: sanggar {a:.5f}, plain {b:.5f}, difference {100 * (a / b - 1):+.1f} %")

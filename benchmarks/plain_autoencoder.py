@@ -33,28 +33,25 @@ class Pictures(Dataset[Tensor]):
         return (tensor - 0.5) / 0.5
 
 
-def network(widths: tuple[int, ...], latent: int) -> nn.Sequential:
-    """Three convolutions, a latent, and the same in reverse."""
-    a, b, c = widths
+def network() -> nn.Sequential:
+    """Three convolutions, a latent of 128, and the same in reverse."""
     return nn.Sequential(
-        nn.Conv2d(1, a, 3, stride=2, padding=1), nn.ReLU(),
-        nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU(),
-        nn.Conv2d(b, c, 3, stride=2, padding=1), nn.ReLU(),
-        nn.Flatten(), nn.Linear(c * 16, latent),
-        nn.Linear(latent, c * 16), nn.Unflatten(1, (c, 4, 4)),
-        nn.ConvTranspose2d(c, b, 3, stride=2, padding=1), nn.ReLU(),
-        nn.ConvTranspose2d(b, a, 3, stride=2, padding=1, output_padding=1), nn.ReLU(),
-        nn.ConvTranspose2d(a, 1, 3, stride=2, padding=1, output_padding=1),
+        nn.Conv2d(1, 24, 3, stride=1, padding=1), nn.ReLU(),
+        nn.Conv2d(24, 64, 3, stride=2, padding=1), nn.ReLU(),
+        nn.Conv2d(64, 64, 3, stride=2, padding=1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(64 * 7 * 7, 128),
+        nn.Linear(128, 64 * 7 * 7), nn.Unflatten(1, (64, 7, 7)),
+        nn.ConvTranspose2d(64, 64, 3, stride=2, padding=1, output_padding=1), nn.ReLU(),
+        nn.ConvTranspose2d(64, 24, 3, stride=2, padding=1, output_padding=1), nn.ReLU(),
+        nn.ConvTranspose2d(24, 1, 3, stride=1, padding=1),
     )  # fmt: skip
 
 
-def train(
-    folder: Path, widths: tuple[int, ...], latent: int, workers: int, seed: int = 0
-) -> Iterator[tuple[int, float, float]]:
+def train(folder: Path, workers: int, seed: int = 0) -> Iterator[tuple[int, float, float]]:
     """Train for ever; after each step: pictures seen, loss, seconds since the first step began."""
     torch.manual_seed(seed)
     loader = DataLoader(Pictures(folder), batch_size=128, shuffle=True, num_workers=workers, drop_last=True)
-    model = network(widths, latent)
+    model = network()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
     criterion = nn.MSELoss()
     seen, began = 0, time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -54,8 +55,10 @@ def run(recipe: str, overrides: Sequence[str], out: Path | None) -> None:
     from sanggar.reporting.page import report
     from sanggar.training.start import train
 
-    done = evaluate(train(recipe, overrides, out=out), say=_say)
-    _headlines(done)
+    done = train(recipe, overrides, out=out)
+    if not _is_first():
+        return
+    _headlines(evaluate(done, say=_say))
     click.echo(f"Report: {report(done)}")
 
 
@@ -78,7 +81,8 @@ def train(recipe: str | None, overrides: Sequence[str], resumed: str | None, out
         if recipe is not None and "=" not in recipe:
             raise click.UsageError(f"--resume goes on with the run's own recipe; {recipe!r} cannot be given beside it.")
         done = start.resume(resumed, (*([recipe] if recipe else []), *overrides))
-    click.echo(f"Run: {done.path} ({done.status}, step {done.info['step']:,})")
+    if _is_first():
+        click.echo(f"Run: {done.path} ({done.status}, step {done.info['step']:,})")
 
 
 @cli.command()
@@ -327,6 +331,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         cli.main(arguments, prog_name="sanggar", standalone_mode=False)
     except click.exceptions.Abort:
         _fail("stopped.", 128 + signal.SIGINT)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(2)
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except SanggarError as error:
@@ -336,8 +343,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(0)
 
 
+def _is_first() -> bool:
+    """Of several processes under a launcher, one measures and speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _fail(message: str, status: int) -> NoReturn:
-    click.echo(f"sanggar: {message}", err=True)
+    if _is_first():
+        click.echo(f"sanggar: {' '.join(line.strip() for line in message.splitlines())}", err=True)
     sys.exit(status)
 
 

@@ -51,7 +51,7 @@ class TrainingOptions(Options):
     """decay of the averaged weights, which are then the ones measured and saved"""
     early_stopping: EarlyStopping | None = None
     validate_every: int | None = Field(default=None, ge=1)
-    """steps between validations; none: an epoch, or where steps are counted a twentieth of them"""
+    """steps between validations; none: an epoch"""
     checkpoint_every: int | None = Field(default=None, ge=1)
     """steps between checkpoints; none: at each validation"""
     seed: int = Field(default=0, ge=0)
@@ -75,9 +75,7 @@ class TrainingOptions(Options):
 
     def validation_interval(self, steps_per_epoch: int) -> int:
         """Steps between two validations."""
-        if self.validate_every is not None:
-            return self.validate_every
-        return steps_per_epoch if self.steps is None else max(1, self.steps // 20)
+        return self.validate_every or steps_per_epoch
 
 
 class EvaluationOptions(Options):

@@ -167,10 +167,9 @@ class Run:
     def create(cls, path: Path, recipe: str, info: Mapping[str, Any]) -> Run:
         """Begin a run at `path`, which must not exist or be empty."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(
-                f"{path} already exists and is not empty. Choose another place with --out, or continue the run "
-                f"there with `sanggar train --resume {path}`."
-            )
+            resumable = (path / "run.json").is_file()
+            also = f", or continue the run there with `sanggar train --resume {path}`" if resumable else ""
+            raise RunError(f"{path} already exists and is not empty. Choose another place with --out{also}.")
         write_atomic(path / "recipe.yaml", recipe.encode())
         stamped = {"format": FORMAT, **info, "created": datetime.now(UTC).isoformat(timespec="seconds")}
         write_atomic(path / "run.json", _json(stamped))
@@ -254,6 +253,8 @@ class Run:
 
     def extend(self, recipe: str, identity: str, **changes: Any) -> None:
         """Take note that training goes on, perhaps by a longer recipe; what the run was before is kept."""
+        for left in self.path.rglob(".*.new"):  # by a process that was killed while it wrote
+            left.unlink(missing_ok=True)
         if identity != self.info["identity"]:
             earlier = [
                 *self.info.get("earlier", []),

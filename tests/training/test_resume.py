@@ -31,7 +31,10 @@ SMALL = (
     "training.precision=fp32", "training.ema=0.9",
 )  # fmt: skip
 SHORT = (*SMALL, "training.epochs=null", "training.steps=8", "training.checkpoint_every=3", "training.validate_every=4")
-LONG = (*SMALL, "training.epochs=6", "training.checkpoint_every=3", "training.validate_every=7")
+LONG = (
+    *SMALL, "model.norm=batch", "training.precision=bf16", "training.epochs=6", "training.checkpoint_every=3",
+    "training.validate_every=7",
+)  # fmt: skip
 CONSTANT = (*SMALL, "training.schedule={kind: constant}", "training.checkpoint_every=5")
 
 

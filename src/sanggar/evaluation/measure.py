@@ -14,7 +14,7 @@ from sanggar.evaluation.protocol import Findings, Subject
 from sanggar.evaluation.reconstruction import measure_denoising, measure_reconstruction
 from sanggar.models.family import Family
 from sanggar.painter import Painter
-from sanggar.runs import Arrays, Run
+from sanggar.runs import Arrays, Run, load_arrays
 
 FORMAT = 1
 
@@ -61,7 +61,7 @@ def evaluate(
         {
             "format": FORMAT,
             "package": version("sanggar"),
-            "step": run.info["step"],
+            "step": load_arrays(run.weights_file)[1]["step"],
             "weights": "averaged" if painter.plan.training.ema else "final",
             "numbers": [asdict(number) for findings in found for number in findings.numbers],
             "alarms": [alarm for findings in found for alarm in findings.alarms],

@@ -120,7 +120,7 @@ class Decodes(Protocol):
     """Makes pictures from latents."""
 
     def decode(self, latents: Latents) -> Pictures:
-        """The picture of each latent, in [-1, 1] but for rounding."""
+        """The picture of each latent, in [-1, 1] or a little beyond."""
         ...
 
 

@@ -47,7 +47,13 @@ def report(*runs: str | Path | Run, out: str | Path | None = None) -> Report:
 
 def view(run: Run) -> View:
     """What the report needs of a run."""
-    return View(run.path.resolve().name, run, run.metrics(), run.timing(), run.evaluation(), run.pictures())
+    evaluation = run.evaluation()
+    if evaluation["step"] != run.info["step"]:
+        raise RunError(
+            f"{run.path} was measured at step {evaluation['step']:,} and has come to step {run.info['step']:,} since; "
+            f"`sanggar evaluate {run.path}` measures it anew."
+        )
+    return View(run.path.resolve().name, run, run.metrics(), run.timing(), evaluation, run.pictures())
 
 
 def _told_apart(views: Views) -> Views:

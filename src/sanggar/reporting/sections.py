@@ -98,13 +98,8 @@ def headlines(views: Views) -> str | None:
 
 
 def alarms(views: Views) -> str | None:
-    """What the measuring found wrong, and numbers that no longer belong to the weights."""
+    """What the measuring found wrong."""
     found = [(view.name, alarm) for view in views for alarm in view.evaluation["alarms"]]
-    found += [
-        (view.name, f"measured at step {view.evaluation['step']:,}, but training has gone on to {view.info['step']:,}")
-        for view in views
-        if view.evaluation["step"] != view.info["step"]
-    ]
     if not found:
         return None
     return "".join(f'<p class="alarm"><b>{escape(name)}</b>: {escape(alarm)}</p>' for name, alarm in found)

@@ -37,6 +37,8 @@ CHUNK = 500
 class Learner(Protocol):
     """What the loop asks of a learner."""
 
+    steps: int
+    """steps planned, which schedules and moments depend on; the loop's owner sets it before the first step"""
     draws: int
     """fresh batches that a step takes"""
     rank: int
@@ -84,6 +86,10 @@ class Learner(Protocol):
         """Send numbers to the recipe's tracker, where it names one."""
         ...
 
+    def wait(self) -> None:
+        """Until every process is here."""
+        ...
+
     def close(self) -> None:
         """End the tracker."""
         ...
@@ -92,9 +98,9 @@ class Learner(Protocol):
 class TorchLearner:
     """Drives the phases of an `nn.Module`."""
 
-    def __init__(self, plan: Plan, facts: Facts, steps: int, folder: Path | None = None) -> None:
+    def __init__(self, plan: Plan, facts: Facts, folder: Path | None = None) -> None:
         options = plan.training
-        self.options, self.steps = options, steps
+        self.options, self.steps = options, 1
         self.accelerator = _accelerator(options, folder)
         self.device = self.accelerator.device
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
@@ -113,16 +119,9 @@ class TorchLearner:
             (phase.optimizer or options.optimizer).build(phase.parameters, self.device) for phase in self.phases
         ]
         share = options.batch_size // self.world
-        self.moment = Moment(
-            options.seed,
-            0,
-            steps,
-            options.batch_size,
-            slice(self.rank * share, (self.rank + 1) * share),
-            self.device,
-        )
-        if options.tracker and self.rank == 0:
-            self.accelerator.init_trackers(plan.name)
+        rows = slice(self.rank * share, (self.rank + 1) * share)
+        self.moment = Moment(options.seed, 0, self.steps, options.batch_size, rows, self.device)
+        self._tracks_as = plan.name if options.tracker else None
 
     # -- a step ------------------------------------------------------------------------------------------------
 
@@ -136,7 +135,7 @@ class TorchLearner:
             for group in optimizer.param_groups:
                 group["lr"] = rate * self.options.schedule.factor(step, self.steps)
             for draw in range(phase.batches):
-                moment = replace(self.moment, step=step, draw=draw)
+                moment = replace(self.moment, step=step, steps=self.steps, draw=draw)
                 for name, value in self._optimize(phase, optimizer, shown[draw], moment).items():
                     key = f"{phase.name}/{name}"
                     share = value / phase.batches
@@ -180,10 +179,11 @@ class TorchLearner:
 
     def read(self, terms: Sequence[dict[str, Tensor]]) -> list[Values]:
         """Terms as numbers, with one transfer for all of them."""
-        table = torch.stack([torch.stack([v.float() for v in line.values()]) for line in terms])
+        flat = torch.stack([value.float() for line in terms for value in line.values()])
         if self.world > 1:
-            table = self.accelerator.reduce(table, "mean")
-        return [dict(zip(terms[0], row, strict=True)) for row in table.tolist()]
+            flat = self.accelerator.reduce(flat, "mean")
+        values = iter(flat.tolist())  # a lazy term is there at some steps only
+        return [{name: next(values) for name in line} for line in terms]
 
     # -- looking at the network --------------------------------------------------------------------------------
 
@@ -196,22 +196,21 @@ class TorchLearner:
         """Mean loss terms over `images`; noise is the same each time and does not depend on the processes."""
         with self._as_measured() as model:
             phases = model.phases()
-            names: list[str] = []
-            sums = torch.zeros(0, device=self.device)
+            sums: Values = {}
             for number, chunk in enumerate(images.chunks(CHUNK)):
-                if number % self.world != self.rank and number >= self.world:
-                    continue  # every process does at least one chunk, so that all know the terms' names
+                mine = number % self.world == self.rank
+                if number and not mine:
+                    continue  # every process does the first chunk, so that all know the terms' names
                 moment = replace(self.moment, step=number, batch=len(chunk), rows=slice(len(chunk)), split="validation")
                 batch = self._batch(chunk)
                 with self.accelerator.autocast():
                     found = {f"{p.name}/{k}": v for p in phases for k, v in p.loss(batch, moment).items()}
-                names = list(found)
-                weighted = torch.stack([value.double() for value in found.values()]) * len(chunk)
-                counted = weighted if number % self.world == self.rank else weighted * 0
-                sums = counted if len(sums) == 0 else sums + counted
-            if self.world > 1:
-                sums = self.accelerator.reduce(sums, "sum")
-        return dict(zip(names, (sums / len(images)).tolist(), strict=True))
+                for name, value in found.items():
+                    sums[name] = sums.get(name, 0.0) + (value.item() * len(chunk) if mine else 0.0)
+        totals = torch.tensor(list(sums.values()), dtype=torch.float64)
+        if self.world > 1:
+            totals = self.accelerator.reduce(totals.to(self.device), "sum")
+        return dict(zip(sums, (totals / len(images)).tolist(), strict=True))
 
     def preview(self, images: Images) -> list[np.ndarray]:
         """The pictures, as disturbed where the model disturbs, and as reconstructed."""
@@ -264,6 +263,11 @@ class TorchLearner:
                     index, key = name.split(".", 1)
                     entries.setdefault(int(index), {})[key] = value
                 optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
+                for parameter, kept in optimizer.state.items():
+                    for key, value in kept.items():
+                        if isinstance(value, Tensor) and value.shape == parameter.shape:
+                            # fused kernels walk memory as it lies: the state must lie as its parameter does
+                            kept[key] = torch.empty_like(parameter).copy_(value)
         except (RuntimeError, ValueError) as error:
             raise RunError(f"The checkpoint does not fit this recipe's network: {error}") from None
 
@@ -293,8 +297,14 @@ class TorchLearner:
 
     def track(self, values: Values, step: int) -> None:
         """Send numbers to the recipe's tracker."""
-        if self.options.tracker:
+        if self._tracks_as is not None:
+            if not self.accelerator.trackers:  # not before the run's folder is the run's
+                self.accelerator.init_trackers(self._tracks_as)
             self.accelerator.log(values, step=step)
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        self.accelerator.wait_for_everyone()
 
     def close(self) -> None:
         """End the tracker."""

@@ -80,8 +80,8 @@ class Loop:
 
     def __post_init__(self) -> None:
         per_epoch = self.batches.steps_per_epoch
-        self.steps = self.plan.training.total_steps(per_epoch)
-        self.interval = min(self.plan.training.validation_interval(per_epoch), self.steps)
+        self.steps = self.learner.steps = self.plan.training.total_steps(per_epoch)
+        self.interval = self.plan.training.validation_interval(per_epoch)
         self.checkpoint_interval = self.plan.training.checkpoint_every or self.interval
 
     def __iter__(self) -> Iterator[Record]:
@@ -155,6 +155,9 @@ class Loop:
         progress, began = self.progress, time.perf_counter()
         train = {name: total / progress.summed for name, total in progress.sums.items()}
         validation = self.learner.evaluate(self.validation)
+        for name, value in validation.items():
+            if not math.isfinite(value):
+                self._fail(record.step, f"validation {name}", value)
         total = sum(validation.values())
         if progress.lowest is None or total < progress.lowest:
             progress.lowest, progress.waited = total, 0
@@ -187,8 +190,11 @@ class Loop:
 
     def _checkpoint(self, logs: _Logs) -> None:
         """First the lines up to here, then the checkpoint that vouches for them."""
-        self.progress.metrics_bytes, self.progress.timing_bytes = logs.flush()
         arrays = self.learner.state()
+        for name, array in arrays.items():  # a finite loss can have an infinite gradient
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                self._fail(self.progress.step, name, math.nan)
+        self.progress.metrics_bytes, self.progress.timing_bytes = logs.flush()
         if self.run is not None:
             checkpoint.save(self.run, arrays, self.progress)
             self.run.update(step=self.progress.step)

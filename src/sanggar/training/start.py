@@ -89,12 +89,9 @@ def resume(
 
 
 def _set_up(plan: Plan, dataset: Dataset, folder: Path) -> tuple[Learner, Batches]:
-    training = plan.training
-    # the number of steps needs the batches, and the batches need the learner's processes: count first
-    probe = Batches(dataset.train, training.batch_size, training.seed)
-    learner = TorchLearner(plan, plan.source.facts, training.total_steps(probe.steps_per_epoch), folder)
-    batches = Batches(dataset.train, training.batch_size, training.seed, learner.draws, learner.rank, learner.world)
-    return learner, batches
+    learner = TorchLearner(plan, plan.source.facts, folder)
+    size, seed = plan.training.batch_size, plan.training.seed
+    return learner, Batches(dataset.train, size, seed, learner.draws, learner.rank, learner.world)
 
 
 def _walk(
@@ -112,6 +109,7 @@ def _walk(
         save_arrays(run.weights_file, learner.weights(), {"step": progress.step})
         totals = {"seconds": progress.seconds, "learner_seconds": progress.learner_seconds}
         run.update(status="finished", step=progress.step, stopped_early=progress.stopped_early, totals=totals)
+    learner.wait()  # so that no process reads the run before the first has written it
     return run
 
 
@@ -144,7 +142,7 @@ def _only_longer(before: Plan, after: Plan) -> None:
                 f"A run can only be made longer: training.{key} is {was} and cannot become {now}. Train a new run "
                 "for another length."
             )
-    changed = [
+    changed = [key for key in ("name", "about") if old[key] != new[key]] + [
         f"{part}.{key}" for part in ("data", "model", "training", "evaluation") for key in new[part]
         if old[part].get(key) != new[part][key]
     ]  # fmt: skip
