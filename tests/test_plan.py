@@ -96,7 +96,7 @@ def test_identity_is_of_what_makes_the_run_and_not_of_its_name() -> None:
 def test_a_length_in_steps_replaces_one_in_epochs() -> None:
     plan = resolve(read(DIGITS, ["training.epochs=null", "training.steps=100"]))
     assert plan.training.total_steps(steps_per_epoch=7) == 100
-    assert plan.training.validation_interval(7) == 5
+    assert plan.training.validation_interval(7) == 7
     by_epochs = resolve(read(DIGITS, ["training.epochs=3"])).training
     assert (by_epochs.total_steps(7), by_epochs.validation_interval(7)) == (21, 7)
 

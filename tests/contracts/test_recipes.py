@@ -36,8 +36,7 @@ def test_it_trains_and_is_measured_and_reported(name: str, tmp_path: Path) -> No
     plan = resolve(recipe.read(name))
     if presence(plan.data.source).state == "absent":
         pytest.skip(f"{plan.data.source} is not under the data root (SANGGAR_DATA)")
-    narrow = ["model.widths=[4, 8]"] if "widths" in type(plan.model).model_fields else []
-    run = sanggar.evaluate(sanggar.train(name, [*SHORT, *narrow], out=tmp_path / name))
+    run = sanggar.evaluate(sanggar.train(name, SHORT, out=tmp_path / name))
     assert (run.status, run.info["step"]) == ("finished", 2)
     report(run)
     assert name in run.report_file.read_text()
