@@ -67,11 +67,8 @@ def wavelet(stack: Stack, deviation: float, wavelet: str, method: str, mode: str
         "mode": mode,
         "channel_axis": -1,
     }
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # small pictures have few levels; the best setting is chosen by result
-        return np.stack([
-            cycle_spin(p, denoise_wavelet, max_shifts=2, func_kw=options, workers=1, channel_axis=-1) for p in stack
-        ])  # fmt: skip
+    spun = [cycle_spin(p, denoise_wavelet, max_shifts=2, func_kw=options, workers=1, channel_axis=-1) for p in stack]
+    return np.stack(spun)
 
 
 def _table(**columns: tuple[Any, ...]) -> tuple[Setting, ...]:
@@ -108,7 +105,10 @@ def denoise(
         return pixels
 
     parts = np.array_split(noisy, max(1, len(noisy) // 50))
-    cleaned: list[Pixels] = Parallel(n_jobs=-1, prefer="threads")(delayed(work)(part) for part in parts)
+    # small pictures have few wavelet levels, flat ones no deviation: the best setting is chosen by its result
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cleaned: list[Pixels] = Parallel(n_jobs=-1, prefer="threads")(delayed(work)(part) for part in parts)
     return np.concatenate(cleaned)
 
 

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
 INK = "#010203"
@@ -130,6 +131,9 @@ def line_chart(
     ax.set(xlabel=x_label, ylabel=y_label)
     if log:
         ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
     with rc_context(STYLE):
         names = [name if len(name) <= 40 else f"{name[:39]}…" for name, *_ in series]
         ax.legend(lines, names)

@@ -189,11 +189,14 @@ def _noise_chart(group: Views, views: Views) -> str:
     styles = iter(("--", "-.", ":", (0, (5, 1)), (0, (1, 1))))
     series = []
     for name, curve in sorted(curves.items(), key=lambda item: item[0] not in networks):
-        look: dict[str, Any] = {"color": INK, "alpha": 0.65, "linewidth": 1.1}
-        if name in networks:
-            look = {"color": LINES[networks.index(name) % len(LINES)], "linewidth": 2.4, "marker": "o", "markersize": 4}
-        else:
-            look["linestyle"] = next(styles)
+        look: dict[str, Any] = {
+            "color": LINES[len(series) % len(LINES)],
+            "linewidth": 2.4,
+            "marker": "o",
+            "markersize": 4,
+        }
+        if name not in networks:
+            look |= {"linewidth": 1.1, "marker": None, "linestyle": next(styles)}
         series.append((name, list(curve), list(curve.values()), look))
     body = [
         [escape(name), *(number(curve[x]) if x in curve else "—" for x in levels)] for name, curve in curves.items()
@@ -242,6 +245,7 @@ def _latent_rows(view: View, keys: list[str]) -> dict[str, list[str]]:
 
 
 def _map(view: View, views: Views) -> str:
+    from matplotlib.colors import to_rgb
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     places, labels = view.pictures["map.places"], view.pictures["map.labels"]
@@ -255,7 +259,7 @@ def _map(view: View, views: Views) -> str:
         ax.scatter(mine[:, 0], mine[:, 1], s=7, color=colour, linewidths=0, alpha=0.75, rasterized=True)
         ax.text(
             float(np.median(mine[:, 0])), float(np.median(mine[:, 1])), name, ha="center", va="center", fontsize=9,
-            fontweight="bold", color="white", zorder=5,
+            fontweight="bold", color="white" if sum(to_rgb(colour)) < 1.7 else "black", zorder=5,
             bbox={"boxstyle": "round,pad=0.15", "facecolor": colour, "edgecolor": "none"},
         )  # fmt: skip
     taken: list[np.ndarray] = []
