@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench docs clean
+.PHONY: setup demo test lint wheel bench docs clean
 
 setup: $(VENV)/.ready  ## create .venv and install everything
 
@@ -23,6 +23,14 @@ lint: setup  ## style, types, and the arrow of the design
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+wheel: setup  ## build the wheel, install it in an empty environment, and run the demo there
+	rm -rf dist
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+	folder=$$(mktemp -d) && $(PYTHON) -m venv $$folder/venv && \
+	$$folder/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl && \
+	cd $$folder && venv/bin/sanggar run digits-denoising-autoencoder && test -s runs/digits-denoising-autoencoder/report.html && \
+	rm -rf $$folder
 
 bench: setup  ## ratios against peers, side by side in one run
 	$(BIN)/python -m benchmarks

@@ -81,7 +81,7 @@ DENOISERS: dict[str, Denoiser] = {
     "median filter": Denoiser(median, _table(size=(1, 2, 3, 4, 5))),
     "non-local means": Denoiser(
         non_local_means,
-        _table(patch=(3, 5), distance=(3, 5, 7), h=(0.5, 0.6, 0.7, 0.8, 0.9, 1.0), sigma=(0.0, 0.5)),
+        _table(patch=(3, 5), distance=(3, 5, 7), h=(0.4, 0.5, 0.6, 0.7, 0.8, 0.9), sigma=(0.0, 0.5)),
     ),
     "wavelet": Denoiser(
         wavelet,

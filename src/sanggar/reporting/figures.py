@@ -113,8 +113,8 @@ def table(head: list[str], body: list[list[str]], caption: str = "", numeric_fro
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A number as people write it: as many digits as asked for, a real minus sign."""
-    return f"{value:.{digits}g}".replace("-", "−")
+    """A number as people write it: as many digits as asked for, zeros at the end too, a real minus sign."""
+    return f"{value:#.{digits}g}".rstrip(".").replace("-", "−")
 
 
 def line_chart(
