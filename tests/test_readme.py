@@ -71,7 +71,8 @@ def test_the_family_in_the_design_trains(tmp_path: Path, monkeypatch: pytest.Mon
     text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
     (code,) = [block for language, block in blocks(text) if language == "python"]
     exec(compile(code, "design.md", "exec"), {"__name__": "__main__"})
-    assert {n["key"].split(".")[0] for n in Run("runs/one-layer").evaluation()["numbers"]} == {"reconstruction", "latent"}
+    numbers = Run("runs/one-layer").evaluation()["numbers"]
+    assert {n["key"].split(".")[0] for n in numbers} == {"reconstruction", "latent"}
 
 
 def test_make_targets_in_the_readme_exist() -> None:
