@@ -274,7 +274,7 @@ def test_a_failure_of_the_work_ends_with_1(run_cli: Cli, tmp_path: Path) -> None
     optimizer = "training.optimizer={kind: sgd, learning_rate: 1e18}"
     status, _, err = run_cli("train", D, *TINY, optimizer, "--out", tmp_path / "run")
     assert status == 1
-    assert err.splitlines()[-1].startswith("sanggar: autoencoder/reconstruction became ")
+    assert err.splitlines()[-1].startswith("sanggar: autoencoder/mse became ")
     assert "Traceback" not in err
 
 

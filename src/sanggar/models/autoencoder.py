@@ -65,7 +65,7 @@ class Autoencoder(Family):
     def loss(self, batch: Batch, moment: Moment) -> Terms:
         """How far the reconstruction of the disturbed pictures is from the clean ones."""
         raw = self.decoder(self.encoder(self.disturb(batch.images, moment)))
-        return {"reconstruction": pixel_loss(self.options.loss, raw, batch.images)}
+        return {self.options.loss: pixel_loss(self.options.loss, raw, batch.images)}
 
     def encode(self, images: Pictures) -> Latents:
         """The latent vector of each picture."""

@@ -22,8 +22,8 @@ INK = "#010203"
 
 # Okabe & Ito's palette without black and yellow, which vanish on one of the two backgrounds
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-# Paul Tol's "muted", the widest palette that colour-blind readers tell apart
-CLASSES = (
+# after Paul Tol's "muted", the widest palette that colour-blind readers tell apart; dark enough for white names
+CLASSES = ("#CC6677", "#5B4FA8", "#A8841A", "#117733", "#3B9CC4", "#AA3355", "#3A9A8C", "#848420", "#AA4499", "#777777")
     "#CC6677",
     "#5B4FA8",
     "#C9A227",
@@ -126,7 +126,7 @@ def line_chart(
     log: bool = False,
 ) -> str:
     """Lines with a legend: each `(name, x, y, style)`."""
-    figure, ax = axes()
+    figure, ax = axes(height=3.2 if len(series) <= 4 else 3.2 + 0.1 * len(series))
     lines = [ax.plot(x, y, **style)[0] for _, x, y, style in series]  # the legend is given its names: none is hidden
     ax.set(xlabel=x_label, ylabel=y_label)
     if log:
@@ -135,6 +135,8 @@ def line_chart(
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
     with rc_context(STYLE):
+        # a long legend stands under the axes, where it covers no line
+        place: Any = {"loc": "best"} if len(series) <= 4 else {"loc": "outside lower center", "ncols": 2}
         names = [name if len(name) <= 40 else f"{name[:39]}…" for name, *_ in series]
-        ax.legend(lines, names)
+        (ax if len(series) <= 4 else figure).legend(lines, names, **place)
     return svg(figure, words)

@@ -106,30 +106,36 @@ def alarms(views: Views) -> str | None:
 
 
 def loss_curves(views: Views) -> str | None:
-    """Train and validation loss over epochs."""
+    """Train and validation loss over epochs. Runs whose losses are different things do not share a chart."""
+    groups: dict[str, Views] = {}
+    for view in views:
+        if view.metrics:
+            groups.setdefault(" + ".join(view.metrics[-1]["train"]), []).append(view)
+    if not groups:
+        return None
+    return "".join(_loss_chart(name, group, views) for name, group in groups.items()) + (
+        "<p class=note>The train loss is the mean over the steps since the line before, while the network still "
+        "changed; the validation loss is of the network at that moment. What is reported is the last, not the "
+        "lowest.</p>"
+    )
+
+
+def _loss_chart(name: str, group: Views, views: Views) -> str:
     series = []
-    for i, view in enumerate(view for view in views if view.metrics):
+    for i, view in enumerate(group):
         epochs = [line["epoch"] for line in view.metrics]
         prefix = f"{view.name}, " if len(views) > 1 else ""
         for split, style in (("train", "-"), ("validation", "--")):
             losses = [sum(line[split].values()) for line in view.metrics]
-            look = {
-                "color": LINES[i % len(LINES)],
-                "linestyle": style,
-                "marker": "o" if len(losses) < 3 else None,
-            }
+            look = {"color": LINES[i % len(LINES)], "linestyle": style, "marker": "o" if len(losses) < 3 else None}
             series.append((f"{prefix}{split}", epochs, losses, look))
-    if not series:
-        return None
-    last = "; ".join(f"{name} ends at {losses[-1]:.4f}" for name, _, losses, _ in series)
+    last = "; ".join(f"{label} ends at {losses[-1]:.4f}" for label, _, losses, _ in series)
     positive = all(min(losses) > 0 for _, _, losses, _ in series)
-    chart = line_chart(series, "epoch", "loss", f"Loss by epoch. {last}.", log=positive)
-    body = [[escape(name), number(losses[0]), number(losses[-1]), number(min(losses))] for name, _, losses, _ in series]
-    return chart + table(["", "first", "last", "lowest"], body) + (
-        "<p class=note>The train loss is the mean over the steps since the line before, while the network still "
-        "changed; the validation loss is of the network at that moment. What is reported is the last, not the "
-        "lowest.</p>"
-    )  # fmt: skip
+    chart = line_chart(series, "epoch", name, f"Loss {name} by epoch. {last}.", log=positive)
+    body = [
+        [escape(label), number(losses[0]), number(losses[-1]), number(min(losses))] for label, _, losses, _ in series
+    ]
+    return chart + table([escape(name), "first", "last", "lowest"], body)
 
 
 def as_training_went(views: Views) -> str | None:
@@ -188,7 +194,8 @@ def _noise_chart(group: Views, views: Views) -> str:
     levels = sorted({level for curve in curves.values() for level in curve})
     styles = iter(("--", "-.", ":", (0, (5, 1)), (0, (1, 1))))
     series = []
-    for name, curve in sorted(curves.items(), key=lambda item: item[0] not in networks):
+    curves = dict(sorted(curves.items(), key=lambda item: item[0] not in networks))
+    for name, curve in curves.items():
         look: dict[str, Any] = {
             "color": LINES[len(series) % len(LINES)],
             "linewidth": 2.4,
@@ -245,7 +252,6 @@ def _latent_rows(view: View, keys: list[str]) -> dict[str, list[str]]:
 
 
 def _map(view: View, views: Views) -> str:
-    from matplotlib.colors import to_rgb
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     places, labels = view.pictures["map.places"], view.pictures["map.labels"]
@@ -259,7 +265,7 @@ def _map(view: View, views: Views) -> str:
         ax.scatter(mine[:, 0], mine[:, 1], s=7, color=colour, linewidths=0, alpha=0.75, rasterized=True)
         ax.text(
             float(np.median(mine[:, 0])), float(np.median(mine[:, 1])), name, ha="center", va="center", fontsize=9,
-            fontweight="bold", color="white" if sum(to_rgb(colour)) < 1.7 else "black", zorder=5,
+            fontweight="bold", color="white", zorder=5,
             bbox={"boxstyle": "round,pad=0.15", "facecolor": colour, "edgecolor": "none"},
         )  # fmt: skip
     taken: list[np.ndarray] = []
