@@ -24,17 +24,6 @@ INK = "#010203"
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # after Paul Tol's "muted", the widest palette that colour-blind readers tell apart; dark enough for white names
 CLASSES = ("#CC6677", "#5B4FA8", "#A8841A", "#117733", "#3B9CC4", "#AA3355", "#3A9A8C", "#848420", "#AA4499", "#777777")
-    "#CC6677",
-    "#5B4FA8",
-    "#C9A227",
-    "#117733",
-    "#88CCEE",
-    "#AA3355",
-    "#44AA99",
-    "#999933",
-    "#AA4499",
-    "#888888",
-)
 
 STYLE: Any = {
     "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK,
