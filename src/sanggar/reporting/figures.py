@@ -34,6 +34,10 @@ STYLE: Any = {
 }  # fmt: skip
 
 
+Series = list[tuple[str, list[float], list[float], dict[str, Any]]]
+"""Lines of a chart: name, x, y, how it looks."""
+
+
 def axes(width: float = 5.4, height: float = 3.2) -> tuple[Figure, Axes]:
     """A figure with one set of axes, in inches; sized to be read on a phone without zooming."""
     with rc_context(STYLE):
@@ -107,14 +111,14 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def line_chart(
-    series: list[tuple[str, Any, Any, dict[str, Any]]],
+    series: Series,
     x_label: str,
     y_label: str,
     words: str,
     *,
     log: bool = False,
 ) -> str:
-    """Lines with a legend: each `(name, x, y, style)`."""
+    """Lines with a legend."""
     figure, ax = axes(height=3.2 if len(series) <= 4 else 3.2 + 0.1 * len(series))
     lines = [ax.plot(x, y, **style)[0] for _, x, y, style in series]  # the legend is given its names: none is hidden
     ax.set(xlabel=x_label, ylabel=y_label)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sanggar.reporting.figures import CLASSES, INK, LINES, axes, line_chart, number, png, rows, svg, table
+from sanggar.reporting.figures import CLASSES, INK, LINES, Series, axes, line_chart, number, png, rows, svg, table
 from sanggar.runs import Arrays, Run
 
 
@@ -121,7 +121,7 @@ def loss_curves(views: Views) -> str | None:
 
 
 def _loss_chart(name: str, group: Views, views: Views) -> str:
-    series = []
+    series: Series = []
     for i, view in enumerate(group):
         epochs = [line["epoch"] for line in view.metrics]
         prefix = f"{view.name}, " if len(views) > 1 else ""
@@ -193,7 +193,7 @@ def _noise_chart(group: Views, views: Views) -> str:
     networks = [view.name for view in group] if len(views) > 1 else ["network"]
     levels = sorted({level for curve in curves.values() for level in curve})
     styles = iter(("--", "-.", ":", (0, (5, 1)), (0, (1, 1))))
-    series = []
+    series: Series = []
     curves = dict(sorted(curves.items(), key=lambda item: item[0] not in networks))
     for name, curve in curves.items():
         look: dict[str, Any] = {
