@@ -66,8 +66,7 @@ def png(pixels: UInt8[np.ndarray, ...], words: str) -> str:
     code = base64.b64encode(buffer.getvalue()).decode()
     height, width = pixels.shape[:2]
     return (
-        f'<img src="data:image/png;base64,{code}" alt="{escape(words, quote=True)}" width="{width}" '
-        f'height="{height}" loading="lazy">'
+        f'<img src="data:image/png;base64,{code}" alt="{escape(words, quote=True)}" width="{width}" height="{height}">'
     )
 
 
