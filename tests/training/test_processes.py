@@ -11,8 +11,11 @@ import torch.distributed
 
 from sanggar.runs import Run
 
-LAUNCH = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "sanggar")
-"""Without an MPI, `accelerate launch --cpu` starts one process only; torchrun starts two, and Accelerate finds them."""
+LAUNCH = (
+    "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+    "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "sanggar",
+)  # fmt: skip
+"""`--multi_gpu` starts several processes whatever the device; `--cpu` starts one unless there is an MPI."""
 RECIPE = (
     "train", "digits-denoising-autoencoder", "model.widths=[4,8]", "model.latent_size=6", "training.device=cpu",
     "training.precision=fp32", "data.validation=700", "training.epochs=2", "training.validate_every=4",
