@@ -36,7 +36,7 @@ bench: setup  ## ratios against peers, side by side in one run
 	$(BIN)/python -m benchmarks
 
 docs: setup  ## the API reference, into site/
-	$(BIN)/pdoc -o site sanggar '!sanggar.__main__'
+	$(BIN)/pdoc -o site sanggar $$($(BIN)/python -c "import pkgutil, sanggar; print(*(m.name for m in pkgutil.iter_modules(sanggar.__path__, 'sanggar.') if m.name != 'sanggar.__main__'))")
 
 clean:  ## remove what was built; runs/ stays
 	rm -rf $(VENV) site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from sanggar.training.learner import computes_bf16, processor
+from sanggar.training.machine import computes_bf16, processor
 
 
 def describe() -> str:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sanggar.errors import RecipeError
@@ -42,6 +42,7 @@ def test_yaml_is_read_as_1_2() -> None:
     assert tree == {"a": 0.001, "b": "off", "c": "yes", "d": 15, "e": True, "f": 10, "g": None, "h": "1:30"}
 
 
+@example(data={}, model={"_": "\x85", "a": "b\u2028c"}, about="")
 @given(data=TREES, model=TREES, about=st.text("abc é:#'\"\n").map(str.strip))
 def test_a_recipe_written_as_yaml_is_read_back_unchanged(data: dict, model: dict, about: str) -> None:
     first = read({"name": "x", "about": about, "data": data, "model": model})

@@ -100,9 +100,16 @@ def to_yaml(tree: Mapping[str, Any]) -> str:
     writer.default_flow_style = None  # short lists and leaves on one line
     writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     writer.width = 100
+    writer.representer.add_representer(str, _quoted)
     text = io.StringIO()
     writer.dump(dict(tree), text)
     return text.getvalue()
+
+
+def _quoted(representer: Any, text: str) -> Any:
+    """Text with the line breaks of other alphabets in double quotes: the writer folds them away elsewhere."""
+    style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
+    return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 def parse(text: str, where: str) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from sanggar.reporting.page import view
-from sanggar.reporting.sections import SECTIONS, View
+from sanggar.reporting.sections import SECTIONS
+from sanggar.reporting.view import View
 from sanggar.runs import Run
 
 VOID = {"img", "br", "meta", "link", "hr", "path", "use", "rect"}

@@ -10,7 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader
 
 from sanggar.errors import RunError
-from sanggar.reporting.sections import SECTIONS, View, Views
+from sanggar.reporting.sections import SECTIONS
+from sanggar.reporting.view import View, Views
 from sanggar.runs import Run, write_atomic
 
 

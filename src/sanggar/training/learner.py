@@ -15,17 +15,16 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sanggar.data.images import Facts, Images, to_float, to_uint8
-from sanggar.errors import RecipeError, RunError
+from sanggar.errors import RunError
 from sanggar.models.family import Batch, Disturbs, Family, Moment, Phase, Reconstructs
 from sanggar.painter import build, place
-from sanggar.plan import Plan, TrainingOptions
+from sanggar.plan import Plan
 from sanggar.runs import Arrays
+from sanggar.training.machine import accelerator, processor
 
 Values = dict[str, float]
 
@@ -101,7 +100,7 @@ class TorchLearner:
     def __init__(self, plan: Plan, facts: Facts, folder: Path | None = None) -> None:
         options = plan.training
         self.options, self.steps = options, 1
-        self.accelerator = _accelerator(options, folder)
+        self.accelerator = accelerator(options, folder)
         self.device = self.accelerator.device
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
         self.settle_every = 1 if self.device.type == "cpu" else 20
@@ -314,49 +313,3 @@ class TorchLearner:
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _accelerator(options: TrainingOptions, folder: Path | None) -> Accelerator:
-    """Accelerate's view of this machine, for this recipe.
-
-    Accelerate keeps one state a process; a second training in one process (a notebook, a test) begins afresh.
-    """
-    if PartialState._shared_state and PartialState().num_processes == 1:
-        AcceleratorState._reset_state(reset_partial_state=True)
-    for kind, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
-        if options.device == kind and not there:
-            raise RecipeError(f"training.device: this machine has no {kind}; expected auto or cpu.")
-    state = PartialState(cpu=options.device == "cpu")
-    wanted = options.precision
-    if wanted == "auto":
-        wanted = "bf16" if computes_bf16(state.device) else "fp32"
-    precision = "bf16" if wanted == "bf16" else "no"
-    try:
-        return Accelerator(
-            cpu=options.device == "cpu",
-            mixed_precision=precision,
-            log_with=options.tracker,
-            project_dir=folder,
-        )
-    except (ValueError, ImportError) as error:
-        raise RecipeError(f"training: cannot be set up on this machine: {error}") from None
-
-
-def computes_bf16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16 natively; emulation is slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        # PyTorch answers this under private names that differ by version; silence means no
-        checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-        return any(check() for check in checks if check is not None)
-    return False
-
-
-def processor() -> str:
-    """What the processor calls itself."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

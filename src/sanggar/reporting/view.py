@@ -1,0 +1,63 @@
+"""What a section is given: the content of a run's files; and what sections share in saying it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from sanggar.reporting.figures import number
+from sanggar.runs import Arrays, Run
+
+
+@dataclass(frozen=True)
+class View:
+    """What a report knows of a run: the content of its files."""
+
+    name: str
+    run: Run
+    metrics: list[dict[str, Any]]
+    timing: list[dict[str, Any]]
+    evaluation: dict[str, Any]
+    pictures: Arrays
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The run's record."""
+        return self.run.info
+
+    def numbers(self, key: str, **protocol: Any) -> list[dict[str, Any]]:
+        """The measured numbers with this key whose protocol has these entries."""
+        return [
+            n for n in self.evaluation["numbers"]
+            if n["key"] == key and all(n["protocol"].get(k) == v for k, v in protocol.items())
+        ]  # fmt: skip
+
+
+Views = list[View]
+Section = Callable[[Views], str | None]
+
+
+def value(n: dict[str, Any]) -> str:
+    """A measured number with interval and unit, as HTML."""
+    digits = 4
+    text = number(n["value"], digits)
+    if n["interval"]:
+        text += f" <small>[{number(n['interval'][0], digits)}, {number(n['interval'][1], digits)}]</small>"
+    return f"{text} {escape(n['unit'])}".strip()
+
+
+def protocol(n: dict[str, Any]) -> str:
+    """What a number depends on, in words."""
+    return "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in n["protocol"].items())
+
+
+def prefix(view: View, views: Views) -> str:
+    """The run's name, where the page holds several."""
+    return f"{escape(view.name)}: " if len(views) > 1 else ""
+
+
+def headed(view: View, views: Views) -> str:
+    """A heading with the run's name, where the page holds several."""
+    return f"<h3>{escape(view.name)}</h3>" if len(views) > 1 else ""
