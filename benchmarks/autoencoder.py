@@ -45,7 +45,7 @@ def rate(steps: Iterator[object]) -> float:
 
 
 def throughput() -> None:
-    """Ours and the plain script, in turns, in one process; then each one's loss after as many pictures."""
+    """Ours and the plain script, in turns, in one process."""
     plan = resolve(recipe.read("fashion-denoising-autoencoder"))
     folder = root() / "fashion-mnist"
     ours = iter(loop(plan))
