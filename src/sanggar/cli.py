@@ -118,26 +118,15 @@ def reconstruct(run: str, images: str, out: Path) -> None:
 
     IMAGES is a file, a folder, or an .npz with `images`.
     """
+    from sanggar.data.images import above_each_other
     from sanggar.painter import open as open_run
 
     _check_ending(out, ".png", ".npz")
     painter = open_run(run)
     given = painter.pixels(images)
     came_back = painter.reconstruct(given)
-    if out.suffix == ".png":
-        import numpy as np
-
-        from sanggar.data.images import grid, write_png
-        from sanggar.runs import write_atomic
-
-        parts = [(given[i : i + 10], came_back[i : i + 10]) for i in range(0, len(given), 10)]
-        blank = np.full((10, *given.shape[1:]), 128, np.uint8)
-        rows = [np.concatenate([row, blank[: 10 - len(row)]]) for pair in parts for row in pair]
-        columns = min(10, len(given))
-        write_atomic(out, write_png(grid(np.concatenate([row[:columns] for row in rows]), columns, scale=4)))
-        click.echo(out)
-    else:
-        _write(out, came_back)
+    columns = min(10, len(given))
+    _write(out, above_each_other(given, came_back, columns) if out.suffix == ".png" else came_back, columns)
 
 
 @cli.command()
@@ -294,11 +283,11 @@ def _check_ending(out: Path, *endings: str) -> None:
         raise DataError(f"{out}: expected a name ending in {' or '.join(endings)}.")
 
 
-def _write(out: Path, pixels: np.ndarray, columns: int | None = None) -> None:
+def _write(out: Path, pixels: np.ndarray, columns: int) -> None:
     from sanggar.data.images import grid, write_images, write_png
     from sanggar.runs import write_atomic
 
-    if out.suffix == ".png" and columns is not None:
+    if out.suffix == ".png":
         write_atomic(out, write_png(grid(pixels, columns, scale=4)))
     else:
         write_atomic(out, write_images(out, pixels))

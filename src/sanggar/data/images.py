@@ -224,3 +224,16 @@ def grid(
         sheet[top : top + height, left : left + width] = picture
     sheet = sheet.repeat(scale, axis=0).repeat(scale, axis=1)
     return sheet[..., 0] if channels == 1 else sheet
+
+
+def above_each_other(
+    upper: np.ndarray, lower: np.ndarray, columns: int
+) -> UInt8[np.ndarray, "n height width channels"]:
+    """Two stacks of equally many pictures for a grid of `columns`: a row of one above a row of the other.
+
+    What does not fill a last row is mid-grey, the colour between a grid's pictures.
+    """
+    short = -len(upper) % columns
+    grey = np.full((short, *upper.shape[1:]), 128, np.uint8)
+    stacks = (np.concatenate([stack, grey]).reshape(-1, columns, *upper.shape[1:]) for stack in (upper, lower))
+    return np.stack(list(stacks), axis=1).reshape(-1, *upper.shape[1:])

@@ -81,8 +81,6 @@ def resume(
     if kept is not None:
         arrays, progress = kept
         learner.load_state(arrays)
-    if plan != before and plan.training.early_stopping is None:
-        progress.stopped_early = False
     if learner.rank == 0:
         run.extend(plan.yaml(), plan.identity(dataset.fingerprint), status="training")
     return _walk(plan, learner, batches, dataset, progress, run if learner.rank == 0 else None, watch) or run
