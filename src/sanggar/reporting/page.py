@@ -54,7 +54,7 @@ def view(run: Run) -> View:
             f"{run.path} was measured at step {evaluation['step']:,} and has come to step {run.info['step']:,} since; "
             f"`sanggar evaluate {run.path}` measures it anew."
         )
-    return View(run.path.resolve().name, run, run.metrics(), run.timing(), evaluation, run.pictures())
+    return View(run.path.resolve().name, run, run.metrics(), evaluation, run.pictures())
 
 
 def _told_apart(views: Views) -> Views:

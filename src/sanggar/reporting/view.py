@@ -18,7 +18,6 @@ class View:
     name: str
     run: Run
     metrics: list[dict[str, Any]]
-    timing: list[dict[str, Any]]
     evaluation: dict[str, Any]
     pictures: Arrays
 
