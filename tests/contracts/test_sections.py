@@ -44,8 +44,8 @@ def without(part: str) -> Callable[[View], View]:
     """The view of a run that lacks what one metric leaves, or a file."""
 
     def lack(whole: View) -> View:
-        if part in ("metrics", "timing"):
-            return replace(whole, **{part: []})
+        if part == "metrics":
+            return replace(whole, metrics=[])
         if part == "pictures":
             return replace(whole, pictures={})
         kept = [n for n in whole.evaluation["numbers"] if part != "numbers" and n["key"].split(".")[0] != part]
@@ -78,7 +78,7 @@ def test_of_a_run_that_lacks_something(section: str, part: str, tiny_run: Run) -
 @pytest.mark.parametrize("section", SECTIONS)
 def test_of_a_run_beside_one_that_lacks_everything(section: str, tiny_run: Run) -> None:
     whole = view(tiny_run)
-    bare = replace(whole, metrics=[], timing=[], pictures={}, evaluation={**whole.evaluation, "numbers": []})
+    bare = replace(whole, metrics=[], pictures={}, evaluation={**whole.evaluation, "numbers": []})
     written(section, whole, replace(bare, name="bare"))
     written(section, replace(bare, name="bare"), whole)
 
