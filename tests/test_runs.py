@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sanggar.errors import RunError
-from sanggar.runs import FORMAT, Log, Run, find, fresh_folder, load_arrays, save_arrays, write_atomic
+from sanggar.files import write_atomic
+from sanggar.runs import FORMAT, Log, Run, find, fresh_folder, load_arrays, save_arrays
 
 # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -34,7 +35,7 @@ def test_a_full_disk_leaves_the_old_file_and_one_clear_message(tmp_path: Path) -
         import resource, signal, sys
         from pathlib import Path
         from sanggar.errors import RunError
-        from sanggar.runs import write_atomic
+        from sanggar.files import write_atomic
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:

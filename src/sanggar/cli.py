@@ -143,8 +143,8 @@ def encode(run: str, images: str, out: Path) -> None:
     import numpy as np
 
     from sanggar.data.images import read_images
+    from sanggar.files import write_atomic
     from sanggar.painter import open as open_run
-    from sanggar.runs import write_atomic
 
     _check_ending(out, ".npz")
     painter = open_run(run)
@@ -263,7 +263,7 @@ def data(source: str | None, out: Path | None, count: int) -> None:
 def _export(source: str, out: Path, count: int) -> None:
     from sanggar.data.images import write_images, write_png
     from sanggar.data.sources import SOURCES, DataOptions
-    from sanggar.runs import write_atomic
+    from sanggar.files import write_atomic
 
     test = SOURCES[source].load(DataOptions(source=source, validation=1)).test.first(count)
     if out.suffix == ".npz":
@@ -285,7 +285,7 @@ def _check_ending(out: Path, *endings: str) -> None:
 
 def _write(out: Path, pixels: np.ndarray, columns: int) -> None:
     from sanggar.data.images import grid, write_images, write_png
-    from sanggar.runs import write_atomic
+    from sanggar.files import write_atomic
 
     if out.suffix == ".png":
         write_atomic(out, write_png(grid(pixels, columns, scale=4)))

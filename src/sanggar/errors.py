@@ -20,6 +20,10 @@ class DataError(SanggarError):
     """A data set or a picture is missing, damaged or of the wrong kind."""
 
 
+class NetworkError(SanggarError, ValueError):
+    """A from-scratch network cannot be built or computed as asked: a name, a width or a shape does not fit."""
+
+
 class RunError(SanggarError):
     """A run directory is missing, damaged, in the way, or cannot be written."""
 

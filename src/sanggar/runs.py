@@ -22,41 +22,12 @@ import safetensors
 import safetensors.numpy
 
 from sanggar.errors import RunError
+from sanggar.files import write_atomic
 
 FORMAT = 1
 """Version of the run directory's layout; raised when an older sanggar could not read a newer run."""
 
 Arrays = dict[str, np.ndarray]
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Put `content` at `path` at once and durably. Raises RunError; what stood at `path` is then untouched."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise RunError(
-            f"Cannot write {path}: {error.strerror or error}. Free some space or choose another place with "
-            f"--out; what was saved before is unchanged."
-        ) from None
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # Windows can neither open nor flush a folder; its rename is durable enough
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def save_arrays(path: Path, arrays: Arrays, meta: Mapping[str, Any] | None = None) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader
 
 from sanggar.errors import RunError
+from sanggar.files import write_atomic
 from sanggar.reporting.sections import SECTIONS
 from sanggar.reporting.view import View, Views
-from sanggar.runs import Run, write_atomic
+from sanggar.runs import Run
 
 
 @dataclass(frozen=True)

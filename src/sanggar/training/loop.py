@@ -17,8 +17,9 @@ import numpy as np
 from sanggar.data.batches import Batches
 from sanggar.data.images import Images, grid, write_png
 from sanggar.errors import Interrupted, TrainingError
+from sanggar.files import write_atomic
 from sanggar.plan import Plan
-from sanggar.runs import Log, Run, write_atomic
+from sanggar.runs import Log, Run
 from sanggar.training import checkpoint
 from sanggar.training.checkpoint import Progress
 from sanggar.training.learner import Learner, Values

@@ -1,0 +1,39 @@
+"""Writing a file at once: what stood there before is whole until the new content is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from sanggar.errors import RunError
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Put `content` at `path` at once and durably. Raises RunError; what stood at `path` is then untouched."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise RunError(
+            f"Cannot write {path}: {error.strerror or error}. Free some space or choose another place with "
+            f"--out; what was saved before is unchanged."
+        ) from None
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # Windows can neither open nor flush a folder; its rename is durable enough
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
