@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import autoencoder, machine
+from benchmarks import autoencoder, ffnn, machine
 
-BENCHMARKS = {"autoencoder": autoencoder.main}
+BENCHMARKS = {"autoencoder": autoencoder.main, "ffnn": ffnn.main}
 
 
 def main() -> None:

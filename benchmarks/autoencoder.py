@@ -22,8 +22,8 @@ from sanggar.data.sources import root
 from sanggar.models.autoencoder import Autoencoder, AutoencoderOptions
 from sanggar.plan import Plan, resolve
 from sanggar.training.checkpoint import Progress
-from sanggar.training.learner import TorchLearner
 from sanggar.training.loop import Loop
+from sanggar.training.torch_learner import TorchLearner
 
 STEPS, ROUNDS = 60, 5
 

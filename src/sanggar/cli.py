@@ -138,21 +138,13 @@ def encode(run: str, images: str, out: Path) -> None:
 
     IMAGES is a file, a folder, or an .npz with `images`.
     """
-    import io
-
-    import numpy as np
-
     from sanggar.data.images import read_images
-    from sanggar.files import write_atomic
     from sanggar.painter import open as open_run
 
     _check_ending(out, ".npz")
     painter = open_run(run)
     pixels, names = read_images(images, painter.facts)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, latents=painter.encode(pixels), names=np.array(names))
-    write_atomic(out, buffer.getvalue())
-    click.echo(out)
+    _save(out, latents=painter.encode(pixels), names=names)
 
 
 @cli.command()
@@ -173,6 +165,35 @@ def interpolate(run: str, first: str, second: str, steps: int, out: Path) -> Non
 
     _check_ending(out, ".png", ".npz")
     _write(out, open_run(run).interpolate(first, second, steps), columns=steps)
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("images", metavar="IMAGES")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="FILE.npz with `probabilities`, `classes` and `names`, instead of a line each.",
+)
+def classify(run: str, images: str, out: Path | None) -> None:
+    """Say what a RUN's network takes IMAGES for, and how sure it is.
+
+    IMAGES is a file, a folder, or an .npz with `images`.
+    """
+    from sanggar.data.images import read_images
+    from sanggar.painter import open as open_run
+
+    if out is not None:
+        _check_ending(out, ".npz")
+    painter = open_run(run)
+    pixels, names = read_images(images, painter.facts)
+    shares = painter.classify(pixels)
+    if out is not None:
+        _save(out, probabilities=shares, classes=painter.facts.classes, names=names)
+        return
+    width = max(len(name) for name in names)
+    for name, row in zip(names, shares, strict=True):
+        click.echo(f"{name:<{width}}  {painter.facts.classes[row.argmax()]}  {row.max():.3f}")
 
 
 @cli.command()
@@ -283,6 +304,19 @@ def _check_ending(out: Path, *endings: str) -> None:
         raise DataError(f"{out}: expected a name ending in {' or '.join(endings)}.")
 
 
+def _save(out: Path, **arrays: Any) -> None:
+    import io
+
+    import numpy as np
+
+    from sanggar.files import write_atomic
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(out, buffer.getvalue())
+    click.echo(out)
+
+
 def _write(out: Path, pixels: np.ndarray, columns: int) -> None:
     from sanggar.data.images import grid, write_images, write_png
     from sanggar.files import write_atomic
@@ -303,10 +337,8 @@ def _headlines(run: Any) -> None:
     evaluation = run.evaluation()
     for n in evaluation["numbers"]:
         if n["headline"]:
-            low, high = n["interval"] or (n["value"], n["value"])
-            click.echo(
-                f"{n['label']:<44} {n['value']:>9.4g} {n['unit']:<11} [{low:.4g}, {high:.4g}]  n={n['protocol']['n']:,}"
-            )
+            interval = "[{:.4g}, {:.4g}]  ".format(*n["interval"]) if n["interval"] else ""
+            click.echo(f"{n['label']:<44} {n['value']:>9.4g} {n['unit']:<11} {interval}n={n['protocol']['n']:,}")
     for alarm in evaluation["alarms"]:
         click.echo(f"ALARM: {alarm}")
 

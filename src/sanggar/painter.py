@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
 
 from sanggar import recipe
 from sanggar.data.images import Facts, as_pixels, read_image, read_images, to_float, to_uint8
 from sanggar.errors import RunError
-from sanggar.models.family import CAPABILITIES, Family, Moment
+from sanggar.models.family import CAPABILITIES, CHUNK, Moment
 from sanggar.models.noise import NoiseOptions
-from sanggar.plan import Plan, resolve
+from sanggar.plan import Model, Plan, resolve
 from sanggar.runs import Run, load_arrays
 
 Pixels = UInt8[np.ndarray, "n height width channels"]
@@ -23,11 +23,8 @@ Vectors = Float[np.ndarray, "n latent"]
 Given = np.ndarray | str | Path | Sequence[str | Path]
 """Pictures as a caller has them: a uint8 array, or the names of files"""
 
-CHUNK = 512
-"""Pictures that go through the network at a time."""
 
-
-def plan_of(run: Run, family: type[Family] | None = None) -> Plan:
+def plan_of(run: Run, family: type[Model] | None = None) -> Plan:
     """The plan that a run was made by."""
     text = run.recipe_text()
     return resolve(recipe.read(recipe.parse(text, str(run.recipe_file))), family)
@@ -48,27 +45,31 @@ class Painter:
     capability.
     """
 
-    def __init__(self, run: Run, family: type[Family] | None = None, device: str | None = None) -> None:
+    def __init__(self, run: Run, family: type[Model] | None = None, device: str | None = None) -> None:
         self.run = run
         self.plan = plan_of(run, family)
         self.facts = facts_of(run)
-        self.device = torch.device(device or best_device())
         if not run.weights_file.is_file():
             raise RunError(
                 f"{run.path} has no weights yet: its training is {run.status} at step {run.info.get('step', 0)}. "
                 f"`sanggar train --resume {run.path}` goes on."
             )
         arrays, _ = load_arrays(run.weights_file)
-        self.model = build(self.plan, self.facts)
+        self.model: Any = build(self.plan, self.facts)  # asked for capabilities that no type knows
         try:
-            self.model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-        except RuntimeError as error:
+            self.model.load(arrays)
+        except ValueError as error:
             raise RunError(f"{run.weights_file} does not fit the recipe beside it: {error}") from None
-        self.model = place(self.model, self.device).eval()
+        self.model.ready(device)
 
     def can(self, capability: str) -> bool:
-        """Whether the model has a capability: encode, decode, reconstruct, disturb."""
+        """Whether the model has a capability: encode, decode, reconstruct, disturb, classify, neurons."""
         return isinstance(self.model, CAPABILITIES[capability])
+
+    def _compute(self, capability: str, array: np.ndarray) -> np.ndarray:
+        self._need(capability)
+        found: np.ndarray = self.model.compute(capability, array)
+        return found
 
     def _need(self, capability: str) -> None:
         if not self.can(capability):
@@ -85,30 +86,36 @@ class Painter:
             return read_images(images, self.facts)[0]
         return np.stack([read_image(Path(name), self.facts) for name in images])
 
-    def _through(self, pixels: Pixels, work: Callable[[Tensor], Tensor]) -> Tensor:
-        """Every picture through `work`, a chunk at a time."""
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(pixels), CHUNK):
-                chunk = torch.from_numpy(np.ascontiguousarray(pixels[start : start + CHUNK])).to(self.device)
-                parts.append(work(to_float(chunk)).float().cpu())
-        return torch.cat(parts)
-
     def encode(self, images: Given) -> Vectors:
         """The latent of each picture, float32 `(N, latent)`."""
-        self._need("encode")
-        return self._through(self.pixels(images), self.model.encode).numpy()  # type: ignore[arg-type]
+        return self._compute("encode", self.pixels(images))
 
     def reconstruct(self, images: Given) -> Pixels:
         """Each picture as the network holds it to be, undisturbed."""
-        self._need("reconstruct")
-        return to_uint8(self._through(self.pixels(images), self.model.reconstruct))  # type: ignore[arg-type]
+        return self._compute("reconstruct", self.pixels(images))
+
+    def classify(self, images: Given) -> Vectors:
+        """The probability of each class for each picture, float32 `(N, classes)`."""
+        return self._compute("classify", self.pixels(images))
+
+    def neurons(self) -> dict[str, np.ndarray]:
+        """By layer, `(inputs + 1, outputs)`: a column is a neuron, its weights and, in the last row, its bias."""
+        self._need("neurons")
+        found: dict[str, np.ndarray] = self.model.neurons()
+        return found
+
+    def neuron_gradients(self, images: Given, labels: np.ndarray) -> dict[str, np.ndarray]:
+        """The gradients by the neurons of the mean loss on pictures of known class, in the same shape."""
+        self._need("neurons")
+        found: dict[str, np.ndarray] = self.model.neuron_gradients(self.pixels(images), labels)
+        return found
 
     @property
     def noise(self) -> NoiseOptions:
         """The noise that the network was trained against."""
         self._need("disturb")
-        return self.model.options.noise  # type: ignore[union-attr,return-value]
+        noise: NoiseOptions = self.model.options.noise
+        return noise
 
     @property
     def data_name(self) -> str:
@@ -127,16 +134,12 @@ class Painter:
             chunk = to_float(torch.from_numpy(np.ascontiguousarray(pixels[start : start + CHUNK])))
             # drawn on the CPU, so that every machine measures with the same noise
             moment = Moment(seed, number, 1, len(chunk), slice(len(chunk)), torch.device("cpu"), split="measured")
-            parts.append(to_uint8(self.model.disturb(chunk, moment, level)))  # type: ignore[operator]
+            parts.append(to_uint8(self.model.disturb(chunk, moment, level)))
         return np.concatenate(parts)
 
     def decode(self, latents: np.ndarray) -> Pixels:
         """The picture of each latent, float `(N, latent)`."""
-        self._need("decode")
-        with torch.inference_mode():
-            vectors = torch.as_tensor(np.asarray(latents, np.float32), device=self.device)
-            parts = [to_uint8(self.model.decode(part)) for part in torch.split(vectors, CHUNK)]  # type: ignore[operator]
-        return np.concatenate(parts)
+        return self._compute("decode", np.asarray(latents, np.float32))
 
     def interpolate(self, first: Given, second: Given, steps: int) -> Pixels:
         """`steps` pictures on the straight line between two pictures' latents, both ends included."""
@@ -145,25 +148,11 @@ class Painter:
         return self.decode((1 - way) * ends[0] + way * ends[1])
 
 
-def open(path: str | Path | Run, device: str | None = None, family: type[Family] | None = None) -> Painter:
+def open(path: str | Path | Run, device: str | None = None, family: type[Model] | None = None) -> Painter:
     """The trained network of the run at `path`; the run itself is its `.run`."""
     return Painter(path if isinstance(path, Run) else Run(path), family, device)
 
 
-def build(plan: Plan, facts: Facts, seed: int = 0) -> Family:
-    """The plan's network, its first weights drawn from `seed`; nothing else draws from it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return plan.family(plan.model, facts)
-
-
-def place(model: Family, device: torch.device) -> Family:
-    """The network on a device, its weights in the memory order that pictures have."""
-    return model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def best_device() -> str:
-    """The fastest kind of device on this machine: cuda, mps or cpu."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+def build(plan: Plan, facts: Facts, seed: int = 0) -> Model:
+    """The plan's network, its first weights drawn from `seed`."""
+    return plan.family.build(plan.model, facts, seed)

@@ -16,11 +16,16 @@ from sanggar.data.sources import SOURCES, DataOptions, Source
 from sanggar.errors import RecipeError, suggest
 from sanggar.models.autoencoder import Autoencoder
 from sanggar.models.family import Family
+from sanggar.models.ffnn import FeedForward
 from sanggar.models.optimizers import Adam, Constant, OptimizerOptions, ScheduleOptions
 from sanggar.recipe import Options, Recipe, to_yaml
 
-FAMILIES: dict[str, type[Family]] = {
+Model = Family | FeedForward
+"""A network, whatever computes it: both kinds are built, loaded and asked in the same way, NumPy in and NumPy out."""
+
+FAMILIES: dict[str, type[Model]] = {
     "autoencoder": Autoencoder,
+    "ffnn": FeedForward,
 }
 
 Level = Annotated[float, Field(gt=0, le=2)]
@@ -108,7 +113,7 @@ class Plan:
     training: TrainingOptions
     evaluation: EvaluationOptions
     source: Source
-    family: type[Family]
+    family: type[Model]
 
     def tree(self) -> dict[str, Any]:
         """The resolved recipe as plain values: running it again gives the same run."""
@@ -128,7 +133,7 @@ class Plan:
         return hashlib.sha256(content.encode()).hexdigest()
 
 
-def resolve(recipe: Recipe, family: type[Family] | None = None) -> Plan:
+def resolve(recipe: Recipe, family: type[Model] | None = None) -> Plan:
     """The plan of a recipe. `family` is a class of the caller's own, instead of one in the table.
 
     Raises RecipeError that names the key, what was expected there, and the nearest known name.

@@ -34,7 +34,7 @@ def save_arrays(path: Path, arrays: Arrays, meta: Mapping[str, Any] | None = Non
     """Write named arrays and a JSON-able `meta` as one safetensors file that carries its own checksum."""
     header = {"meta": json.dumps(dict(meta or {})), "sha256": ""}
     header["sha256"] = _checksum(arrays, header["meta"])
-    write_atomic(path, safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, header))
+    write_atomic(path, safetensors.numpy.save({k: np.asarray(v, order="C") for k, v in arrays.items()}, header))
 
 
 def load_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:

@@ -278,7 +278,14 @@ def small_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Sourc
     contents = mnist_like(tmp_path / "elsewhere")
     files = tuple(Remote(n, hashlib.sha256(c).hexdigest(), len(c)) for n, c in contents.items())
     source = Source(
-        "small", "none", FACTS, lambda place: read_mnist_layout(place, facts=FACTS), 20, files, ("http://127.0.0.1:9/",)
+        "small",
+        "none",
+        FACTS,
+        lambda place: read_mnist_layout(place, facts=FACTS),
+        20,
+        10,
+        files,
+        ("http://127.0.0.1:9/",),
     )
     monkeypatch.setitem(sources.SOURCES, "small", source)
     monkeypatch.setenv("SANGGAR_DATA", str(tmp_path / "root"))

@@ -25,8 +25,8 @@ from sanggar.models.noise import NoiseOptions, disturb
 from sanggar.models.optimizers import SGD
 from sanggar.recipe import Options
 from sanggar.runs import Run, load_arrays
-from sanggar.training.learner import TorchLearner
 from sanggar.training.loop import Record
+from sanggar.training.torch_learner import TorchLearner
 
 
 class NoOptions(Options):

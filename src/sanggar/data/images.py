@@ -56,6 +56,11 @@ class Images:
         labels = None if self.labels is None else self.labels[index]
         return Images(np.take(self.pixels, index, axis=0), labels)
 
+    def joined(self, other: Images) -> Images:
+        """These pictures, and then those of `other`."""
+        labels = None if self.labels is None or other.labels is None else np.concatenate([self.labels, other.labels])
+        return Images(np.concatenate([self.pixels, other.pixels]), labels)
+
     def first(self, n: int | None) -> Images:
         """The first `n` pictures, or all of them, without a copy."""
         return Images(self.pixels[:n], None if self.labels is None else self.labels[:n])
@@ -68,13 +73,18 @@ class Images:
 
 
 def to_float(pixels: UInt8[Tensor, "n height width channels"]) -> Float[Tensor, "n channels height width"]:
-    """Pixels 0…255 as float32 in [-1, 1]: the one place where this happens.
+    """Pixels 0…255 as float32 in [-1, 1]: here, and for NumPy below, is the one place where this happens.
 
     The result is a view in channels-last memory order, which is how the pixels lie and what convolutions like.
     """
     import torch
 
     return (pixels.to(torch.float32) * (1 / 127.5) - 1).permute(0, 3, 1, 2)
+
+
+def to_vectors(pixels: UInt8[np.ndarray, "n height width channels"]) -> Float[np.ndarray, "n pixels"]:
+    """The same with NumPy alone: each picture as one row, float32 in [-1, 1]."""
+    return pixels.reshape(len(pixels), -1) * np.float32(1 / 127.5) - np.float32(1)
 
 
 def to_uint8(

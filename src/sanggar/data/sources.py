@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import UInt8
 from pydantic import Field
 
+from sanggar.data.batches import address
 from sanggar.data.images import Facts, Images
 from sanggar.errors import DataError
 from sanggar.recipe import Options
@@ -30,8 +31,10 @@ class DataOptions(Options):
     """name of a data set; `sanggar data` lists them"""
     validation: int = Field(default=2000, ge=1)
     """pictures cut from the train split for validation"""
+    test: int | None = Field(default=None, ge=1)
+    """test pictures, drawn anew from train and test together; none: the publisher's own test split"""
     seed: int = Field(default=0, ge=0)
-    """seed of that cut; independent of the training's seed, so that seeds can be compared"""
+    """seed of those cuts; independent of the training's seed, so that seeds can be compared"""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Source:
     read: Callable[[Path], tuple[Images, Images]]
     train_count: int
     """pictures in its train split, validation included: known before the files are"""
+    test_count: int
     files: tuple[Remote, ...] = ()
     mirrors: tuple[str, ...] = ()
     note: str = ""
@@ -76,14 +80,24 @@ class Source:
     def load(self, options: DataOptions) -> Dataset:
         """The splits in memory as uint8. Raises DataError when files are missing or damaged."""
         train, test = self.read(folder(options.source, self))
-        if options.validation >= len(train):
-            raise DataError(
-                f"data.validation: {options.validation} pictures cannot be cut from {len(train)} training ones."
-            )
-        order = np.random.default_rng(options.seed).permutation(len(train))
-        cut = np.sort(order[: options.validation])
-        kept = np.sort(order[options.validation :])
-        return Dataset(train.take(kept), train.take(cut), test, fingerprint(train, test))
+        content = fingerprint(train, test)
+        if options.test is not None:
+            train, test = cut("test", train.joined(test), options.test, address(options.seed, "test"))
+        train, validation = cut("validation", train, options.validation, options.seed)
+        return Dataset(train, validation, test, content)
+
+    def counted(self, options: DataOptions) -> int:
+        """Pictures to train on, known before the files are."""
+        test = self.test_count if options.test is None else options.test
+        return self.train_count + self.test_count - test - options.validation
+
+
+def cut(split: str, images: Images, count: int, seed: int) -> tuple[Images, Images]:
+    """What is left of the pictures, and `count` of them drawn by `seed`. Raises DataError when nothing is left."""
+    if count >= len(images):
+        raise DataError(f"data.{split}: {count} pictures cannot be cut from {len(images)}.")
+    order = np.random.default_rng(seed).permutation(len(images))
+    return images.take(np.sort(order[count:])), images.take(np.sort(order[:count]))
 
 
 def root() -> Path:
@@ -240,6 +254,7 @@ SOURCES: dict[str, Source] = {
         facts=DIGITS,
         read=read_digits,
         train_count=1437,
+        test_count=360,
     ),
     "mnist": Source(
         about="70,000 handwritten digits, 28×28 grey",
@@ -247,6 +262,7 @@ SOURCES: dict[str, Source] = {
         facts=MNIST,
         read=partial(read_mnist_layout, facts=MNIST),
         train_count=60_000,
+        test_count=10_000,
         files=(
             Remote(IDX_FILES[0], "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db", 47_040_016),
             Remote(IDX_FILES[1], "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5", 60_008),
@@ -264,6 +280,7 @@ SOURCES: dict[str, Source] = {
         facts=FASHION,
         read=partial(read_mnist_layout, facts=FASHION),
         train_count=60_000,
+        test_count=10_000,
         files=(
             Remote(IDX_FILES[0], "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888", 47_040_016),
             Remote(IDX_FILES[1], "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9", 60_008),

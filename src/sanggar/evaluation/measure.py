@@ -9,11 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sanggar.errors import RunError
+from sanggar.evaluation.classification import measure_classification
 from sanggar.evaluation.latent import measure_latent
 from sanggar.evaluation.protocol import Findings, Subject
 from sanggar.evaluation.reconstruction import measure_denoising, measure_reconstruction
-from sanggar.models.family import Family
 from sanggar.painter import Painter
+from sanggar.plan import Model
 from sanggar.runs import Arrays, Run, load_arrays
 
 FORMAT = 1
@@ -31,11 +32,12 @@ METRICS: dict[str, Metric] = {
     "reconstruction": Metric(measure_reconstruction, ("reconstruct",)),
     "denoising": Metric(measure_denoising, ("reconstruct", "disturb")),
     "latent": Metric(measure_latent, ("encode",)),
+    "classification": Metric(measure_classification, ("classify",)),
 }
 
 
 def evaluate(
-    run: str | Path | Run, *, family: type[Family] | None = None, say: Callable[[str], None] | None = None
+    run: str | Path | Run, *, family: type[Model] | None = None, say: Callable[[str], None] | None = None
 ) -> Run:
     """Measure a run on the test split and write `evaluation.json` into it; `say` is told what is being measured.
 

@@ -5,7 +5,7 @@ Without noise it is a plain autoencoder.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -47,7 +47,7 @@ class AutoencoderOptions(Options):
 class Autoencoder(Family):
     """A model of family `autoencoder`. It encodes, decodes, reconstructs and disturbs."""
 
-    Options = AutoencoderOptions
+    Options: ClassVar[type[Options]] = AutoencoderOptions
 
     def __init__(self, options: AutoencoderOptions, facts: Facts) -> None:
         super().__init__()

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from sanggar.data.batches import address
+from sanggar.data.images import Facts, to_float, to_uint8
 from sanggar.models.optimizers import OptimizerOptions
 from sanggar.recipe import Options
+from sanggar.runs import Arrays
+
+CHUNK = 512
+"""Pictures that go through a network at a time."""
 
 Pictures = Float[Tensor, "batch channels height width"]
 Latents = Float[Tensor, "batch latent"]
@@ -88,19 +94,62 @@ class Phase:
     batches: int = 1
     after: Callable[[Moment], None] | None = None
     """what follows the optimizer's step: weight clipping, say"""
+    watched: Sequence[str] = ()
+    """names among the loss's that are looked at and not minimized: an accuracy, say"""
 
 
 class Family(nn.Module):
-    """Base of every family: a module that says what its options are and what one step of training does.
+    """Base of every PyTorch family: a module that says what its options are and what one step of training does.
 
     Constructed as `family(options, facts)` with an instance of its own `Options`.
     """
 
     Options: ClassVar[type[Options]]
+    learner: ClassVar[str] = "torch"
+    """which learner trains it"""
 
     def phases(self) -> list[Phase]:
         """What one step of training does, in order."""
         raise NotImplementedError
+
+    # -- the model from outside: NumPy in, NumPy out -------------------------------------------------------------
+
+    @classmethod
+    def build(cls, options: Any, facts: Facts, seed: int) -> Family:
+        """A new network for pictures like `facts`, its first weights drawn from `seed`; nothing else draws from it."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return cls(options, facts)
+
+    def load(self, arrays: Arrays) -> None:
+        """Take over saved weights. Raises ValueError when they are another network's."""
+        try:
+            self.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+        except RuntimeError as error:
+            raise ValueError(str(error)) from None
+
+    def place(self, device: torch.device) -> Family:
+        """Move to a device, the weights in the memory order that pictures have."""
+        return self.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def ready(self, device: str | None) -> None:
+        """Be ready to compute on a device, on the best one where none is named, as in use and not as in training."""
+        self.place(torch.device(device or best_device())).eval()
+
+    def compute(self, capability: str, array: np.ndarray) -> np.ndarray:
+        """A capability on many pictures or latents, in float32.
+
+        Takes uint8 pixels `(N, H, W, C)` or float latents; pictures come back as uint8, anything else as float32.
+        """
+        work: Callable[[Tensor], Tensor] = getattr(self, capability)
+        device = next(self.parameters()).device
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(array), CHUNK):
+                chunk = torch.from_numpy(np.ascontiguousarray(array[start : start + CHUNK])).to(device)
+                found = work(to_float(chunk) if chunk.dtype == torch.uint8 else chunk.float())
+                parts.append(to_uint8(found) if found.ndim == 4 else found.float().cpu().numpy())
+        return np.concatenate(parts)
 
 
 # -- capabilities: what is asked of a built model, instead of its family's name ---------------------------------
@@ -142,9 +191,40 @@ class Disturbs(Protocol):
         ...
 
 
+@runtime_checkable
+class Classifies(Protocol):
+    """Tells classes apart."""
+
+    def classify(self, images: Any) -> Any:
+        """The probability of each class, `(n, classes)`."""
+        ...
+
+
+@runtime_checkable
+class HasNeurons(Protocol):
+    """Is made of layers of neurons that can be looked at one by one."""
+
+    def neurons(self) -> dict[str, np.ndarray]:
+        """By layer, `(inputs + 1, outputs)`: a column is a neuron, its weights and, in the last row, its bias."""
+        ...
+
+    def neuron_gradients(self, pixels: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+        """The gradients by them of the mean loss on some pictures, in the same shape."""
+        ...
+
+
 CAPABILITIES: dict[str, type] = {
     "encode": Encodes,
     "decode": Decodes,
     "reconstruct": Reconstructs,
     "disturb": Disturbs,
+    "classify": Classifies,
+    "neurons": HasNeurons,
 }
+
+
+def best_device() -> str:
+    """The fastest kind of device on this machine: cuda, mps or cpu."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

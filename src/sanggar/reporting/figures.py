@@ -45,8 +45,8 @@ def axes(width: float = 5.4, height: float = 3.2) -> tuple[Figure, Axes]:
         return figure, figure.add_subplot()
 
 
-def svg(figure: Figure, words: str) -> str:
-    """A figure as inline SVG; `words` say what it shows."""
+def svg(figure: Figure, words: str, *, wide: bool = False) -> str:
+    """A figure as inline SVG; `words` say what it shows. A wide one takes the whole page."""
     buffer = io.StringIO()
     salt = hashlib.sha256(words.encode()).hexdigest()[:8]
     with rc_context({**STYLE, "svg.hashsalt": salt}):
@@ -56,7 +56,7 @@ def svg(figure: Figure, words: str) -> str:
     mark = f"c{hashlib.sha256((words + text).encode()).hexdigest()[:8]}-"  # ids in one page must not collide
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{mark}", text)
     attributes = f'<svg role="img" aria-label="{escape(words, quote=True)}" '
-    return f'<figure class="chart">{text.replace("<svg ", attributes, 1)}</figure>'
+    return f'<figure class="chart{" wide" if wide else ""}">{text.replace("<svg ", attributes, 1)}</figure>'
 
 
 def png(pixels: UInt8[np.ndarray, ...], words: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sanggar.reporting.figures import LINES, Series, line_chart, number, png, table
+from sanggar.reporting.networks import classes, mistakes, network, neurons, watched
 from sanggar.reporting.pictures import against_noise, best_and_worst, denoised, interpolation, latent_space
 from sanggar.reporting.view import Section, View, Views, protocol, value
 
@@ -157,6 +158,11 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "alarms": ("Alarms", alarms),
     "numbers": ("Headline numbers", headlines),
     "loss": ("Loss", loss_curves),
+    "watched": ("What was watched", watched),
+    "classes": ("Class by class", classes),
+    "mistakes": ("Mistakes", mistakes),
+    "network": ("The network", network),
+    "neurons": ("Weights and gradients", neurons),
     "denoised": ("Clean, noisy, reconstructed", denoised),
     "noise": ("PSNR against noise", against_noise),
     "latent": ("The latent space", latent_space),

@@ -123,16 +123,27 @@ class FFNN:
 
     def forward(self, x: Any, rng: Generator | None = None) -> Tensor:
         """The outputs `(n, outputs)` of a batch `(n, inputs)`; with a generator, as in training."""
-        return self.head(self.body(self._tensor(x), rng))
+        return self.head(self.logits(x, rng))
+
+    def logits(self, x: Any, rng: Generator | None = None) -> Tensor:
+        """What goes into the last activation, `(n, outputs)`; with a generator, as in training."""
+        return self.body(x if isinstance(x, Tensor) else Tensor(np.asarray(x, self.dtype)), rng)
+
+    def error(self, logits: Tensor, y: Any) -> Tensor:
+        """The mean loss of a batch by its logits, without penalty."""
+        return self._from_logits(logits, y) if self._from_logits else self._loss(self.head(logits), y)
+
+    def penalty(self) -> Tensor:
+        """What l1 and l2 add to the loss."""
+        value = Tensor(np.zeros((), self.dtype))
+        for layer in self.dense.values():
+            value = value + ops.penalty(layer.neurons, self.l1, self.l2)
+        return value
 
     def loss(self, x: Any, y: Any, rng: Generator | None = None) -> Tensor:
         """The mean loss of a batch, penalty included; with a generator, as in training."""
-        found = self.body(self._tensor(x), rng)
-        value = self._from_logits(found, y) if self._from_logits else self._loss(self.head(found), y)
-        if self.l1 or self.l2:
-            for layer in self.dense.values():
-                value = value + ops.penalty(layer.neurons, self.l1, self.l2)
-        return value
+        error = self.error(self.logits(x, rng), y)
+        return error + self.penalty() if self.l1 or self.l2 else error
 
     def backward(self, loss: Tensor) -> None:
         """Gradients of all parameters by a loss, in place of those before."""
@@ -144,18 +155,18 @@ class FFNN:
     def train_step(self, x: Any, y: Any, optimizer: Optimizer, rng: Generator) -> float:
         """One step on a batch; its loss. Raises TrainingError when that is not finite."""
         loss = self.loss(x, y, rng)
-        value = float(loss.data)
-        if not math.isfinite(value):
+        self.descend(loss, optimizer)
+        return float(loss.data)
+
+    def descend(self, loss: Tensor, optimizer: Optimizer) -> None:
+        """One step of the optimizer down a loss. Raises TrainingError when that is not finite."""
+        if not math.isfinite(loss.data):
             raise TrainingError(
-                f"the loss became {value} at step {optimizer.steps + 1}: the learning rate ({optimizer.rate:g}) may be "
-                "too high."
+                f"the loss became {loss.item()} at step {optimizer.steps + 1}: the learning rate ({optimizer.rate:g}) "
+                "may be too high."
             )
         optimizer.minimize(loss, self.parameters)
         self._gradient_scale = optimizer.gradient_scale
-        return value
-
-    def _tensor(self, x: Any) -> Tensor:
-        return x if isinstance(x, Tensor) else Tensor(np.asarray(x, self.dtype))
 
     # -- training ----------------------------------------------------------------------------------------------
 
@@ -248,11 +259,9 @@ class FFNN:
         total, hits = 0.0, 0
         with no_grad():
             for i in range(0, len(x), CHUNK):
-                found, targets = self.body(Tensor(x[i : i + CHUNK])), y[i : i + CHUNK]
-                outputs = self.head(found)
-                value = self._from_logits(found, targets) if self._from_logits else self._loss(outputs, targets)
-                total += float(value.data) * len(targets)
-                hits += int(self._right(outputs.data, targets).sum())
+                logits, targets = self.logits(x[i : i + CHUNK]), y[i : i + CHUNK]
+                total += self.error(logits, targets).item() * len(targets)
+                hits += int(self._right(self.head(logits).data, targets).sum())
         return total / len(x), (hits / len(x) if self._has_classes else None)
 
     @property

@@ -10,30 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
 
 from sanggar import recipe as recipes
 from sanggar.data.batches import Batches
 from sanggar.data.images import Images
-from sanggar.models.family import Phase
-from sanggar.models.optimizers import OptimizerOptions
 from sanggar.plan import Plan, resolve
-from sanggar.training.learner import TorchLearner
+from sanggar.training.learner import Layer
+from sanggar.training.start import learner_of
 
 TIMED_STEPS = 7
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer as a batch goes through it."""
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    """of its output for one picture"""
-    parameters: int
-    output_bytes: int
-    """of its output for a whole batch"""
 
 
 @dataclass(frozen=True)
@@ -65,14 +50,15 @@ class Description:
             for name, kind, shape, count in rows
         )
         device, cost = self.machine["device"], self.cost
+        beside = "beside PyTorch's own" if "torch" in self.machine["versions"] else "beside Python's own"
         hours, rest = divmod(round(cost.steps * cost.seconds_a_step), 3600)
         duration = f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
         return (
             f"{self.plan.name}\n{self.plan.about}\n\n{table}\n{self.parameters:,} parameters\n\n"
             f"Phases of a step: {'; '.join(self.phases)}\n\n"
             f"On {device['name']} ({device['kind']}, {device['precision']}): about {duration} for {cost.steps:,} steps "
-            f"at {cost.seconds_a_step * 1000:.1f} ms, validation aside; {_mega(cost.memory_bytes)} of memory beside "
-            f"PyTorch's own; {_mega(cost.disk_bytes)} of disk.\n\n{self.plan.yaml()}"
+            f"at {cost.seconds_a_step * 1000:.1f} ms, validation aside; {_mega(cost.memory_bytes)} of memory "
+            f"{beside}; {_mega(cost.disk_bytes)} of disk.\n\n{self.plan.yaml()}"
         )
 
     def _rows(self) -> list[tuple[str, str, str, str]]:
@@ -91,15 +77,15 @@ def describe(source: str | Path | recipes.Recipe, overrides: Sequence[str] = ())
     count = training.batch_size * 64
     pixels = generator.integers(0, 256, (count, facts.height, facts.width, facts.channels), np.uint8)
     images = Images(pixels, generator.integers(0, max(1, len(facts.classes)), count))
-    learner = TorchLearner(plan, facts)
+    learner = learner_of(plan, facts)
     batches = Batches(images, training.batch_size, training.seed, learner.draws)
-    layers = _layers(learner, batches)
+    layers = learner.layers(batches.at(0)[0])
     seconds = []
     for step in range(TIMED_STEPS):
         began = time.perf_counter()
         learner.read([learner.step(step, batches.at(step))])
         seconds.append(time.perf_counter() - began)
-    per_epoch = max(1, (plan.source.train_count - plan.data.validation) // (training.batch_size * learner.draws))
+    per_epoch = max(1, plan.source.counted(plan.data) // (training.batch_size * learner.draws))
     state = sum(array.nbytes for array in learner.state().values())
     weights = sum(array.nbytes for array in learner.weights().values())
     cost = Cost(
@@ -108,34 +94,8 @@ def describe(source: str | Path | recipes.Recipe, overrides: Sequence[str] = ())
         state + weights + 2 * sum(layer.output_bytes for layer in layers) + plan.source.bytes,
         state + weights,
     )
-    parameters = sum(p.numel() for p in learner.model.parameters())
-    phases = [_phase(phase, phase.optimizer or training.optimizer) for phase in learner.phases]
-    return Description(plan, layers, parameters, phases, cost, learner.describe())
-
-
-def _layers(learner: TorchLearner, batches: Batches) -> list[Layer]:
-    """The leaves of the module tree in the order in which a step calls them first."""
-    found: dict[str, Layer] = {}
-    hooks = []
-    for name, module in learner.model.named_modules():
-        if not list(module.children()):
-
-            def note(module: nn.Module, _: Any, output: Tensor, name: str = name) -> None:
-                count = sum(p.numel() for p in module.parameters(recurse=False))
-                size = output.numel() * output.element_size()
-                found.setdefault(name, Layer(name, type(module).__name__, tuple(output.shape[1:]), count, size))
-
-            hooks.append(module.register_forward_hook(note))
-    learner.step(0, batches.at(0))
-    for hook in hooks:
-        hook.remove()
-    return list(found.values())
-
-
-def _phase(phase: Phase, options: OptimizerOptions) -> str:
-    count = sum(p.numel() for p in phase.parameters)
-    times = f", {phase.batches} times on fresh batches" if phase.batches > 1 else ""
-    return f"{phase.name} ({options.kind}, learning rate {options.learning_rate:g}, {count:,} parameters{times})"
+    parameters = sum(layer.parameters for layer in layers)
+    return Description(plan, layers, parameters, learner.phases(), cost, learner.describe())
 
 
 def _mega(count: int) -> str:

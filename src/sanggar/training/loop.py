@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -34,11 +34,13 @@ class Record:
     steps: int
     epoch: float
     terms: Values
-    """loss terms of this step, named `phase/term`"""
+    """loss terms of this step, named `phase/term`, and what is watched beside them"""
     validation: Values | None = None
     """loss terms on the validation split, where this step ended an interval"""
     train: Values | None = None
     """loss terms averaged over the interval that this step ended"""
+    watched: dict[str, Values] = field(default_factory=dict)
+    """by split, averaged likewise: what is watched and not minimized"""
     images_per_second: float = 0.0
 
 
@@ -156,6 +158,7 @@ class Loop:
         progress, began = self.progress, time.perf_counter()
         train = {name: total / progress.summed for name, total in progress.sums.items()}
         validation = self.learner.evaluate(self.validation)
+        watched = {"train": self._watched_in(train), "validation": self._watched_in(validation)}
         for name, value in validation.items():
             if not math.isfinite(value):
                 self._fail(record.step, f"validation {name}", value)
@@ -167,7 +170,8 @@ class Loop:
         patience = self.plan.training.early_stopping
         progress.stopped_early = patience is not None and progress.waited >= patience.patience
         rate = progress.summed * self.batches.batch_size * self.batches.draws / max(logs.since_last(), 1e-9)
-        logs.metrics({"step": record.step, "epoch": record.epoch, "train": train, "validation": validation})
+        line = {"step": record.step, "epoch": record.epoch, "train": train, "validation": validation}
+        logs.metrics({**line, "watched": watched, "network": self.learner.vitals()})
         logs.timing(
             {
                 "step": record.step, "seconds": progress.seconds, "learner_seconds": progress.learner_seconds,
@@ -177,11 +181,13 @@ class Loop:
         progress.sums, progress.summed = {}, 0
         if self.run is not None:
             self._preview(self.run, record.step)
-            self.learner.track(
-                {f"train/{k}": v for k, v in train.items()} | {f"validation/{k}": v for k, v in validation.items()},
-                record.step,
-            )
-        return Record(record.step, record.steps, record.epoch, record.terms, validation, train, rate)
+            told = {"train": train | watched["train"], "validation": validation | watched["validation"]}
+            self.learner.track({f"{split}/{k}": v for split, of in told.items() for k, v in of.items()}, record.step)
+        return replace(record, validation=validation, train=train, watched=watched, images_per_second=rate)
+
+    def _watched_in(self, values: Values) -> Values:
+        """Takes what is only watched out of `values`."""
+        return {name: values.pop(name) for name in sorted(self.learner.watched & values.keys())}
 
     def _preview(self, run: Run, step: int) -> None:
         rows = self.learner.preview(self.validation.first(8))

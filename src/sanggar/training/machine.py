@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -48,6 +50,16 @@ def computes_bf16(device: torch.device) -> bool:
         checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
         return any(check() for check in checks if check is not None)
     return False
+
+
+def described(device: dict[str, Any], *packages: str) -> dict[str, Any]:
+    """What a run's record says of the machine: its device, and the versions of Python and of some packages."""
+    versions = {name: version(name) for name in packages}
+    return {
+        "device": device,
+        "versions": {"python": platform.python_version(), **versions},
+        "platform": platform.platform(),
+    }
 
 
 def processor() -> str:

@@ -34,7 +34,10 @@ def _line(record: Record) -> str:
     """One interval in words: where, losses, speed."""
     train = sum((record.train or {}).values())
     validation = sum((record.validation or {}).values())
+    watched = "".join(
+        f"{name.split('/')[-1]} {value:.4f}  " for name, value in record.watched.get("validation", {}).items()
+    )
     return (
         f"epoch {record.epoch:6.2f}  step {record.step:>7,}/{record.steps:,}  train {train:.4f}  "
-        f"validation {validation:.4f}  {record.images_per_second:,.0f} images/s"
+        f"validation {validation:.4f}  {watched}{record.images_per_second:,.0f} images/s"
     )

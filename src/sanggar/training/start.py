@@ -9,20 +9,24 @@ from typing import Any
 
 from sanggar import recipe as recipes
 from sanggar.data.batches import Batches
+from sanggar.data.images import Facts
 from sanggar.data.sources import Dataset
 from sanggar.errors import RunError
-from sanggar.models.family import Family
 from sanggar.painter import plan_of
-from sanggar.plan import Plan, resolve
+from sanggar.plan import Model, Plan, resolve
 from sanggar.recipe import Recipe
 from sanggar.runs import Run, fresh_folder, save_arrays
 from sanggar.training import checkpoint
 from sanggar.training.checkpoint import Progress
-from sanggar.training.learner import Learner, TorchLearner
+from sanggar.training.learner import Learner
 from sanggar.training.loop import Loop, Record
+from sanggar.training.numpy_learner import NumpyLearner
 from sanggar.training.show import shown
+from sanggar.training.torch_learner import TorchLearner
 
 Watcher = Callable[[Record], None]
+
+LEARNERS: dict[str, Callable[[Plan, Facts, Path | None], Learner]] = {"torch": TorchLearner, "numpy": NumpyLearner}
 
 EXTENDABLE = ("epochs", "steps")
 """What may change when a run is resumed, and only upwards: anything else would make it another run."""
@@ -33,7 +37,7 @@ def train(
     overrides: Sequence[str] = (),
     *,
     out: str | Path | None = None,
-    family: type[Family] | None = None,
+    family: type[Model] | None = None,
     watch: Watcher | None = None,
 ) -> Run:
     """Train a recipe from its first step into a new run directory.
@@ -57,7 +61,7 @@ def resume(
     path: str | Path | Run,
     overrides: Sequence[str] = (),
     *,
-    family: type[Family] | None = None,
+    family: type[Model] | None = None,
     watch: Watcher | None = None,
 ) -> Run:
     """Go on with a run from its last checkpoint; `overrides` may only make the training longer.
@@ -86,8 +90,13 @@ def resume(
     return _walk(plan, learner, batches, dataset, progress, run if learner.rank == 0 else None, watch) or run
 
 
+def learner_of(plan: Plan, facts: Facts, folder: Path | None = None) -> Learner:
+    """The learner that a plan's family needs."""
+    return LEARNERS[plan.family.learner](plan, facts, folder)
+
+
 def _set_up(plan: Plan, dataset: Dataset, folder: Path) -> tuple[Learner, Batches]:
-    learner = TorchLearner(plan, plan.source.facts, folder)
+    learner = learner_of(plan, plan.source.facts, folder)
     size, seed = plan.training.batch_size, plan.training.seed
     return learner, Batches(dataset.train, size, seed, learner.draws, learner.rank, learner.world)
 

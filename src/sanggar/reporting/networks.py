@@ -1,0 +1,177 @@
+"""Sections about networks that tell classes apart: how well they do it, and what their neurons are like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from html import escape
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from sanggar.reporting.figures import LINES, STYLE, Series, line_chart, png, svg, table
+from sanggar.reporting.view import View, Views, headed, value
+from sanggar.runs import Arrays
+from sanggar.scratch import pictures
+
+
+def watched(views: Views) -> str | None:
+    """What was watched and not minimized, over epochs: a chart for each name, on train and validation."""
+    names = {name for view in views for line in view.metrics for name in line.get("watched", {}).get("validation", {})}
+    return "".join(_watched_chart(name, views) for name in sorted(names)) or None
+
+
+def _watched_chart(name: str, views: Views) -> str:
+    series: Series = []
+    for i, view in enumerate(views):
+        for split, style in (("train", "-"), ("validation", "--")):
+            found = [
+                (line["epoch"], line["watched"][split][name])
+                for line in view.metrics
+                if name in line.get("watched", {}).get(split, {})
+            ]
+            if found:
+                epochs, values = map(list, zip(*found, strict=True))
+                look = {"color": LINES[i % len(LINES)], "linestyle": style, "marker": "o" if len(found) < 3 else None}
+                series.append((f"{view.name}, {split}" if len(views) > 1 else split, epochs, values, look))
+    last = "; ".join(f"{label} ends at {values[-1]:.4f}" for label, _, values, _ in series)
+    return line_chart(series, "epoch", name, f"{name} by epoch. {last}.")
+
+
+def classes(views: Views) -> str | None:
+    """Precision and recall of each class, what was taken for what, and whether confidence can be believed."""
+    parts = []
+    for view in views:
+        if "classes.confusion" not in view.pictures:
+            continue
+        names = view.info["data"]["classes"]
+        counts, bins = view.pictures["classes.confusion"], view.pictures["classes.reliability"]
+        _, true, taken = max((int(counts[i, j]), i, j) for i, j in np.ndindex(counts.shape) if i != j)
+        words = f"{view.name}: confusion matrix. Most often confused: {names[true]} taken for {names[taken]}."
+        parts += [
+            headed(view, views),
+            _class_table(view, names),
+            _drawn(lambda counts=counts, names=names: pictures.confusion(counts, names), words),
+            "<p class=note>Rows are the true classes. Colour is the share of the row, on a scale that shows small "
+            "shares.</p>",
+            _reliability(bins, view, views),
+        ]
+    return "".join(parts) or None
+
+
+def _class_table(view: View, names: list[str]) -> str:
+    body = []
+    for name in names:
+        cells = [view.numbers(f"classification.{key}", **{"class": name}) for key in ("precision", "recall")]
+        body.append([escape(name), *(value(found[0]) if found else "—" for found in cells)])
+    return table(["class", "precision", "recall"], body)
+
+
+def _reliability(bins: np.ndarray, view: View, views: Views) -> str:
+    confidence, accuracy, share = bins.T
+    series: Series = [
+        ("perfectly calibrated", [0.0, 1.0], [0.0, 1.0], {"color": "#777777", "linestyle": ":", "linewidth": 1.1}),
+        ("network", confidence.tolist(), accuracy.tolist(), {"color": LINES[0], "marker": "o"}),
+    ]
+    sure = f"{100 * share[-1]:.0f} % of the pictures have a confidence of {confidence[-1]:.2f} on average"
+    words = f"{view.name}: accuracy against confidence. {sure}."
+    return line_chart(series, "confidence", "accuracy", words) + f"<p class=note>{sure}, the right-most point.</p>"
+
+
+def network(views: Views) -> str | None:
+    """The network as a graph: weights, and beside them gradients."""
+    parts = []
+    for view in views:
+        weights, gradients = _neurons(view, "weights"), _neurons(view, "gradients")
+        if not weights:
+            continue
+        names = view.info["data"]["classes"]
+        sizes = "-".join(
+            str(n) for n in [len(next(iter(weights.values()))) - 1, *(a.shape[1] for a in weights.values())]
+        )
+        parts += [
+            headed(view, views),
+            _drawn(
+                lambda w=weights, g=gradients, names=names: pictures.graph(w, g, classes=names),
+                f"{view.name}: the network {sizes} as a graph of neurons and weights, and the same with gradients.",
+                wide=True,
+            ),
+            "<p class=note>Gradients are those of the mean loss on the first test pictures, by the final weights.</p>",
+        ]
+    return "".join(parts) or None
+
+
+def neurons(views: Views) -> str | None:
+    """How weights and gradients are distributed in each layer, how they moved, and what the first layer looks for."""
+    parts = []
+    for view in views:
+        found = list(_about_neurons(view))
+        if found:
+            parts += [headed(view, views), *found]
+    return "".join(parts) or None
+
+
+def _about_neurons(view: View) -> Iterator[str]:
+    for of in ("weights", "gradients"):
+        arrays = _neurons(view, of)
+        if arrays:
+            deviations = ", ".join(f"{name} {array.std():.3g}" for name, array in arrays.items())
+            words = f"{view.name}: distribution of {of} by layer. Standard deviations: {deviations}."
+            yield _drawn(lambda a=arrays, of=of: pictures.distributions(a, label=of), words, wide=True)
+        moved = _movement(view, of)
+        if moved:
+            epochs = [line["epoch"] for line in view.metrics if line.get("network")]
+            words = f"{view.name}: quantiles of {of} by layer over the training."
+            yield _drawn(lambda x=epochs, m=moved, of=of: pictures.bands(x, m, label=of), words, wide=True)
+    weights, data = _neurons(view, "weights"), view.info["data"]
+    shape = (data["height"], data["width"])
+    if weights and data["channels"] == 1:
+        first = next(iter(weights.values()))
+        words = f"{view.name}: weights of neurons of the first layer as pictures of {shape[0]}×{shape[1]} pixels."
+        yield _drawn(lambda: pictures.first_layer(first, shape), words, wide=True)
+
+
+def _movement(view: View, of: str) -> dict[str, np.ndarray]:
+    """By layer, the quantiles at each line of the metrics."""
+    lines = [line["network"] for line in view.metrics if line.get("network")]
+    names = [name for name in (lines[0] if lines else {}) if name.startswith(f"{of}/")]
+    return {name.removeprefix(f"{of}/"): np.array([line[name] for line in lines]) for name in names}
+
+
+def mistakes(views: Views) -> str | None:
+    """The wrongly classified pictures that the network was surest of."""
+    parts = []
+    for view in views:
+        if not len(view.pictures.get("mistakes.pixels", ())):
+            continue
+        names = view.info["data"]["classes"]
+        pixels, labels, shares = (view.pictures[f"mistakes.{key}"] for key in ("pixels", "labels", "shares"))
+        found = "".join(
+            _mistake(picture, names[label], names[row.argmax()], row.max())
+            for picture, label, row in zip(pixels, labels, shares, strict=True)
+        )
+        wrong, n = int(view.pictures["mistakes.count"]), view.numbers("classification.accuracy")[0]["protocol"]["n"]
+        parts += [
+            headed(view, views),
+            f'<div class="gallery small">{found}</div>',
+            f"<p class=note>{len(pixels)} of {wrong:,} mistakes on {n:,} test pictures, the surest first: true class → "
+            "class it was taken for, and the probability given to that.</p>",
+        ]
+    return "".join(parts) or None
+
+
+def _mistake(picture: np.ndarray, label: str, taken: str, share: float) -> str:
+    words = f"{escape(label)} → {escape(taken)}<br>{100 * share:.1f} %"
+    return f"<figure>{png(picture.squeeze(), f'{label} taken for {taken}')}<figcaption>{words}</figcaption></figure>"
+
+
+def _neurons(view: View, of: str) -> Arrays:
+    prefix = f"neurons.{of}."
+    return {key.removeprefix(prefix): array for key, array in view.pictures.items() if key.startswith(prefix)}
+
+
+def _drawn(draw: Callable[..., Figure], words: str, **how: Any) -> str:
+    """A figure of the engine's in the page's colours."""
+    with rc_context(STYLE):
+        return svg(draw(), words, **how)

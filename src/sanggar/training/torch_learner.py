@@ -1,0 +1,278 @@
+"""Drives the phases of a PyTorch module on the devices, precisions and processes that Accelerate knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from sanggar.data.images import Facts, Images, to_float, to_uint8
+from sanggar.errors import RunError
+from sanggar.models.family import Batch, Disturbs, Family, Moment, Phase, Reconstructs
+from sanggar.painter import build
+from sanggar.plan import Plan
+from sanggar.runs import Arrays
+from sanggar.training.learner import CHUNK, Layer, Values
+from sanggar.training.machine import accelerator, described, processor
+
+
+class TorchLearner:
+    """Drives the phases of an `nn.Module`."""
+
+    def __init__(self, plan: Plan, facts: Facts, folder: Path | None = None) -> None:
+        options = plan.training
+        self.options, self.steps = options, 1
+        self.accelerator = accelerator(options, folder)
+        self.device = self.accelerator.device
+        self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
+        self.settle_every = 1 if self.device.type == "cpu" else 20
+        self.model = cast("Family", build(plan, facts, options.seed)).place(self.device)
+        self.averaged = None
+        if options.ema is not None:
+            average = get_ema_multi_avg_fn(options.ema)  # type: ignore[no-untyped-call]
+            self.averaged = AveragedModel(self.model, multi_avg_fn=average, use_buffers=False)
+        if options.compile:
+            for part in self.model.children():
+                part.compile()
+        self._phases = self.model.phases()
+        self.draws = max(phase.batches for phase in self._phases)
+        self.watched = frozenset(f"{phase.name}/{name}" for phase in self._phases for name in phase.watched)
+        self.optimizers = [
+            (phase.optimizer or options.optimizer).build(phase.parameters, self.device) for phase in self._phases
+        ]
+        share = options.batch_size // self.world
+        rows = slice(self.rank * share, (self.rank + 1) * share)
+        self.moment = Moment(options.seed, 0, self.steps, options.batch_size, rows, self.device)
+        self._tracks_as = plan.name if options.tracker else None
+
+    # -- a step ------------------------------------------------------------------------------------------------
+
+    def step(self, step: int, batches: Sequence[Images]) -> dict[str, Tensor]:
+        """One optimizer step of every phase, repeated where the phase asks for it."""
+        self.model.train()
+        shown = [self._batch(images) for images in batches]
+        terms: dict[str, Tensor] = {}
+        for phase, optimizer in zip(self._phases, self.optimizers, strict=True):
+            rate = (phase.optimizer or self.options.optimizer).learning_rate
+            for group in optimizer.param_groups:
+                group["lr"] = rate * self.options.schedule.factor(step, self.steps)
+            for draw in range(phase.batches):
+                moment = replace(self.moment, step=step, steps=self.steps, draw=draw)
+                for name, value in self._optimize(phase, optimizer, shown[draw], moment).items():
+                    key = f"{phase.name}/{name}"
+                    share = value / phase.batches
+                    terms[key] = terms[key] + share if key in terms else share
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+        return terms
+
+    def _optimize(
+        self, phase: Phase, optimizer: torch.optim.Optimizer, batch: Batch, moment: Moment
+    ) -> dict[str, Tensor]:
+        # layers such as dropout draw from PyTorch's own generator: it too is addressed
+        torch.manual_seed(moment.address(f"layers {phase.name} {self.rank}"))
+        with self.accelerator.autocast():
+            losses = phase.loss(batch, moment)
+        total = torch.stack([value.float() for name, value in losses.items() if name not in phase.watched]).sum()
+        # gradients for this phase's parameters alone: a generator's step leaves the critic's untouched
+        gradients = torch.autograd.grad(total, list(phase.parameters), allow_unused=True)
+        for parameter, gradient in zip(phase.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        if self.world > 1:
+            self._average_gradients(phase)
+        if self.options.clip_gradient is not None:
+            nn.utils.clip_grad_norm_(phase.parameters, self.options.clip_gradient)
+        optimizer.step()
+        if phase.after is not None:
+            phase.after(moment)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _average_gradients(self, phase: Phase) -> None:
+        """One reduction for the whole phase: the phases call `encode` and `decode`, which no wrapper would see."""
+        found = [p.grad for p in phase.parameters if p.grad is not None]
+        flat: Tensor = self.accelerator.reduce(torch.cat([g.flatten() for g in found]), "mean")
+        for gradient, mean in zip(found, torch.split(flat, [g.numel() for g in found]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def _batch(self, images: Images) -> Batch:
+        pixels = torch.from_numpy(images.pixels).to(self.device, non_blocking=True)
+        labels = None if images.labels is None else torch.from_numpy(images.labels).to(self.device)
+        return Batch(to_float(pixels), labels)
+
+    def read(self, terms: Sequence[dict[str, Tensor]]) -> list[Values]:
+        """Terms as numbers, with one transfer for all of them."""
+        flat = torch.stack([value.float() for line in terms for value in line.values()])
+        if self.world > 1:
+            flat = self.accelerator.reduce(flat, "mean")
+        values = iter(flat.tolist())  # a lazy term is there at some steps only
+        return [{name: next(values) for name in line} for line in terms]
+
+    # -- looking at the network --------------------------------------------------------------------------------
+
+    @property
+    def shown_model(self) -> Family:
+        """The network as it would be saved now: the averaged one where there is an average."""
+        return self.model if self.averaged is None else cast("Family", self.averaged.module)
+
+    def evaluate(self, images: Images) -> Values:
+        """Mean loss terms over `images`; noise is the same each time and does not depend on the processes."""
+        with self._as_measured() as model:
+            phases = model.phases()
+            sums: Values = {}
+            for number, chunk in enumerate(images.chunks(CHUNK)):
+                mine = number % self.world == self.rank
+                if number and not mine:
+                    continue  # every process does the first chunk, so that all know the terms' names
+                moment = replace(self.moment, step=number, batch=len(chunk), rows=slice(len(chunk)), split="validation")
+                batch = self._batch(chunk)
+                with self.accelerator.autocast():
+                    found = {f"{p.name}/{k}": v for p in phases for k, v in p.loss(batch, moment).items()}
+                for name, value in found.items():
+                    sums[name] = sums.get(name, 0.0) + (value.item() * len(chunk) if mine else 0.0)
+        totals = torch.tensor(list(sums.values()), dtype=torch.float64)
+        if self.world > 1:
+            totals = self.accelerator.reduce(totals.to(self.device), "sum")
+        return dict(zip(sums, (totals / len(images)).tolist(), strict=True))
+
+    def preview(self, images: Images) -> list[np.ndarray]:
+        """The pictures, as disturbed where the model disturbs, and as reconstructed."""
+        with self._as_measured() as model:
+            if not isinstance(model, Reconstructs):
+                return []
+            shown = self._batch(images).images
+            rows = [images.pixels]
+            if isinstance(model, Disturbs):
+                moment = replace(self.moment, step=0, batch=len(images), rows=slice(len(images)), split="preview")
+                shown = model.disturb(shown, moment)
+                rows.append(to_uint8(shown))
+            rows.append(to_uint8(model.reconstruct(shown)))
+        return rows
+
+    @contextmanager
+    def _as_measured(self) -> Iterator[Family]:
+        """The network as it would be saved, in evaluation mode; in training mode again afterwards."""
+        model = self.shown_model.eval()
+        with torch.no_grad():
+            yield model
+        model.train()
+
+    # -- state -------------------------------------------------------------------------------------------------
+
+    def state(self) -> Arrays:
+        """Weights, average and optimizers, by name."""
+        named = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        if self.averaged is not None:
+            named |= {f"average.{name}": value for name, value in self.averaged.state_dict().items()}
+        for phase, optimizer in zip(self._phases, self.optimizers, strict=True):
+            for index, entries in optimizer.state_dict()["state"].items():
+                named |= {
+                    f"optimizer.{phase.name}.{index}.{key}": torch.as_tensor(value)
+                    for key, value in entries.items()
+                    if value is not None
+                }
+        return {name: value.detach().cpu().numpy() for name, value in named.items()}
+
+    def load_state(self, arrays: Arrays) -> None:
+        """Go back to what `state` gave. Raises RunError when it belongs to another network."""
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        try:
+            self.model.load_state_dict(_below("model.", tensors))
+            if self.averaged is not None:
+                self.averaged.load_state_dict(_below("average.", tensors))
+            for phase, optimizer in zip(self._phases, self.optimizers, strict=True):
+                entries: dict[int, dict[str, Tensor]] = {}
+                for name, value in _below(f"optimizer.{phase.name}.", tensors).items():
+                    index, key = name.split(".", 1)
+                    entries.setdefault(int(index), {})[key] = value
+                optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
+                for parameter, kept in optimizer.state.items():
+                    for key, value in kept.items():
+                        if isinstance(value, Tensor) and value.shape == parameter.shape:
+                            # fused kernels walk memory as it lies: the state must lie as its parameter does
+                            kept[key] = torch.empty_like(parameter).copy_(value)
+        except (RuntimeError, ValueError) as error:
+            raise RunError(f"The checkpoint does not fit this recipe's network: {error}") from None
+
+    def weights(self) -> Arrays:
+        """The network to measure and save, on the CPU."""
+        return {name: value.detach().cpu().numpy() for name, value in self.shown_model.state_dict().items()}
+
+    # -- the rest of the contract ------------------------------------------------------------------------------
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any process says yes; all processes must ask at the same step."""
+        if self.world == 1:
+            return flag
+        return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.device), "sum").item() > 0)
+
+    def describe(self) -> dict[str, Any]:
+        """Device, precision, threads and versions."""
+        device = {
+            "kind": self.device.type,
+            "name": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor(),
+            "threads": torch.get_num_threads(),
+            "processes": self.world,
+            "precision": "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32",
+        }
+        return described(device, "torch", "numpy")
+
+    def layers(self, images: Images) -> list[Layer]:
+        """The leaves of the module tree in the order in which a step calls them first."""
+        found: dict[str, Layer] = {}
+        hooks = []
+        for name, module in self.model.named_modules():
+            if not list(module.children()):
+
+                def note(module: nn.Module, _: Any, output: Tensor, name: str = name) -> None:
+                    count = sum(p.numel() for p in module.parameters(recurse=False))
+                    size = output.numel() * output.element_size()
+                    found.setdefault(name, Layer(name, type(module).__name__, tuple(output.shape[1:]), count, size))
+
+                hooks.append(module.register_forward_hook(note))
+        self.step(0, [images] * self.draws)
+        for hook in hooks:
+            hook.remove()
+        return list(found.values())
+
+    def phases(self) -> list[str]:
+        """Each phase with its optimizer, learning rate and number of parameters."""
+        lines = []
+        for phase in self._phases:
+            options = phase.optimizer or self.options.optimizer
+            count = sum(p.numel() for p in phase.parameters)
+            times = f", {phase.batches} times on fresh batches" if phase.batches > 1 else ""
+            lines.append(
+                f"{phase.name} ({options.kind}, learning rate {options.learning_rate:g}, {count:,} parameters{times})"
+            )
+        return lines
+
+    def vitals(self) -> dict[str, list[float]]:
+        """Nothing so far."""
+        return {}
+
+    def track(self, values: Values, step: int) -> None:
+        """Send numbers to the recipe's tracker."""
+        if self._tracks_as is not None:
+            if not self.accelerator.trackers:  # not before the run's folder is the run's
+                self.accelerator.init_trackers(self._tracks_as)
+            self.accelerator.log(values, step=step)
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        self.accelerator.wait_for_everyone()
+
+    def close(self) -> None:
+        """End the tracker."""
+        if self.options.tracker:
+            self.accelerator.end_training()
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
