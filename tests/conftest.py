@@ -11,7 +11,9 @@ from jaxtyping import install_import_hook
 
 install_import_hook("sanggar", "beartype.beartype")
 
+import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,40 +26,71 @@ from sanggar.runs import Run
 settings.register_profile("sanggar", deadline=None, max_examples=40, derandomize="CI" in os.environ)
 settings.load_profile("sanggar")
 
-TINY = (
-    "model.widths=[4,8]",
-    "model.latent_size=6",
+BRIEF = (
     "training.epochs=2",
     "training.device=cpu",
     "training.precision=fp32",
-    "evaluation.images=40",
     "evaluation.classical_images=20",
     "evaluation.tuning_images=10",
     "evaluation.noise_levels=[0.2,0.3]",
     "evaluation.probe_images=200",
     "evaluation.map_images=40",
 )
+TINY = ("model.widths=[4,8]", "model.latent_size=6", *BRIEF, "evaluation.images=40")
 """Overrides that make digits-denoising-autoencoder a matter of a second."""
+TINY_FFNN = ("model.hidden=[8,6]", *BRIEF, "evaluation.images=200")
+"""The same for digits-ffnn."""
+DEMOS = {"autoencoder": ("digits-denoising-autoencoder", TINY), "ffnn": ("digits-ffnn", TINY_FFNN)}
+"""By family: a recipe on digits, and what makes it small. A family that is not here is trained as it comes."""
+
+Trained = Callable[[str], Run]
+Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A trained and evaluated run of a tiny network on digits. Not to be changed: copy it first."""
-    run = sanggar.train("digits-denoising-autoencoder", TINY, out=tmp_path_factory.mktemp("tiny") / "run")
-    return sanggar.evaluate(run)
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A family's trained and evaluated run of a tiny network on digits. Not to be changed: copy it first."""
+
+    @cache
+    def run_of(family: str) -> Run:
+        plain = {
+            "data": {"source": "digits", "validation": 237},
+            "model": {"family": family},
+            "training": {"epochs": 2},
+        }
+        recipe, overrides = DEMOS.get(family, (plain, (*BRIEF, "evaluation.images=40")))
+        return sanggar.evaluate(sanggar.train(recipe, overrides, out=tmp_path_factory.mktemp(family) / "run"))
+
+    return run_of
+
+
+@pytest.fixture(scope="session")
+def tiny_run(trained: Trained) -> Run:
+    """The autoencoder's."""
+    return trained("autoencoder")
+
+
+@pytest.fixture(scope="session")
+def ffnn_run(trained: Trained) -> Run:
+    """The from-scratch network's."""
+    return trained("ffnn")
+
+
+@pytest.fixture
+def copied(trained: Trained, tmp_path: Path) -> Trained:
+    """A copy of a family's tiny run that a test may damage."""
+    return lambda family: Run(shutil.copytree(trained(family).path, tmp_path / f"copied-{family}"))
 
 
 @pytest.fixture
 def copied_run(tiny_run: Run, tmp_path: Path) -> Run:
     """A copy of the tiny run that a test may damage."""
-    import shutil
-
     shutil.copytree(tiny_run.path, tmp_path / "copied")
     return Run(tmp_path / "copied")
 
 
 @pytest.fixture
-def run_cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def run_cli(capsys: pytest.CaptureFixture[str]) -> Cli:
     """Call the command line in this process: its exit status, standard output, standard error."""
     from sanggar.cli import main
 

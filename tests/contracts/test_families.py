@@ -1,105 +1,193 @@
-"""What every family promises, at each size of picture it may be built for."""
+"""What every family promises, whatever computes it: uint8 pictures in, NumPy out, at each size it may be built for."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
 from sanggar.data.images import Facts
-from sanggar.models.family import Batch, Decodes, Disturbs, Encodes, Family, Moment, Reconstructs
+from sanggar.models.family import CAPABILITIES, CHUNK
 from sanggar.painter import build
-from sanggar.plan import FAMILIES, resolve
+from sanggar.plan import FAMILIES, Model, Plan, resolve
 from sanggar.recipe import Recipe
-from sanggar.runs import load_arrays, save_arrays
+from sanggar.runs import Arrays, load_arrays, save_arrays
+from sanggar.training.learner import Learner
+from sanggar.training.start import LEARNERS, learner_of
 
 CLASSES = tuple("0123456789")
 SIZES = [Facts(28, 28, 1, CLASSES), Facts(8, 8, 1, CLASSES), Facts(32, 32, 3, CLASSES)]
+SMALL = SIZES[1]
 N = 6
 
-pytestmark = [
-    pytest.mark.parametrize("name", FAMILIES),
-    pytest.mark.parametrize("facts", SIZES, ids=lambda facts: facts.size),
-]
+EVERY = pytest.mark.parametrize("name", FAMILIES)
+AT_EACH_SIZE = pytest.mark.parametrize("facts", SIZES, ids=lambda facts: facts.size)
 
 
-def made(name: str, facts: Facts, seed: int = 0) -> Family:
-    plan = resolve(Recipe("t", data={"source": "digits"}, model={"family": name}, training={"steps": 1}))
-    model = build(plan, facts, seed)
-    assert isinstance(model, Family)
+def planned(name: str, seed: int = 0) -> Plan:
+    training = {"steps": 1, "seed": seed, "device": "cpu", "precision": "fp32"}
+    return resolve(Recipe("t", data={"source": "digits"}, model={"family": name}, training=training))
+
+
+def made(name: str, facts: Facts, seed: int = 0) -> Model:
+    model = build(planned(name), facts, seed)
+    model.ready("cpu")
     return model
 
 
-def shown(facts: Facts) -> Batch:
-    generator = torch.Generator().manual_seed(0)
-    pictures = torch.rand((N, facts.channels, facts.height, facts.width), generator=generator) * 2 - 1
-    return Batch(pictures.contiguous(memory_format=torch.channels_last), torch.arange(N))
+def weights(name: str, facts: Facts, seed: int = 0) -> Arrays:
+    return learner_of(planned(name, seed), facts).weights()
 
 
-def moment(step: int = 0) -> Moment:
-    return Moment(0, step, 10, N, slice(N), torch.device("cpu"))
+def pictures(facts: Facts, count: int = N) -> np.ndarray:
+    draw = np.random.default_rng(0)
+    return draw.integers(0, 256, (count, facts.height, facts.width, facts.channels), np.uint8)
 
 
-def test_its_phases_share_out_all_parameters(name: str, facts: Facts) -> None:
-    model = made(name, facts)
-    phases = model.phases()
-    covered = [id(parameter) for phase in phases for parameter in phase.parameters]
-    assert sorted(covered) == sorted(id(parameter) for parameter in model.parameters())
-    assert len({phase.name for phase in phases}) == len(phases)
+# -- capabilities: what each of them gives for pictures ----------------------------------------------------------
 
 
-def test_its_losses_are_finite_and_reach_every_parameter(name: str, facts: Facts) -> None:
-    for phase in made(name, facts).phases():
-        terms = phase.loss(shown(facts), moment())
-        assert terms
-        for term in terms.values():
-            assert (term.shape, term.dtype) == ((), torch.float32)
-            assert term.isfinite()
-        gradients = torch.autograd.grad(torch.stack(list(terms.values())).sum(), list(phase.parameters))
-        assert all(gradient.isfinite().all() for gradient in gradients)
-        assert any(gradient.any() for gradient in gradients)
+def encoded(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+    latents = model.compute("encode", given)
+    assert (latents.ndim, len(latents), latents.dtype) == (2, len(given), np.float32)
+    assert np.isfinite(latents).all()
+    return {"encode": latents}
 
 
-def test_its_draws_are_a_function_of_the_moment(name: str, facts: Facts) -> None:
-    model = made(name, facts).eval()
-    for phase in model.phases():
-        first, again, later = (phase.loss(shown(facts), moment(step)) for step in (3, 3, 4))
-        assert all(first[term].equal(again[term]) for term in first)
-        assert later.keys() == first.keys()
+def decoded(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+    if not isinstance(model, CAPABILITIES["encode"]):
+        return {}  # where its latents come from, its own test knows
+    found = model.compute("decode", model.compute("encode", given))
+    assert (found.dtype, found.shape) == (np.uint8, given.shape)
+    return {"decode": found}
 
 
-def test_its_capabilities_keep_their_word(name: str, facts: Facts) -> None:
-    model, pictures = made(name, facts).eval(), shown(facts).images
-    with torch.inference_mode():
-        made_pictures = []
-        if isinstance(model, Encodes):
-            latents = model.encode(pictures)
-            assert (latents.ndim, len(latents), latents.dtype) == (2, N, torch.float32)
-            assert latents.isfinite().all()
-            assert latents.equal(model.encode(pictures))
-            if isinstance(model, Decodes):
-                made_pictures.append(model.decode(latents))
-        if isinstance(model, Reconstructs):
-            made_pictures.append(model.reconstruct(pictures))
-        if isinstance(model, Disturbs):
-            noisy = model.disturb(pictures, moment(), 0.5)
-            made_pictures.append(noisy)
-            assert not noisy.equal(pictures)
-            assert noisy.equal(model.disturb(pictures, moment(), 0.5))
-            assert model.disturb(pictures, moment(), 0.0).equal(pictures)
-        for result in made_pictures:
-            assert (result.shape, result.dtype) == (pictures.shape, torch.float32)
-            assert result.abs().max() <= 1.01
+def reconstructed(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+    found = model.compute("reconstruct", given)
+    assert (found.dtype, found.shape) == (np.uint8, given.shape)
+    return {"reconstruct": found}
 
 
-def test_its_weights_survive_a_file(name: str, facts: Facts, tmp_path: Path) -> None:
-    model, other = made(name, facts), made(name, facts, seed=1)
-    save_arrays(tmp_path / "weights", {key: value.numpy() for key, value in model.state_dict().items()})
-    arrays, _ = load_arrays(tmp_path / "weights")
-    other.load_state_dict({key: torch.from_numpy(array) for key, array in arrays.items()})
-    for phase, same in zip(model.eval().phases(), other.eval().phases(), strict=True):
-        terms, found = (p.loss(shown(facts), moment()) for p in (phase, same))
-        assert {key: float(value.detach()) for key, value in found.items()} == pytest.approx(
-            {key: float(value.detach()) for key, value in terms.items()}, rel=1e-5
-        )
+def classified(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+    shares = model.compute("classify", given)
+    assert (shares.dtype, shares.shape) == (np.float32, (len(given), len(facts.classes)))
+    assert (shares >= 0).all()
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
+    return {"classify": shares}
+
+
+def looked_into(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+    assert isinstance(model, CAPABILITIES["neurons"])
+    neurons = {name: array.copy() for name, array in model.neurons().items()}
+    gradients = model.neuron_gradients(given, np.arange(len(given)) % len(facts.classes))
+    assert neurons
+    assert {name: array.shape for name, array in gradients.items()} == {n: a.shape for n, a in neurons.items()}
+    for name, array in gradients.items():
+        assert array.ndim == 2
+        assert np.isfinite(array).all()
+        assert array.any()
+        np.testing.assert_array_equal(model.neurons()[name], neurons[name], err_msg="looking changes nothing")
+    return {f"neurons.{name}": array for name, array in (neurons | gradients).items()}
+
+
+WORDS: dict[str, Callable[[Model, np.ndarray, Facts], Arrays]] = {
+    "encode": encoded, "decode": decoded, "reconstruct": reconstructed, "classify": classified, "neurons": looked_into,
+}  # fmt: skip
+ON_TENSORS = {"disturb"}
+"""Held to their word in test_torch_families.py."""
+
+
+def answers(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+    """All that a model says of pictures, by capability, checked."""
+    able = [name for name in WORDS if isinstance(model, CAPABILITIES[name])]
+    return {key: array for name in able for key, array in WORDS[name](model, given, facts).items()}
+
+
+def same(one: Arrays, other: Arrays) -> bool:
+    return one.keys() == other.keys() and all(one[name].tobytes() == other[name].tobytes() for name in one)
+
+
+def test_every_capability_is_held_to_its_word() -> None:
+    assert {*WORDS, *ON_TENSORS} == set(CAPABILITIES)
+
+
+@EVERY
+@AT_EACH_SIZE
+def test_its_capabilities_keep_their_word_again_and_again(name: str, facts: Facts) -> None:
+    model, given = made(name, facts), pictures(facts)
+    before = given.copy()
+    first = answers(model, given, facts)
+    assert first, "nobody could ask it for anything"
+    assert same(answers(model, given, facts), first)
+    np.testing.assert_array_equal(given, before)
+
+
+@EVERY
+def test_a_picture_is_answered_alone_as_among_many(name: str) -> None:
+    model, given = made(name, SMALL), pictures(SMALL, CHUNK + 3)
+    for capability in ("encode", "reconstruct", "classify"):
+        if not isinstance(model, CAPABILITIES[capability]):
+            continue
+        whole = model.compute(capability, given).astype(np.float64)
+        for i in (0, CHUNK - 1, CHUNK, CHUNK + 2):
+            (alone,) = model.compute(capability, given[i : i + 1]).astype(np.float64)
+            # a pixel may be rounded to its neighbour
+            np.testing.assert_allclose(whole[i], alone, atol=1 if capability == "reconstruct" else 1e-5)
+
+
+# -- building, loading, training ---------------------------------------------------------------------------------
+
+
+@EVERY
+def test_a_recipe_calls_it_by_its_name(name: str) -> None:
+    family = FAMILIES[name]
+    assert get_args(family.Options.model_fields["family"].annotation) == (name,)
+    assert planned(name).family is family
+    assert planned(name).tree()["model"]["family"] == name
+
+
+@EVERY
+@AT_EACH_SIZE
+def test_a_seed_decides_its_first_weights_and_nothing_else_is_drawn_from(name: str, facts: Facts) -> None:
+    torch.manual_seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    before = torch.get_rng_state(), np.random.get_state()[1].tobytes()  # noqa: NPY002
+    one, other = (answers(made(name, facts, seed), pictures(facts), facts) for seed in (3, 4))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tobytes() == before[1]  # noqa: NPY002
+    torch.manual_seed(2)
+    assert same(answers(made(name, facts, 3), pictures(facts), facts), one)
+    assert not same(one, other)
+
+
+@EVERY
+@AT_EACH_SIZE
+def test_a_learner_trains_it_and_its_weights_survive_a_file(name: str, facts: Facts, tmp_path: Path) -> None:
+    assert FAMILIES[name].learner in LEARNERS
+    learner = learner_of(planned(name, seed=3), facts)
+    assert isinstance(learner, Learner)
+    save_arrays(tmp_path / "weights", learner.weights())
+    model = build(planned(name), facts, 4)
+    model.load(load_arrays(tmp_path / "weights")[0])
+    model.ready("cpu")
+    assert same(answers(model, pictures(facts), facts), answers(made(name, facts, 3), pictures(facts), facts))
+
+
+@EVERY
+def test_it_finds_a_device_where_none_is_named(name: str) -> None:
+    model = build(planned(name), SMALL, 0)
+    model.ready(None)
+    assert answers(model, pictures(SMALL), SMALL)
+
+
+@EVERY
+def test_another_networks_weights_are_refused(name: str) -> None:
+    kept = weights(name, SMALL)
+    first = next(iter(kept))
+    for wrong in ({}, {**kept, first: kept[first][:-1]}, {**kept, "stranger": kept[first]}, weights(name, SIZES[0])):
+        with pytest.raises(ValueError):
+            made(name, SMALL).load(wrong)

@@ -5,13 +5,17 @@ And arrays for it, of random numbers that stay away from each other and from 0, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import combinations
+from unittest import mock
 
+import jaxtyping
 import numpy as np
 import torch
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from torch.nn import functional
 
 from sanggar.scratch.tensor import Array, Tensor, no_grad
 
@@ -21,9 +25,35 @@ SEEDS = st.integers(0, 2**32 - 1)
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
 """from no axis at all to three, some of them of width 1, some empty"""
 
+PEERS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "linear": lambda x: x,
+    "relu": torch.relu,
+    "leaky_relu": functional.leaky_relu,
+    "elu": functional.elu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "softmax": lambda x: torch.softmax(x, -1),
+    "gelu": lambda x: functional.gelu(x, approximate="tanh"),
+    "silu": functional.silu,
+}
+"""The activations by name."""
+
 STEP = 1e-3
 FLOOR = 1e-3
 """Where all of an array is smaller, errors count relative to this."""
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Within it the engine is as its users have it: the test suite's checks of types are off, which take most time."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        # a function within a function would still be prepared for the checks, each time anew
+        with mock.patch.object(jaxtyping, "jaxtyped", lambda **_: lambda function: function):
+            yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", before)
 
 
 def spread(shape: Shape, seed: int) -> Array:
@@ -88,7 +118,7 @@ def check(
 
     if not kinks:
         for tensor, gradient in zip(leaves, once, strict=True):
-            close(gradient, differences(lambda: float((mine().data * weights).sum()), tensor.data), 1e-8)
+            close(gradient, differences(lambda: float((mine().data * weights).sum()), tensor.data), 1e-7)
 
 
 def differences(value: Callable[[], float], array: Array) -> Array:
@@ -99,7 +129,7 @@ def differences(value: Callable[[], float], array: Array) -> Array:
         array[index] = number
         return value()
 
-    with no_grad():
+    with no_grad(), unchecked():
         for index in np.ndindex(array.shape):
             x, h = array[index], STEP
             inner, outer = (at(index, x + k * h) - at(index, x - k * h) for k in (1, 2))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
+import jaxtyping
 import joblib
 import numpy as np
 import pandas as pd
@@ -25,18 +27,28 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 IRIS = scale(load_iris().data), load_iris().target
 BINARY = make_classification(200, 8, random_state=1)
-LABELS = make_multilabel_classification(200, 6, n_classes=4, random_state=1)
+LABELS = [
+    scale(a) if a.dtype == float else a for a in make_multilabel_classification(200, 6, n_classes=4, random_state=1)
+]
 LINE = [scale(a) for a in make_regression(200, 5, noise=5.0, random_state=1)]
 LINES = [scale(a) for a in make_regression(200, 5, n_targets=3, noise=5.0, random_state=1)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_checks_of_types() -> Iterator[None]:
+    """They make an operation's derivatives anew at each call, and take ten times as long as these small networks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+        patch.setattr(jaxtyping, "jaxtyped", lambda **_: lambda function: function)
+        yield
 
 
 @parametrize_with_checks(
     [
         FFNNClassifier(),
         FFNNRegressor(),
-        FFNNClassifier((16, 8), ("gelu", "tanh"), normalization="batch", solver="rmsprop", l1=1e-3),
-        FFNNRegressor(32, solver="adamw", learning_rate="constant", learning_rate_init=0.01, dropout=0.1),
-        FFNNRegressor(normalization="layer", early_stopping=False, learning_rate_init=0.01),
+        FFNNClassifier((16, 8), ("gelu", "tanh"), normalization="batch", solver="rmsprop", l1=1e-3, max_iter=50),
+        FFNNRegressor(32, solver="adamw", learning_rate_init=0.01, dropout=0.1, max_iter=50),
     ]
 )
 def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
@@ -57,10 +69,10 @@ def curves(data: Any, epochs: int = 15, **parameters: Any) -> tuple[Any, Any]:
     common |= parameters
     ours = (FFNNRegressor if regression else FFNNClassifier)(**common)
     theirs = (MLPRegressor if regression else MLPClassifier)(**common)
-    for network in (ours, theirs):
-        network.fit(x, y)
-        if common.get("early_stopping"):
-            network.best_validation_score_ = -np.inf
+    ours.fit(x, y)
+    theirs.fit(x, y)
+    ours._best, ours._not_better, theirs._no_improvement_count = -np.inf, 0, 0
+    theirs.best_loss_, theirs.best_validation_score_ = np.inf, -np.inf
     for mine, other in zip(ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True):
         mine[...] = other
     for network in (ours, theirs):
@@ -86,12 +98,12 @@ DATA = {"classes": IRIS, "two classes": BINARY, "labels": LABELS, "a number": LI
         {"solver": "sgd", "momentum": 0.8, "nesterovs_momentum": False},
         {"solver": "sgd"},
         {"solver": "sgd", "momentum": 0, "learning_rate": "invscaling", "power_t": 0.3},
-        {"solver": "adam", "epsilon": 1e-15},
+        {"solver": "adam", "epsilon": 1e-14},
     ],
     ids=str,
 )
 def test_it_learns_as_scikit_learns_networks_do(data: Any, parameters: dict[str, Any]) -> None:
-    assert_same(*curves(data, **parameters))
+    assert_same(*curves(data, **parameters), atol=1e-9 if parameters["solver"] == "sgd" else 1e-6)
 
 
 def test_adams_two_epsilons_differ_little() -> None:
@@ -141,10 +153,10 @@ def test_what_is_predicted_has_scikit_learns_shapes_and_types(data: Any) -> None
     assert [a.shape for a in ours.coefs_ + ours.intercepts_] == [a.shape for a in theirs.coefs_ + theirs.intercepts_]
 
 
-@pytest.mark.parametrize("data", [IRIS, LINE], ids=["classes", "a number"])
+@pytest.mark.parametrize("data", [BINARY, LINE], ids=["two classes", "a number"])
 def test_early_stopping_scores_the_same_held_out_examples_and_keeps_the_best_weights(data: Any) -> None:
     ours, theirs = curves(
-        data, 200, solver="sgd", batch_size=30, validation_fraction=0.2, early_stopping=True, n_iter_no_change=5
+        data, 200, solver="sgd", batch_size=40, validation_fraction=0.2, early_stopping=True, n_iter_no_change=5
     )
     assert ours.n_iter_ < 200
     assert ours.validation_scores_[1:] == pytest.approx(theirs.validation_scores_[1:])
@@ -318,14 +330,18 @@ def test_verbose_prints_a_line_for_each_epoch(capsys: pytest.CaptureFixture[str]
         ({"early_stopping": True, "validation_fraction": 0}, "validation_fraction is"),
         ({"early_stopping": True, "validation_fraction": 0.001}, "should be greater or equal"),
         ({"normalization": "batch", "batch_size": 1}, "two or more"),
-        ({"learning_rate_init": 1e9, "solver": "sgd", "activation": "identity"}, "learning_rate_init=1e"),
     ],
     ids=str,
 )
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_wrong_parameters_are_named(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FFNNClassifier(**parameters).fit(*IRIS)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_training_that_runs_away_is_an_error_that_says_so() -> None:
+    with pytest.raises(ValueError, match=r"in epoch \d+: learning_rate_init=10000 may be too high"):
+        FFNNRegressor(solver="sgd", learning_rate_init=1e4).fit(*LINE)
 
 
 @pytest.mark.parametrize("parameters", [{"early_stopping": True}, {"learning_rate": "cosine"}], ids=str)

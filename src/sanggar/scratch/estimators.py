@@ -74,9 +74,10 @@ class FFNNEstimator(BaseEstimator):  # type: ignore[misc]
     bound for every activation, where scikit-learn has a smaller one for "logistic". A last batch that is not full is
     penalized like a full one, not more. Adam adds `epsilon` after the correction for its first steps, as the paper's
     algorithm does, not before. A regressor with several outputs takes the same steps, and reports the penalties
-    divided by the number of outputs. Where training goes on (`partial_fit`, `warm_start`), so do the random numbers:
-    several `partial_fit` do what one longer `fit` does, also where `random_state` is a number. Sparse X and weights of
-    examples are not taken.
+    divided by the number of outputs. Examples held out for early stopping have the classes in the same shares also
+    where there are more than two. Where training goes on (`partial_fit`, `warm_start`), so do the random numbers:
+    several `partial_fit` do what one longer `fit` does, also where `random_state` is a number. A later `fit` with
+    `warm_start` may lack classes. Sparse X and weights of examples are not taken.
     """
 
     network_: FFNN
@@ -178,6 +179,7 @@ class FFNNEstimator(BaseEstimator):  # type: ignore[misc]
         epochs = self.network_.epochs(
             x, targets, epochs=1 if once else self.max_iter, batch_size=batch_size, optimizer=self._optimizer,
             schedule=cosine if self.learning_rate == "cosine" else constant, seed=self._rng, shuffle=bool(self.shuffle),
+            distributions=False,
         )  # fmt: skip
         try:
             for epoch in epochs:

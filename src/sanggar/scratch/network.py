@@ -194,9 +194,12 @@ class FFNN:
     def epochs(
         self, x: Any, y: Any, *, epochs: int, batch_size: int = 32, optimizer: Optimizer | None = None,
         schedule: Schedule = constant, validation: tuple[Any, Any] | None = None, seed: int | Generator = 0,
-        shuffle: bool = True,
+        shuffle: bool = True, distributions: bool = True,
     ) -> Iterator[Epoch]:  # fmt: skip
-        """As `fit`, but an iterator of the epochs: whoever walks it may stop whenever it likes."""
+        """As `fit`, but an iterator of the epochs: whoever walks it may stop whenever it likes.
+
+        Without `distributions` an epoch says nothing of weights and gradients: half the time of a small one.
+        """
         x, y = self.examples(x, y)
         if validation is not None:
             validation = self.examples(*validation, name="validation")
@@ -218,7 +221,7 @@ class FFNN:
                 step += 1
             seconds = time.perf_counter() - began
             loss, accuracy = (None, None) if validation is None else self.evaluate(*validation)
-            weights, gradients = quantiles(self.weights), quantiles(self.gradients)
+            weights, gradients = (quantiles(of) if distributions else {} for of in (self.weights, self.gradients))
             yield Epoch(number, total / seen, loss, accuracy, seconds, weights, gradients)
 
     def _batches(self, x: Array, y: Array, order: Array, size: int) -> Iterator[tuple[Array, Array]]:
@@ -286,7 +289,7 @@ class FFNN:
             y = y[:, None]
         if y.shape != (len(x), outputs):
             raise DataError(f"{name} y: expected shape ({len(x)}, {outputs}), got {y.shape}.")
-        return x, _finite(y, f"{name} y").astype(self.dtype, copy=False)
+        return x, self._finite(y, f"{name} y")
 
     def _inputs(self, x: Any, name: str) -> Array:
         x = np.asarray(x)
@@ -294,7 +297,20 @@ class FFNN:
             raise DataError(f"{name}: expected shape (n, {self.widths[0]}), got {x.shape}.")
         if len(x) == 0:
             raise DataError(f"{name}: there are no examples.")
-        return _finite(x, name).astype(self.dtype, copy=False)
+        return self._finite(x, name)
+
+    def _finite(self, array: Array, name: str) -> Array:
+        """The array in the network's dtype. Raises DataError where it holds a value that is not finite there."""
+        if array.dtype.kind not in "biuf":
+            raise DataError(f"{name}: expected numbers, got {array.dtype}.")
+        with np.errstate(over="ignore", invalid="ignore"):
+            array = array.astype(self.dtype, copy=False)
+            # a sum is finite if everything is, and costs no memory; only where it is not, look closer
+            fine = math.isfinite(array.sum()) or np.isfinite(array).all()
+        if not fine:
+            wrong = np.argwhere(~np.isfinite(array))[0].tolist()
+            raise DataError(f"{name}: holds a value that is not finite, the first at {wrong}.")
+        return array
 
     # -- looking into it ---------------------------------------------------------------------------------------
 
@@ -384,13 +400,3 @@ def _activations(given: str | Sequence[str], count: int, loss: str) -> list[str]
     if len(given) != count:
         raise NetworkError(f"expected an activation for each of the {count} layers after the inputs, got {len(given)}.")
     return list(given)
-
-
-def _finite(array: Array, name: str) -> Array:
-    if array.dtype.kind not in "biuf":
-        raise DataError(f"{name}: expected numbers, got {array.dtype}.")
-    # a sum is finite if everything is, and costs no memory; only where it is not, look closer
-    if array.dtype.kind == "f" and not math.isfinite(array.sum()) and not np.isfinite(array).all():
-        wrong = np.argwhere(~np.isfinite(array))[0].tolist()
-        raise DataError(f"{name}: holds a value that is not finite, the first at {wrong}.")
-    return array

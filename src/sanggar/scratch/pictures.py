@@ -36,6 +36,7 @@ STYLE: Any = {
     "text.parse_math": False,
 }  # fmt: skip
 """Shapes and sizes; no colours."""
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def _fading(below: str, above: str, first: float = -1.0, floor: float = 0.0) -> ListedColormap:
@@ -44,7 +45,7 @@ def _fading(below: str, above: str, first: float = -1.0, floor: float = 0.0) -> 
     return ListedColormap([[*rgb[int(t >= 0)], floor + (1 - floor) * abs(t)] for t in np.linspace(first, 1, 255)])
 
 
-SIGNED, LINES, SHARES = _fading(ORANGE, BLUE), _fading(ORANGE, BLUE, floor=0.2), _fading(BLUE, BLUE, first=0)
+SIGNED, LINES, SHARES = _fading(ORANGE, BLUE), _fading(ORANGE, BLUE, floor=0.2), _fading(BLUE, BLUE, first=0.0)
 
 # -- the network as a graph ------------------------------------------------------------------------------------
 
@@ -90,10 +91,10 @@ def graph(
         ax = figure.add_axes((i / len(views), low / (low + high), 1 / len(views), high / (low + high)), label=what)
         ax.set(xlim=(0, width), ylim=(0, high))
         ax.axis("off")
-        ax.text(width / 2, high - 0.16, f"{what}s", ha="center", weight="bold")
-        limit = plan.draw(ax, what, view, places, high - 0.58)
-        ticks = [-limit, *((-limit / 8, 0, limit / 8) if i else (0,)), limit]
-        room = ax.inset_axes((width / 2 - 1.1, 0.3, 2.2, 0.12), transform=ax.transData)
+        limit, unit = plan.draw(ax, what, view, places, high - 0.58)
+        ax.text(width / 2, high - 0.16, f"{what}s{unit}", ha="center", weight="bold")
+        ticks = [-limit, *((-limit / 8, 0.0, limit / 8) if i else (0.0,)), limit]
+        room = ax.inset_axes((width / 2 - 1.3, 0.3, 2.6, 0.12), transform=ax.transData)
         key = figure.colorbar(ax.collections[-1], room, ticks=ticks, orientation="horizontal")
         key.ax.set_xticklabels([_number(tick) for tick in ticks])
         _tidy_key(key)
@@ -131,14 +132,16 @@ class _Plan:
             parts.append("On the right the gradients of the same, coloured by their cube root.")
         return " ".join(parts)
 
-    def draw(self, ax: Axes, what: str, layers: dict[str, Array], places: list[Array], top: float) -> float:
-        """One view; the largest number in it."""
+    def draw(self, ax: Axes, what: str, layers: dict[str, Array], places: list[Array], top: float) -> tuple[float, str]:
+        """One view; the largest number in it, and in what the numbers are printed."""
         ends = [*pairwise(self.neurons)]
         lit = [a[np.ix_(*end)][line] for a, end, line in zip(layers.values(), ends, self.lines, strict=True)]
         biases = [a[-1, end[1]] for a, end in zip(layers.values(), ends, strict=True)]
         limit = max(float(np.abs(a).max()) for a in (*lit, *biases)) or 1.0
         # gradients differ by powers of ten: on a straight scale one line would be all that is seen
         scale = FuncNorm((np.cbrt, lambda v: v**3), -limit, limit) if what == "gradient" else Normalize(-limit, limit)
+        # printed numbers have to be short: tiny ones are told in a power of ten, which the title names
+        power = 0 if 0.1 <= limit < 100 or not self.printed else int(np.floor(np.log10(limit)))
         ink, last = rcParams["text.color"], len(layers)
         ax.scatter(places[0].real, places[0].imag, s=9, color=ink)
         for k, name in enumerate(layers):
@@ -150,7 +153,7 @@ class _Plan:
                 norm=scale, array=biases[k], linewidths=0.8, edgecolors=ink, gid=f"{what}-biases-{name}")  # fmt: skip
             ax.add_collection(circles, autolim=False)
             if self.printed:
-                _values(ax, start, end, lit[k])
+                _values(ax, start, end, [_fixed(value / 10.0**power) for value in lit[k]])
         for k, column in enumerate(self.neurons):
             of = f"{len(column)} of " if len(column) < self.totals[k] else ""
             ax.text(places[k][0].real, top, f"{self.names[k]}\n{of}{self.totals[k]:,}", size=8, ha="center")
@@ -161,8 +164,8 @@ class _Plan:
                     shift, side = (self.radius + 0.08, "left") if k else (-0.12, "right")
                     ax.text(p.real + shift, p.imag, self.labels[k][i], size=8, ha=side, va="center")
             for p, bias in zip(places[k], biases[k - 1] if k and self.printed else (), strict=False):
-                ax.text(p.real, p.imag, _number(bias), size=7.5, ha="center", va="center_baseline")
-        return limit
+                ax.text(p.real, p.imag, _fixed(bias / 10.0**power), size=7.5, ha="center", va="center_baseline")
+        return limit, f", printed in 10{str(power).translate(RAISED)}" if power else ""
 
 
 def _lines(ax: Axes, start: Array, end: Array, values: Array, scale: Normalize, gid: str) -> None:
@@ -176,21 +179,22 @@ def _lines(ax: Axes, start: Array, end: Array, values: Array, scale: Normalize, 
     )  # fmt: skip
 
 
-def _values(ax: Axes, start: Array, end: Array, values: Array) -> None:
-    """A number at each line, where other lines and numbers are farthest: tried along it and on both its sides."""
+def _values(ax: Axes, start: Array, end: Array, texts: list[str]) -> None:
+    """A text at each line, where other lines and texts are farthest: tried along it and on both its sides."""
     t, side = (a.ravel() for a in np.meshgrid(np.linspace(0.2, 0.8, 31), (0.09j, -0.09j)))
     placed: list[Any] = []
-    for i, value in enumerate(values):
+    for i, text in enumerate(texts):
         way = (end[i] - start[i]) / abs(end[i] - start[i])
         spots = start[i] + t * (end[i] - start[i]) + side * way
         a, along = np.delete(start, i), np.delete(end - start, i)
-        text = np.concatenate([spots + s * 0.035 * len(_number(value)) * way for s in (-1, 0, 1)])[:, None]
-        part = np.clip(((text - a) * along.conj()).real / np.abs(along) ** 2, 0, 1)
-        room = np.abs(text - a - part * along).min(axis=1, initial=9).reshape(3, -1).min(axis=0)
+        tried = np.concatenate([spots + s * 0.035 * len(text) * way for s in (-1, 0, 1)])[:, None]
+        part = np.clip(((tried - a) * along.conj()).real / np.abs(along) ** 2, 0, 1)
+        room = np.abs(tried - a - part * along).min(axis=1, initial=9).reshape(3, -1).min(axis=0)
         room = np.minimum(room, 0.5 * np.abs(spots[:, None] - np.array(placed)).min(axis=1, initial=9))
         placed.append(spots[int(np.argmax(np.minimum(room, 0.16) - 0.02 * np.abs(t - 0.5)))])
-        ax.text(placed[-1].real, placed[-1].imag, _number(value), rotation=float(np.degrees(np.angle(way))), size=8,
-                rotation_mode="anchor", ha="center", va="center")  # fmt: skip
+        angle = float(np.degrees(np.angle(way)))
+        ax.text(placed[-1].real, placed[-1].imag, text, size=8, rotation=angle, rotation_mode="anchor", ha="center",
+                va="center")  # fmt: skip
 
 
 def _largest(values: Array, count: int) -> Array:
@@ -238,8 +242,8 @@ def movement(history: Sequence[Epoch], of: str = "weights") -> Figure:
 
 
 @rc_context(STYLE)
-def bands(x: Sequence[float], layers: Mapping[str, Any], *, label: str = "weights", x_label: str = "epoch") -> Figure:
-    """For each layer the median and two bands over `x`, from `(points, 5)`: quantiles of 5, 25, 50, 75 and 95 %.
+def bands(x: Any, layers: Mapping[str, Any], *, label: str = "weights", x_label: str = "epoch") -> Figure:
+    """By layer the median and two bands over `x (points,)`, of `(points, 5)`: 5, 25, 50, 75 and 95 % quantiles.
 
     Raises NetworkError for arrays of another shape.
     """
@@ -262,28 +266,25 @@ def bands(x: Sequence[float], layers: Mapping[str, Any], *, label: str = "weight
 
 def curves(history: Sequence[Epoch]) -> Figure:
     """Loss and accuracy, epoch by epoch."""
-    loss: dict[str, Sequence[float | None]] = {"train": [epoch.train_loss for epoch in history]}
-    loss["validation"] = [epoch.validation_loss for epoch in history]
-    accuracy = {"validation": [epoch.validation_accuracy for epoch in history]}
-    return lines([epoch.number for epoch in history], loss, accuracy)
+    loss = {"train": [e.train_loss for e in history], "validation": [e.validation_loss for e in history]}
+    return lines([e.number for e in history], loss, {"validation": [e.validation_accuracy for e in history]})
 
 
 @rc_context(STYLE)
 def lines(
-    x: Sequence[float], loss: Mapping[str, Sequence[float | None]],
-    accuracy: Mapping[str, Sequence[float | None]] | None = None, *, x_label: str = "epoch",
-) -> Figure:  # fmt: skip
-    """Loss and accuracy over `x`, by name ("train", "validation"), one value for each x; None where there is none.
+    x: Any, loss: Mapping[str, Any], accuracy: Mapping[str, Any] | None = None, *, x_label: str = "epoch"
+) -> Figure:
+    """Loss and accuracy over `x (points,)`, by name ("train", "validation"): a value for each x, or None.
 
     A line of nothing but None is left out. Raises DataError for lines of another length.
     """
     panels: dict[str, dict[str, Array]] = {"loss": {}, "accuracy": {}}
     for panel, group in zip(panels.values(), (loss, accuracy or {}), strict=True):
-        for name, given in group.items():
-            if len(given) != len(x):
-                raise DataError(f"{name}: expected {len(x)} values, one for each {x_label}, got {len(given)}.")
-            if any(value is not None for value in given):
-                panel[name] = np.array(given, float)
+        for name, line in ((name, np.array(given, float)) for name, given in group.items()):
+            if line.shape != (len(x),):
+                raise DataError(f"{name}: expected {len(x)} values, one for each {x_label}, got shape {line.shape}.")
+            if np.isfinite(line).any():
+                panel[name] = line
     panels = {what: panel for what, panel in panels.items() if panel}
     figure, axes = _panels(panels, x_label, x)
     for (what, panel), ax in zip(panels.items(), axes, strict=True):
@@ -380,7 +381,8 @@ def misclassified(
     for i, ax in zip(shown, panels, strict=True):
         ax.imshow(np.broadcast_to(pictures[i], (*pictures.shape[1:3], 3)))  # as a colour: no map touches grey
         ax.set_title(f"{classes[true[i]]} → {classes[found[i]]}\n{p[i]:.0%}".replace("%", " %"), size=8, loc="center")
-    figure.suptitle(f"{len(shown)} of {len(wrong):,} wrongly classified of {n:,}: the most confident first")
+    told = f"{len(shown)} of {len(wrong):,} wrongly classified of {n:,}: the most confident first"
+    figure.suptitle(told if len(wrong) else f"Of {n:,} pictures none is wrongly classified.")
     return figure
 
 
@@ -408,7 +410,7 @@ def _named(given: Sequence[str] | None, count: int, of: str, error: type[Sanggar
     return [name if len(name) <= 20 else f"{name[:19]}…" for name in names]
 
 
-def _panels(names: Iterable[str], x_label: str, x: Sequence[float] = (0.5,)) -> tuple[Figure, list[Axes]]:
+def _panels(names: Iterable[str], x_label: str, x: Any = (0.5,)) -> tuple[Figure, list[Axes]]:
     """Axes for each name, two or three beside each other; whole numbers at the ticks where `x` are whole."""
     count = len([*names])
     if not count:
@@ -449,6 +451,10 @@ def _tidy_key(key: Colorbar) -> None:
     _tidy(key.ax, framed=False)
 
 
-def _number(value: float) -> str:
+def _number(value: Any) -> str:
     """Two digits and a real minus sign."""
-    return (f"{value:.2f}" if 0.1 <= abs(value) < 100 else f"{value:.2g}").replace("-", "−")
+    return _fixed(value) if 0.1 <= abs(value) < 100 else f"{value + 0.0:.2g}".replace("-", "−")  # + 0.0: no −0
+
+
+def _fixed(value: Any) -> str:
+    return f"{round(float(value), 2) + 0.0:.2f}".replace("-", "−")
