@@ -56,14 +56,15 @@ def speed() -> None:
                 _race(x, y, hidden)
 
 
-def _race(x: np.ndarray, y: np.ndarray, hidden: tuple[int, ...]) -> None:
+def _race(x: np.ndarray, y: np.ndarray, hidden: tuple[int, ...], epochs: int = 2) -> None:
     network, optimizer = FFNN([784, *hidden, 10]), SGD(0.01)
+    plain = {**MATCHED, "alpha": 0.0}
     runs: dict[str, Callable[[], object]] = {
-        "sanggar": lambda: network.fit(x, y, epochs=1, optimizer=optimizer, verbose=False),
-        "by hand": plain_ffnn.by_hand(x, y, hidden),
-        "scikit-learn": lambda: _sklearn(x, y, hidden, 0, max_iter=1, **MATCHED),
-        "PyTorch": plain_ffnn.eager_pytorch(x, y, hidden),
-        "floor": lambda: _floor(x, hidden),
+        "sanggar": lambda: network.fit(x, y, epochs=epochs, optimizer=optimizer, verbose=False),
+        "by hand": _repeated(plain_ffnn.by_hand(x, y, hidden), epochs),
+        "scikit-learn": lambda: _sklearn(x, y, hidden, 0, max_iter=epochs, **plain),
+        "PyTorch": _repeated(plain_ffnn.eager_pytorch(x, y, hidden), epochs),
+        "floor": _repeated(lambda: _floor(x, hidden), epochs),
     }
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for round_ in range(ROUNDS + 1):
@@ -71,7 +72,7 @@ def _race(x: np.ndarray, y: np.ndarray, hidden: tuple[int, ...]) -> None:
             began = time.perf_counter()
             run()
             if round_:  # the first does not count
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append((time.perf_counter() - began) / epochs)
     ratios = {
         name: statistics.median(b / a for a, b in zip(seconds["sanggar"], values, strict=True))
         for name, values in seconds.items()
@@ -81,6 +82,10 @@ def _race(x: np.ndarray, y: np.ndarray, hidden: tuple[int, ...]) -> None:
         f"    {hidden!s:<13} sanggar {middle['sanggar']:.3f} s; times as long: "
         + ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items() if name != "sanggar")
     )
+
+
+def _repeated(epoch: Callable[[], object], times: int) -> Callable[[], object]:
+    return lambda: [epoch() for _ in range(times)]
 
 
 def _floor(x: np.ndarray, hidden: tuple[int, ...], size: int = 32) -> None:

@@ -7,9 +7,15 @@ import os
 # Small networks on a shared machine: one thread each is fastest, and several OpenMP pools starve each other.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import pkgutil
+from importlib.util import find_spec
+
 from jaxtyping import install_import_hook
 
-install_import_hook("sanggar", "beartype.beartype")
+# not the from-scratch engine: its derivatives are functions within functions, which would be wrapped at each call
+FOLDERS = find_spec("sanggar").submodule_search_locations
+ROOMS = [room.name for room in pkgutil.iter_modules(FOLDERS) if room.name != "scratch"]
+install_import_hook([f"sanggar.{room}" for room in ROOMS], "beartype.beartype")
 
 import shutil
 from collections.abc import Callable

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sanggar.data import sources
-from sanggar.data.images import Facts
+from sanggar.data.images import Facts, Images
 from sanggar.data.sources import (
     IDX_FILES,
     SOURCES,
@@ -182,6 +182,80 @@ def test_a_fingerprint_notices_one_pixel_one_label_and_the_order() -> None:
     labels[7] ^= 1
     changed = [(replace(train, pixels=pixels), test), (replace(train, labels=labels), test), (test, train)]
     assert len({known, *(fingerprint(*splits) for splits in changed)}) == 4
+
+
+# -- a test split drawn anew -------------------------------------------------------------------------------------
+
+
+def numbered(train: int, test: int) -> Source:
+    """A source whose pictures say their number, from 0 over train and then test; the label is its last digit."""
+    number = np.arange(train + test)
+    pixels = np.stack([number // 256, number % 256], axis=1).astype(np.uint8).reshape(-1, 2, 1, 1)
+    whole = Images(pixels, number % 10)
+    parts = whole.take(np.arange(train)), whole.take(np.arange(train, train + test))
+    return replace(SOURCES["digits"], read=lambda _: parts, train_count=train, test_count=test)
+
+
+def numbers(split: Images) -> list[int]:
+    found = split.pixels.reshape(-1, 2).astype(int) @ [256, 1]
+    assert split.labels is not None
+    assert (found % 10 == split.labels).all()
+    return found.tolist()
+
+
+@given(
+    train=st.integers(3, 700), published=st.integers(1, 300), test=st.none() | st.integers(1, 300),
+    validation=st.integers(1, 300), seed=st.integers(0, 2**40),
+)  # fmt: skip
+def test_the_splits_share_out_all_pictures_of_train_and_test(
+    train: int, published: int, test: int | None, validation: int, seed: int
+) -> None:
+    source = numbered(train, published)
+    options = DataOptions(source="digits", test=test, validation=validation, seed=seed)
+    left = train + published - (published if test is None else test) - validation
+    if left < 1:
+        with pytest.raises(DataError, match="cannot be cut from"):
+            source.load(options)
+        return
+    dataset = source.load(options)
+    parts = [numbers(split) for split in (dataset.train, dataset.validation, dataset.test)]
+    assert list(map(len, parts)) == [left, validation, published if test is None else test]
+    assert source.counted(options) == left
+    assert sorted(parts[0] + parts[1] + parts[2]) == list(range(train + published))
+    assert all(part == sorted(part) for part in parts), "in the order in which they were published"
+    assert (parts[2] == list(range(train, train + published))) or test is not None
+    again = source.load(options)
+    assert [numbers(split) for split in (again.train, again.validation, again.test)] == parts
+
+
+def test_a_test_split_is_drawn_from_all_pictures_by_the_seed_of_the_data_alone() -> None:
+    source = numbered(6000, 1000)
+
+    def drawn(**options: int) -> list[int]:
+        return numbers(source.load(DataOptions(source="digits", **{"test": 1400, "validation": 100, **options})).test)
+
+    one = drawn()
+    assert drawn(validation=2000) == one
+    assert 150 <= sum(number >= 6000 for number in one) <= 250, "a fifth of what was published as test"
+    assert abs(np.mean(one) - 3500) < 200
+    shared = len(set(one) & set(drawn(seed=1)))
+    assert 220 <= shared <= 340, "a fifth of them by chance"
+
+
+def test_the_content_is_known_by_its_fingerprint_however_it_is_cut() -> None:
+    cuts = [DataOptions(source="digits", validation=50, test=test) for test in (None, 100, 400)]
+    assert len({SOURCES["digits"].load(options).fingerprint for options in cuts}) == 1
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    ({"test": 1797}, "data.test: 1797 pictures cannot be cut from 1797."),
+    ({"test": 5000}, "data.test: 5000 pictures cannot be cut from 1797."),
+    ({"test": 1600, "validation": 197}, "data.validation: 197 pictures cannot be cut from 197."),
+])  # fmt: skip
+def test_more_test_pictures_than_there_are_are_refused(options: dict[str, int], says: str) -> None:
+    with pytest.raises(DataError) as raised:
+        SOURCES["digits"].load(DataOptions(source="digits", **options))
+    assert str(raised.value) == says
 
 
 # -- fetching --------------------------------------------------------------------------------------------------

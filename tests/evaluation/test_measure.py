@@ -8,27 +8,35 @@ import numpy as np
 import pytest
 
 import sanggar
+from conftest import Trained
 from sanggar.errors import RunError
 from sanggar.evaluation.classical import DENOISERS
+from sanggar.painter import Painter
+from sanggar.plan import FAMILIES
 from sanggar.runs import Run, load_arrays, save_arrays
 
+OF_EACH_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 
-def test_every_number_is_finite_and_carries_its_protocol(tiny_run: Run) -> None:
-    numbers = tiny_run.evaluation()["numbers"]
+
+@OF_EACH_FAMILY
+def test_every_number_is_finite_and_carries_its_protocol(family: str, trained: Trained) -> None:
+    run = trained(family)
+    numbers = run.evaluation()["numbers"]
     assert numbers
     for n in numbers:
         assert math.isfinite(n["value"]), n["label"]
         assert n["label"]
         assert n["better"] in ("higher", "lower")
         assert n["protocol"]["split"] == "test"
-        assert 0 < n["protocol"]["n"] <= 40
-        assert n["protocol"]["data"] == f"digits {tiny_run.info['data']['fingerprint'][:12]}"
+        assert 0 < n["protocol"]["n"] <= Painter(run).plan.evaluation.images
+        assert n["protocol"]["data"] == f"digits {run.info['data']['fingerprint'][:12]}"
         if n["interval"] is not None:
             assert n["interval"][0] <= n["value"] <= n["interval"][1]
 
 
-def test_no_two_numbers_are_of_the_same_thing(tiny_run: Run) -> None:
-    things = [str((n["key"], n["subject"], n["protocol"])) for n in tiny_run.evaluation()["numbers"]]
+@OF_EACH_FAMILY
+def test_no_two_numbers_are_of_the_same_thing(family: str, trained: Trained) -> None:
+    things = [str((n["key"], n["subject"], n["protocol"])) for n in trained(family).evaluation()["numbers"]]
     assert len(set(things)) == len(things)
 
 
@@ -50,6 +58,21 @@ def test_what_was_promised_is_measured(tiny_run: Run) -> None:
     assert {n["subject"] for n in numbers if n["key"] == "latent.knn"} == {"network", "PCA", "pixels"}
 
 
+def test_what_was_promised_of_classes_is_measured(ffnn_run: Run) -> None:
+    evaluation = ffnn_run.evaluation()
+    headlines = [n["key"] for n in evaluation["numbers"] if n["headline"]]
+    assert headlines == [f"classification.{key}" for key in ("accuracy", "cross_entropy", "calibration_error")]
+    classes = ffnn_run.info["data"]["classes"]
+    recalls = [n["protocol"]["class"] for n in evaluation["numbers"] if n["key"] == "classification.recall"]
+    assert recalls == classes
+    precisions = [n["protocol"]["class"] for n in evaluation["numbers"] if n["key"] == "classification.precision"]
+    left_out = [name for name in classes if name not in precisions]
+    assert evaluation["alarms"] == (
+        [f"No picture was taken for: {', '.join(left_out)}. The network leaves out classes."] if left_out else []
+    )
+    assert list(evaluation["seconds"]) == ["classification"]
+
+
 def test_the_gain_is_the_difference_to_the_best(tiny_run: Run) -> None:
     numbers = tiny_run.evaluation()["numbers"]
     for gain in (n for n in numbers if n["key"] == "denoising.gain"):
@@ -64,7 +87,9 @@ def test_the_gain_is_the_difference_to_the_best(tiny_run: Run) -> None:
         assert gain["value"] == pytest.approx(network - max(ratios.values()))
 
 
-def test_measuring_again_gives_the_same_numbers_and_pictures(copied_run: Run) -> None:
+@OF_EACH_FAMILY
+def test_measuring_again_gives_the_same_numbers_and_pictures(family: str, copied: Trained) -> None:
+    copied_run = copied(family)
     before, pictures = copied_run.evaluation(), copied_run.pictures()
     copied_run.evaluation_file.unlink()
     copied_run.pictures_file.unlink()
@@ -86,7 +111,9 @@ def test_other_data_than_the_runs_is_refused_and_what_was_measured_is_kept(copie
     assert copied_run.evaluation_file.read_bytes() == before
 
 
-def test_missing_or_foreign_weights_are_refused(copied_run: Run) -> None:
+@OF_EACH_FAMILY
+def test_missing_or_foreign_weights_are_refused(family: str, copied: Trained) -> None:
+    copied_run = copied(family)
     arrays, meta = load_arrays(copied_run.weights_file)
     arrays.popitem()
     save_arrays(copied_run.weights_file, arrays, meta)

@@ -5,12 +5,9 @@ And arrays for it, of random numbers that stay away from each other and from 0, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import combinations
-from unittest import mock
 
-import jaxtyping
 import numpy as np
 import torch
 from hypothesis import strategies as st
@@ -41,19 +38,6 @@ PEERS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 STEP = 1e-3
 FLOOR = 1e-3
 """Where all of an array is smaller, errors count relative to this."""
-
-
-@contextmanager
-def unchecked() -> Iterator[None]:
-    """Within it the engine is as its users have it: the test suite's checks of types are off, which take most time."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        # a function within a function would still be prepared for the checks, each time anew
-        with mock.patch.object(jaxtyping, "jaxtyped", lambda **_: lambda function: function):
-            yield
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", before)
 
 
 def spread(shape: Shape, seed: int) -> Array:
@@ -129,7 +113,7 @@ def differences(value: Callable[[], float], array: Array) -> Array:
         array[index] = number
         return value()
 
-    with no_grad(), unchecked():
+    with no_grad():
         for index in np.ndindex(array.shape):
             x, h = array[index], STEP
             inner, outer = (at(index, x + k * h) - at(index, x - k * h) for k in (1, 2))

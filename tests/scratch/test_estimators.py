@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
-import jaxtyping
 import joblib
 import numpy as np
 import pandas as pd
@@ -32,15 +30,6 @@ LABELS = [
 ]
 LINE = [scale(a) for a in make_regression(200, 5, noise=5.0, random_state=1)]
 LINES = [scale(a) for a in make_regression(200, 5, n_targets=3, noise=5.0, random_state=1)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_checks_of_types() -> Iterator[None]:
-    """They make an operation's derivatives anew at each call, and take ten times as long as these small networks."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-        patch.setattr(jaxtyping, "jaxtyped", lambda **_: lambda function: function)
-        yield
 
 
 @parametrize_with_checks(

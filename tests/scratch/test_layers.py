@@ -48,7 +48,7 @@ def test_a_layer_of_neurons_is_pytorchs(n: int, inputs: int, outputs: int, seed:
 @pytest.mark.parametrize("kind", NORMALIZATIONS.values())
 @given(n=st.integers(2, 4), width=st.integers(1, 4), seed=SEEDS)
 def test_a_normalization_is_pytorchs(kind: type[Layer], n: int, width: int, seed: int) -> None:
-    layer = made(kind(width, epsilon=EPSILON, dtype=np.float64), seed)  # type: ignore[call-arg]
+    layer = made(kind(width, epsilon=EPSILON, dtype=np.float64), seed)
     x = leaf(spread((n, width), seed + 9))
     check(lambda: layer(x, np.random.default_rng(0)), NORMS[kind], x, *layer.parameters.values())
 
@@ -89,7 +89,7 @@ def test_a_normalization_begins_with_pytorchs_settings(kind: type[Layer]) -> Non
         BatchNorm: torch.nn.BatchNorm1d,
     }
     x = spread((5, 3), 0) / 100  # small, so that the epsilon counts
-    found = kind(3, dtype=np.float64)(Tensor(x), np.random.default_rng(0)).data  # type: ignore[call-arg]
+    found = kind(3, dtype=np.float64)(Tensor(x), np.random.default_rng(0)).data
     close(found, peers[kind](3).double()(torch.from_numpy(x)).detach().numpy(), 1e-10)
 
 
@@ -121,7 +121,7 @@ def test_layers_one_after_another_are_pytorchs_and_of_one_precision(dtype: type)
     for y in (layers(x, rng(0)), layers(x)):
         y.sum().backward()
         assert {y.dtype, *(array.dtype for array in layers.arrays().values())} == {np.dtype(dtype)}
-        assert {x.grad.dtype, *(p.grad.dtype for p in layers.parameters.values())} == {np.dtype(dtype)}  # type: ignore[union-attr]
+        assert {x.grad.dtype, *(p.grad.dtype for p in layers.parameters.values())} == {np.dtype(dtype)}
 
 
 # -- what they are ---------------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from sanggar.scratch.initializers import initializer
 from sanggar.scratch.losses import LOSSES, categorical_cross_entropy_from_logits, loss
 from sanggar.scratch.network import NORMALIZATIONS
 from sanggar.scratch.optimizers import optimizer
-from scratch.gradients import unchecked
 
 X: Any = np.random.default_rng(0).normal(size=(6, 3))
 LABELS: Any = np.array([0, 1, 0, 1, 0, 1])
@@ -117,7 +116,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[SanggarError], str]] = {
     "neurons for one example": (lambda: Dense(3, 2)(Tensor(X[0])), NetworkError, "takes an array (n, 3), got (3,)"),
     "a width of 0": (lambda: Dense(0, 2), NetworkError, "a whole number above 0, got 0"),
     "a width below 0": (lambda: Dense(3, -2), NetworkError, "a whole number above 0, got -2"),
-    "a width with a fraction": (lambda: Dense(3, 2.5), NetworkError, "a whole number above 0, got 2.5"),  # type: ignore[arg-type]
+    "a width with a fraction": (lambda: Dense(3, 2.5), NetworkError, "a whole number above 0, got 2.5"),
     "a norm's width": (lambda: RMSNorm(0), NetworkError, "a whole number above 0, got 0"),
     "RMS norm of other inputs": (lambda: RMSNorm(4)(Tensor(X)), NetworkError, "(n, 4)"),
     "RMS norm of wider inputs": (lambda: RMSNorm(1)(Tensor(X)), NetworkError, "(n, 1)"),
@@ -143,15 +142,15 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[SanggarError], str]] = {
         lambda: FFNN([3, 2], loss="categorical_crossentropy"), NetworkError, "Did you mean 'categorical_cross_entropy'?"
     ),
     "a network's initializer": (lambda: FFNN([3, 2], initializer="xavier"), NetworkError, "Did you mean 'xavier_"),
-    "an initializer that is none": (lambda: FFNN([3, 2], initializer=["he_normal"]), NetworkError, "no initializer"),  # type: ignore[arg-type]
+    "an initializer that is none": (lambda: FFNN([3, 2], initializer=["he_normal"]), NetworkError, "no initializer"),
     "a network's normalization": (lambda: FFNN([3, 2], normalization="bath"), NetworkError, "Did you mean 'batch'?"),
     # networks
     "no widths": (lambda: FFNN([]), NetworkError, "at least inputs and outputs"),
     "one width": (lambda: FFNN([3]), NetworkError, "at least inputs and outputs, got the widths [3]"),
     "a hidden width of 0": (lambda: FFNN([3, 0, 2]), NetworkError, "a whole number above 0, got 0"),
     "a hidden width below 0": (lambda: FFNN([3, -1, 2]), NetworkError, "a whole number above 0, got -1"),
-    "a hidden width with a fraction": (lambda: FFNN([3, 2.5, 2]), NetworkError, "a whole number above 0, got 2.5"),  # type: ignore[list-item]
-    "a width in words": (lambda: FFNN([3, "4", 2]), NetworkError, "a whole number above 0, got '4'"),  # type: ignore[list-item]
+    "a hidden width with a fraction": (lambda: FFNN([3, 2.5, 2]), NetworkError, "a whole number above 0, got 2.5"),
+    "a width in words": (lambda: FFNN([3, "4", 2]), NetworkError, "a whole number above 0, got '4'"),
     "an activation too few": (
         lambda: FFNN([3, 4, 4, 2], ["relu", "softmax"]), NetworkError, "each of the 3 layers after the inputs, got 2"
     ),
@@ -314,7 +313,6 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[SanggarError], str]] = {
 }  # fmt: skip
 
 
-@unchecked()  # the checks of types would find some of them before the engine does
 @pytest.mark.parametrize("name", MISTAKES)
 @pytest.mark.filterwarnings("error")
 def test_a_mistake_is_named(name: str) -> None:

@@ -222,12 +222,12 @@ def test_a_histogram_counts_every_value(widths: list[int], seed: int, log: bool,
         (stairs,) = ax.patches
         counts, edges, _ = stairs.get_data()
         assert counts.sum() == a.size and edges[0] <= a.min() and edges[-1] >= a.max()
-        assert ax.get_title(loc="left").startswith(f"{name}: {a.size:,} values")
+        assert ax.get_title(loc="left").startswith(f"{name}\n{a.size:,} values")
 
 
 def test_only_the_layers_asked_for() -> None:
     figure = pictures.distributions(network([3, 4, 5, 2]), ["dense3", "dense1"])
-    assert [ax.get_title(loc="left").split(":")[0] for ax in figure.axes] == ["dense3", "dense1"]
+    assert [ax.get_title(loc="left").split("\n")[0] for ax in figure.axes] == ["dense3", "dense1"]
     with pytest.raises(NetworkError, match=r"no layer 'dens2'\. Did you mean 'dense2'\?"):
         pictures.distributions(network([3, 4, 2]), ["dens2"])
 
@@ -445,4 +445,5 @@ def test_nothing_is_shown_or_changed_and_the_colours_are_those_asked_for(
         figure.savefig(io.BytesIO(), format="svg")
         written = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
         assert {colors.to_hex(text.get_color()) for text in written} <= {ink, "#ffffff"}
+        assert not any(text.get_parse_math() for text in written if "$" in text.get_text())
     assert not Gcf.figs

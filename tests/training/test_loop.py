@@ -301,6 +301,97 @@ def test_a_lazy_term_leaves_the_others_on_validation_alone(tmp_path: Path) -> No
     assert lazy.validation["line/mse"] == pytest.approx(plain.validation["line/mse"], rel=0.05)
 
 
+# -- what is watched and not minimized ---------------------------------------------------------------------------
+
+
+class Looked(Line):
+    """A line whose largest weight is watched, and a number that rises by 1000 with each step."""
+
+    def phases(self) -> list[Phase]:
+        return [Phase("line", list(self.parameters()), self.loss, watched=("largest", "steps"))]
+
+    def loss(self, batch: Batch, moment: Moment) -> Terms:
+        largest, steps = self.layer.weight.abs().max(), torch.tensor(1000.0 * moment.step)
+        return {"largest": largest, **super().loss(batch, moment), "steps": steps}
+
+
+def test_what_is_watched_is_written_apart_from_the_losses(tmp_path: Path) -> None:
+    run, records = train(tmp_path / "run", Looked, steps=10, validate_every=4)
+    plain, _ = train(tmp_path / "plain", Line, steps=10, validate_every=4)
+    for first, line, alone in zip((0, 4, 8), run.metrics(), plain.metrics(), strict=True):
+        steps = records[first : line["step"]]
+        assert set(steps[-1].terms) == {"line/mse", "line/largest", "line/steps"}
+        for split in ("train", "validation"):
+            assert line[split] == alone[split], "only the loss, and the same as without looking"
+            assert set(line["watched"][split]) == {"line/largest", "line/steps"}
+        assert line["watched"]["train"] == {
+            name: pytest.approx(np.mean([record.terms[name] for record in steps]))
+            for name in ("line/largest", "line/steps")
+        }
+        assert (steps[-1].train, steps[-1].validation) == (line["train"], line["validation"])
+        assert steps[-1].watched == line["watched"]
+        assert all(record.watched == {} for record in steps[:-1])
+        assert alone["watched"] == {"train": {}, "validation": {}}
+
+
+def test_what_is_watched_is_not_minimized(tmp_path: Path) -> None:
+    looked, plain = (train(tmp_path / f.__name__, f, clip_gradient=0.1)[0] for f in (Looked, Line))
+    for name, array in weights(plain).items():
+        np.testing.assert_array_equal(weights(looked)[name], array)
+
+
+def test_what_is_watched_says_nothing_of_when_to_stop(tmp_path: Path) -> None:
+    class Worsens(Line):
+        """Its loss on validation rises, what is watched there falls, and falls further than the loss rises."""
+
+        def phases(self) -> list[Phase]:
+            return [Phase("line", list(self.parameters()), self.loss, watched=("falls",))]
+
+        def loss(self, batch: Batch, moment: Moment) -> Terms:
+            mse = super().loss(batch, moment)["mse"]
+            return {"mse": mse if moment.split == "train" else -mse, "falls": 100 * mse}
+
+    run, records = train(tmp_path / "run", Worsens, steps=60, validate_every=5, early_stopping={"patience": 3})
+    falls = [line["watched"]["validation"]["line/falls"] for line in run.metrics()]
+    assert falls == sorted(falls, reverse=True)
+    assert records[-1].step == 20
+    assert load_arrays(run.checkpoint_file)[1]["lowest"] == run.metrics()[0]["validation"]["line/mse"]
+
+
+@pytest.mark.parametrize(("split", "step"), [("train", 6), ("validation", 8)])
+def test_what_is_watched_has_to_be_finite_too(split: str, step: int, tmp_path: Path) -> None:
+    class Breaks(Looked):
+        def loss(self, batch: Batch, moment: Moment) -> Terms:
+            terms = super().loss(batch, moment)
+            wrong = moment.split == split and (moment.step == 5 or split == "validation")
+            return {**terms, "steps": terms["steps"] * math.nan} if wrong else terms
+
+    with pytest.raises(TrainingError, match=rf"line/steps became nan at step {step}"):
+        train(tmp_path / "run", Breaks)
+
+
+def test_what_is_watched_is_told_as_training_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = sanggar.train(recipe(steps=8, validate_every=4), out=tmp_path / "run", family=Looked)
+    lines = capsys.readouterr().err.splitlines()
+    for line, said in zip(run.metrics(), lines, strict=True):
+        assert f"train {line['train']['line/mse']:.4f}  validation {line['validation']['line/mse']:.4f}  " in said
+        watched = line["watched"]["validation"]
+        assert f"largest {watched['line/largest']:.4f}  steps {watched['line/steps']:.4f}  " in said
+        assert said.endswith(" images/s")
+
+
+def test_a_tracker_gets_what_is_watched(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run, _ = train(tmp_path / "run", Looked, steps=4, validate_every=2, tracker="tensorboard")
+    (file,) = run.path.rglob("events.out.tfevents*")
+    events = EventAccumulator(str(file)).Reload()
+    for split in ("train", "validation"):
+        found = [event.value for event in events.Scalars(f"{split}/line/largest")]
+        assert found == pytest.approx([line["watched"][split]["line/largest"] for line in run.metrics()], rel=1e-6)
+
+
 # -- options of training -----------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -13,12 +14,16 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from conftest import Cli
 from sanggar.data.images import Images
 from sanggar.data.sources import SOURCES, read_digits
+from sanggar.plan import FAMILIES
 from sanggar.runs import Run, load_arrays
 from training import killing
 
@@ -26,16 +31,33 @@ pytestmark = pytest.mark.skipif(
     "forkserver" not in multiprocessing.get_all_start_methods(), reason="kills processes that it forks"
 )
 
-SMALL = (
-    "digits-denoising-autoencoder", "model.widths=[4,8]", "model.latent_size=6", "training.device=cpu",
-    "training.precision=fp32", "training.ema=0.9",
-)  # fmt: skip
-SHORT = (*SMALL, "training.epochs=null", "training.steps=8", "training.checkpoint_every=3", "training.validate_every=4")
-LONG = (
-    *SMALL, "model.norm=batch", "training.precision=bf16", "training.epochs=6", "training.checkpoint_every=3",
-    "training.validate_every=7",
-)  # fmt: skip
-CONSTANT = (*SMALL, "training.schedule={kind: constant}", "training.checkpoint_every=5")
+SMALL = {
+    "autoencoder": (
+        "digits-denoising-autoencoder", "model.widths=[4,8]", "model.latent_size=6", "training.device=cpu",
+        "training.precision=fp32", "training.ema=0.9",
+    ),
+    "ffnn": (
+        "digits-ffnn", "model.hidden=[12,8]", "model.dropout=0.3", "model.normalization=batch", "model.l2=0.001",
+        "training.batch_size=64", "training.optimizer={kind: adamw}", "training.clip_gradient=1", "training.ema=0.9",
+    ),
+}  # fmt: skip
+"""By family, with everything that a checkpoint has to hold."""
+STEPS = ("training.epochs=null", "training.steps=8", "training.checkpoint_every=3", "training.validate_every=4")
+SHORT = {family: (*small, *STEPS) for family, small in SMALL.items()}
+LONG = {
+    "autoencoder": (
+        *SMALL["autoencoder"], "model.norm=batch", "training.precision=bf16", "training.epochs=6",
+        "training.checkpoint_every=3", "training.validate_every=7",
+    ),
+    "ffnn": (*SMALL["ffnn"], "training.epochs=30", "training.checkpoint_every=3", "training.validate_every=7"),
+}  # fmt: skip
+LONG_STEPS = {"autoencoder": 108, "ffnn": 540}
+CONSTANT = {
+    f: (*small, "training.schedule={kind: constant}", "training.checkpoint_every=5") for f, small in SMALL.items()
+}
+
+Undisturbed = Callable[[tuple[str, ...]], Path]
+OF_EACH_FAMILY = pytest.mark.parametrize("family", SMALL)
 
 
 def result(path: Path) -> dict[str, bytes]:
@@ -61,23 +83,34 @@ def content(path: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], Path]:
-    """Recipe to a run that nothing disturbed; `.events` beside it says how many files it flushed and renamed."""
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    runs = {SHORT: folder / "short", LONG: folder / "long"}
-    for recipe, path in runs.items():
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A recipe's run that nothing disturbed; `.events` beside it says how many files it flushed and renamed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+
+    @cache
+    def run_of(recipe: tuple[str, ...]) -> Path:
+        path = folder / str(len(list(folder.iterdir())))
         assert killing.run("train", *recipe, "--out", path, said=path.with_suffix(".said")) == 0
-    return runs
+        return path
+
+    return run_of
 
 
-def test_killed_at_every_stage_of_every_write(uninterrupted: dict[tuple[str, ...], Path], tmp_path: Path) -> None:
-    expected = result(uninterrupted[SHORT])
-    events = int(uninterrupted[SHORT].with_suffix(".events").read_text())
+def test_no_family_is_spared() -> None:
+    assert set(SMALL) == set(LONG) == set(FAMILIES)
+
+
+@pytest.mark.parametrize(("family", "every", "most"), [("autoencoder", 1, 30), ("ffnn", 3, 8)])
+def test_killed_at_every_stage_of_every_write(
+    family: str, every: int, most: int, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    expected = result(undisturbed(SHORT[family]))
+    events = range(1, int(undisturbed(SHORT[family]).with_suffix(".events").read_text()) + 1, every)
     resumed = unstarted = 0
-    for number in range(1, events + 1):
+    for number in events:
         path, said = tmp_path / str(number), tmp_path / f"{number}.said"
         when: killing.When = "before" if number % 2 else "after"
-        assert killing.run("train", *SHORT, "--out", path, said=said, kill_at=(number, when)) == -signal.SIGKILL
+        assert killing.run("train", *SHORT[family], "--out", path, said=said, kill_at=(number, when)) == -signal.SIGKILL
         status = killing.run("train", "--resume", path, said=said)
         if (path / "run.json").is_file():
             resumed += 1
@@ -88,17 +121,20 @@ def test_killed_at_every_stage_of_every_write(uninterrupted: dict[tuple[str, ...
             assert status == 2
             assert "half-written" in said.read_text()
     assert unstarted <= 5
-    assert resumed == events - unstarted > 30
+    assert resumed == len(events) - unstarted > most
 
 
-def test_killed_again_and_again_at_random_moments(uninterrupted: dict[tuple[str, ...], Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("family", "longest"), [("autoencoder", 0.6), ("ffnn", 0.3)])
+def test_killed_again_and_again_at_random_moments(
+    family: str, longest: float, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
     path, said, delays = tmp_path / "run", tmp_path / "said", random.Random(7)
-    process = killing.start("train", *LONG, "--out", path, said=said)
+    process = killing.start("train", *LONG[family], "--out", path, said=said)
     while not (path / "run.json").is_file():
         time.sleep(0.002)
     kills = 0
     for _ in range(12):
-        process.join(delays.uniform(0.02, 0.6))
+        process.join(delays.uniform(0.02, longest))
         if process.exitcode is None:
             process.kill()
             kills += 1
@@ -108,65 +144,75 @@ def test_killed_again_and_again_at_random_moments(uninterrupted: dict[tuple[str,
     process.join()
     assert process.exitcode == 0, said.read_text()
     assert kills >= 4
-    assert result(path) == result(uninterrupted[LONG])
+    assert result(path) == result(undisturbed(LONG[family]))
 
 
-def test_nothing_is_left_lying_about_after_a_kill(tmp_path: Path) -> None:
+@OF_EACH_FAMILY
+def test_nothing_is_left_lying_about_after_a_kill(family: str, tmp_path: Path) -> None:
     path, said = tmp_path / "run", tmp_path / "said"
-    assert killing.run("train", *SHORT, "--out", path, said=said, kill_at=(12, "before")) == -signal.SIGKILL
+    assert killing.run("train", *SHORT[family], "--out", path, said=said, kill_at=(12, "before")) == -signal.SIGKILL
     killing.run("train", "--resume", path, said=said)
     assert not [file.name for file in path.rglob(".*")]
 
 
-def test_a_line_cut_short_is_written_anew(uninterrupted: dict[tuple[str, ...], Path], tmp_path: Path) -> None:
+def test_a_line_cut_short_is_written_anew(undisturbed: Undisturbed, tmp_path: Path) -> None:
     path, said = tmp_path / "run", tmp_path / "said"
-    assert killing.run("train", *SHORT, "--out", path, said=said, kill_at=(30, "after")) == -signal.SIGKILL
+    assert (
+        killing.run("train", *SHORT["autoencoder"], "--out", path, said=said, kill_at=(30, "after")) == -signal.SIGKILL
+    )
     for name in ("metrics.jsonl", "timing.jsonl"):
         with (path / name).open("ab") as file:
             file.write(b'{"step": 4, "epo')
     assert killing.run("train", "--resume", path, said=said) == 0
-    assert result(path) == result(uninterrupted[SHORT])
+    assert result(path) == result(undisturbed(SHORT["autoencoder"]))
     assert [line["step"] for line in Run(path).timing()] == [4, 8]
 
 
+@OF_EACH_FAMILY
 def test_killed_before_the_first_checkpoint_it_starts_over(
-    uninterrupted: dict[tuple[str, ...], Path], tmp_path: Path
+    family: str, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     path, said = tmp_path / "run", tmp_path / "said"
-    assert killing.run("train", *SHORT, "--out", path, said=said, kill_at=(7, "after")) == -signal.SIGKILL
+    assert killing.run("train", *SHORT[family], "--out", path, said=said, kill_at=(7, "after")) == -signal.SIGKILL
     assert not Run(path).checkpoint_file.exists()
     assert killing.run("train", "--resume", path, said=said) == 0
-    assert result(path) == result(uninterrupted[SHORT])
+    assert result(path) == result(undisturbed(SHORT[family]))
 
 
-def test_a_finished_run_without_weights_gets_them(uninterrupted: dict[tuple[str, ...], Path], tmp_path: Path) -> None:
-    path = shutil.copytree(uninterrupted[SHORT], tmp_path / "run")
+@OF_EACH_FAMILY
+def test_a_finished_run_without_weights_gets_them(family: str, undisturbed: Undisturbed, tmp_path: Path) -> None:
+    path = shutil.copytree(undisturbed(SHORT[family]), tmp_path / "run")
     Run(path).weights_file.unlink()
     assert killing.run("train", "--resume", path, said=tmp_path / "said") == 0
-    assert result(path) == result(uninterrupted[SHORT])
+    assert result(path) == result(undisturbed(SHORT[family]))
 
 
-def test_a_process_started_from_a_shell_survives_a_kill(
-    uninterrupted: dict[tuple[str, ...], Path], tmp_path: Path
-) -> None:
+def test_a_process_started_from_a_shell_survives_a_kill(undisturbed: Undisturbed, tmp_path: Path) -> None:
     path = tmp_path / "run"
     command = [sys.executable, "-m", "sanggar", "train"]
-    process = subprocess.Popen([*command, *LONG, "--out", path], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, *LONG["autoencoder"], "--out", path], stderr=subprocess.DEVNULL)
     while not (path / "checkpoint" / "state.safetensors").is_file():
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert Run(path).status == "training"
     subprocess.run([*command, "--resume", path], check=True, stderr=subprocess.DEVNULL)
-    assert result(path) == result(uninterrupted[LONG])
+    assert result(path) == result(undisturbed(LONG["autoencoder"]))
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("family", "number", "status"),
+    [
+        ("autoencoder", signal.SIGTERM, 143),
+        ("autoencoder", signal.SIGINT, 130),
+        ("ffnn", signal.SIGTERM, 143),
+    ],
+)
 def test_asked_to_stop_it_stops_between_two_steps(
-    number: int, status: int, uninterrupted: dict[tuple[str, ...], Path], tmp_path: Path
+    family: str, number: int, status: int, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     path, said = tmp_path / "run", tmp_path / "said"
-    process = killing.start("train", *LONG, "--out", path, said=said)
+    process = killing.start("train", *LONG[family], "--out", path, said=said)
     while not (path / "checkpoint" / "state.safetensors").is_file():
         time.sleep(0.002)
     os.kill(process.pid or 0, number)
@@ -175,16 +221,17 @@ def test_asked_to_stop_it_stops_between_two_steps(
     stopped = Run(path)
     assert stopped.status == "stopped"
     last = said.read_text().splitlines()[-1]
-    assert f"Stopped by {signal.Signals(number).name} at step {stopped.info['step']} of 108" in last
+    assert f"Stopped by {signal.Signals(number).name} at step {stopped.info['step']} of {LONG_STEPS[family]}" in last
     assert last.endswith(f"Go on with: sanggar train --resume {path}")
     assert killing.run("train", "--resume", path, said=said) == 0
-    assert result(path) == result(uninterrupted[LONG])
+    assert result(path) == result(undisturbed(LONG[family]))
 
 
-def test_made_longer_it_equals_one_trained_that_long_at_once(tmp_path: Path) -> None:
+@OF_EACH_FAMILY
+def test_made_longer_it_equals_one_trained_that_long_at_once(family: str, tmp_path: Path) -> None:
     said, once, later = tmp_path / "said", tmp_path / "once", tmp_path / "later"
-    assert killing.run("train", *CONSTANT, "training.epochs=4", "--out", once, said=said) == 0
-    assert killing.run("train", *CONSTANT, "training.epochs=2", "--out", later, said=said) == 0
+    assert killing.run("train", *CONSTANT[family], "training.epochs=4", "--out", once, said=said) == 0
+    assert killing.run("train", *CONSTANT[family], "training.epochs=2", "--out", later, said=said) == 0
     short = Run(later).info
     assert killing.run("train", "--resume", later, "training.epochs=4", said=said) == 0
     assert result(later) == result(once)
@@ -192,6 +239,25 @@ def test_made_longer_it_equals_one_trained_that_long_at_once(tmp_path: Path) -> 
     assert extended["identity"] == Run(once).info["identity"]
     assert extended["earlier"] == [{"identity": short["identity"], "step": 36}]
     assert (later / "recipe.yaml").read_text() == (once / "recipe.yaml").read_text()
+
+
+@OF_EACH_FAMILY
+def test_a_rate_that_explodes_ends_in_one_line_that_names_the_last_good_checkpoint(family: str, tmp_path: Path) -> None:
+    path, said = tmp_path / "run", tmp_path / "said"
+    too_fast = ("training.optimizer={kind: sgd, learning_rate: 1e18}", "training.clip_gradient=null")
+    command = ("train", *SHORT[family], *too_fast, "training.checkpoint_every=1", "--out", path)
+    assert killing.run(*command, said=said) == 1
+    (line,) = said.read_text().splitlines()
+    told = re.fullmatch(r"sanggar: \S+ became \S+ at step (\d+) .* checkpoint: of step (\d+) in (.*)\.", line)
+    assert told is not None, line
+    arrays, meta = load_arrays(Run(path).checkpoint_file)
+    assert (int(told[2]), told[3]) == (meta["step"], str(path))
+    assert int(told[1]) == meta["step"] + 1 > 1
+    assert all(np.isfinite(array).all() for array in arrays.values())
+    assert Run(path).status == "failed"
+    assert f"sanggar: {Run(path).info['message']}" == line
+    again = killing.run("train", "--resume", path, said=said)
+    assert (again, Run(path).status) == (1, "failed")
 
 
 @pytest.mark.parametrize(
@@ -216,9 +282,9 @@ def test_made_longer_it_equals_one_trained_that_long_at_once(tmp_path: Path) -> 
     ids=" ".join,
 )
 def test_anything_but_longer_is_refused_and_changes_nothing(
-    asked: list[str], uninterrupted: dict[tuple[str, ...], Path], tmp_path: Path
+    asked: list[str], undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    path, said = uninterrupted[SHORT], tmp_path / "said"
+    path, said = undisturbed(SHORT["autoencoder"]), tmp_path / "said"
     before = content(path)
     status = killing.run("train", "--resume", path, *asked, said=said)
     (line,) = said.read_text().splitlines()
@@ -228,16 +294,16 @@ def test_anything_but_longer_is_refused_and_changes_nothing(
 
 
 def test_other_data_is_refused_and_changes_nothing(
-    uninterrupted: dict[tuple[str, ...], Path],
+    undisturbed: Undisturbed,
     monkeypatch: pytest.MonkeyPatch,
-    run_cli: Callable[..., tuple[int, str, str]],
+    run_cli: Cli,
 ) -> None:
     def one_pixel_differs(place: Path) -> tuple[Images, Images]:
         train, test = read_digits(place)
         train.pixels[0, 0, 0] ^= 1
         return train, test
 
-    path = uninterrupted[SHORT]
+    path = undisturbed(SHORT["autoencoder"])
     before = content(path)
     monkeypatch.setitem(SOURCES, "digits", replace(SOURCES["digits"], read=one_pixel_differs))
     status, _, err = run_cli("train", "--resume", path, "training.steps=9")

@@ -118,7 +118,7 @@ def _about_neurons(view: View) -> Iterator[str]:
         if arrays:
             deviations = ", ".join(f"{name} {array.std():.3g}" for name, array in arrays.items())
             words = f"{view.name}: distribution of {of} by layer. Standard deviations: {deviations}."
-            yield _drawn(lambda a=arrays, of=of: pictures.distributions(a, label=of), words, wide=True)
+            yield _drawn(lambda a=arrays, of=of: pictures.distributions(a, label=of, log=of == "gradients"), words, wide=True)
         moved = _movement(view, of)
         if moved:
             epochs = [line["epoch"] for line in view.metrics if line.get("network")]

@@ -20,7 +20,7 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import FuncNorm, ListedColormap, Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from sanggar.errors import DataError, NetworkError, SanggarError, suggest
 from sanggar.scratch.network import Epoch
@@ -224,10 +224,11 @@ def distributions(
         counts, edges = np.histogram(a, bins)
         ax.stairs(counts, edges, baseline=0.5 if log else 0, fill=True, color=BLUE, alpha=0.75)
         ax.axvline(0, color=rcParams["text.color"], linewidth=0.8, alpha=0.6)
-        ax.set_title(f"{name}: {a.size:,} values, standard deviation {_number(a.std())}")
+        ax.set_title(f"{name}\n{a.size:,} values, deviation {_number(a.std())}")
         if log:
             ax.set(yscale="log", ylim=(0.5, None))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if v >= 1 or not v else ""))
+        ax.yaxis.set_minor_formatter(NullFormatter())
     panels[0].set_ylabel("values")
     return figure
 
@@ -421,7 +422,7 @@ def _panels(names: Iterable[str], x_label: str, x: Any = (0.5,)) -> tuple[Figure
     for i, ax in enumerate(panels):
         _tidy(ax)
         ax.grid(color=rcParams["text.color"], alpha=0.12, linewidth=0.6)
-        ax.xaxis.set_major_locator(MaxNLocator(6, integer=all(float(value).is_integer() for value in x)))
+        ax.xaxis.set_major_locator(MaxNLocator(6 if columns < 3 else 4, integer=all(float(value).is_integer() for value in x)))
         ax.set_xlabel(x_label if i >= count - columns else "")
     return figure, panels
 

@@ -184,7 +184,7 @@ class Tensor:
 
     def _add(self, gradient: Array) -> None:
         if self.grad is None:
-            self.grad = gradient.astype(self.data.dtype, copy=False)
+            self.grad = np.asarray(gradient, self.data.dtype)
         else:
             self.grad += gradient
 
