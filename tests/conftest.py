@@ -44,7 +44,7 @@ BRIEF = (
 )
 TINY = ("model.widths=[4,8]", "model.latent_size=6", *BRIEF, "evaluation.images=40")
 """Overrides that make digits-denoising-autoencoder a matter of a second."""
-TINY_FFNN = ("model.hidden=[8,6]", *BRIEF, "evaluation.images=200")
+TINY_FFNN = ("model.hidden=[5]", *BRIEF, "evaluation.images=200")
 """The same for digits-ffnn."""
 DEMOS = {"autoencoder": ("digits-denoising-autoencoder", TINY), "ffnn": ("digits-ffnn", TINY_FFNN)}
 """By family: a recipe on digits, and what makes it small. A family that is not here is trained as it comes."""

@@ -2,41 +2,62 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
+from itertools import permutations
 from typing import Any
 
 import pytest
 
+from conftest import Trained
+from sanggar.plan import FAMILIES
 from sanggar.reporting.page import view
 from sanggar.reporting.sections import SECTIONS
 from sanggar.reporting.view import View
 from sanggar.runs import Run
 
 VOID = {"img", "br", "meta", "link", "hr", "path", "use", "rect"}
+NO_NUMBER = re.compile(r"\b(nan|inf|none)\b", re.IGNORECASE)
 
 
-class Balance(HTMLParser):
+class Reader(HTMLParser):
+    """Follows a section's tags, and wants everything in words and nothing that is not a number."""
+
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
+        given = dict(attrs)
         if tag not in VOID:
             self.open.append(tag)
+        if tag == "svg":
+            assert given["role"] == "img"
+            assert len(given["aria-label"]) > 20
+        if tag == "img":
+            assert given["alt"].strip()
+        for name in {"alt", "aria-label", "d", "x", "y", "points", "transform"} & given.keys():
+            assert not NO_NUMBER.search(given[name]), f"{tag} {name}={given[name]}"
 
     def handle_endtag(self, tag: str) -> None:
         if tag not in VOID:
             assert self.open.pop() == tag
 
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] not in (["style"], ["pre"]):  # a recipe may hold such words
+            assert not NO_NUMBER.search(data), data
+
 
 def written(section: str, *views: View) -> str | None:
     html = SECTIONS[section][1](list(views))
     if html is not None:
-        balance = Balance()
-        balance.feed(html)
-        assert not balance.open
+        reader = Reader()
+        reader.feed(html)
+        assert not reader.open
     return html
 
 
@@ -55,29 +76,80 @@ def without(part: str) -> Callable[[View], View]:
     return lack
 
 
-PARTS = ("metrics", "pictures", "numbers", "reconstruction", "denoising", "latent", "strips")
+PARTS = (
+    "metrics", "pictures", "numbers", "reconstruction", "best", "worst", "denoising", "strips", "latent", "map", "grid",
+    "classification", "classes", "mistakes", "neurons",
+)  # fmt: skip
+EVERY = pytest.mark.parametrize("section", SECTIONS)
+OF_EACH_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_of_one_run_and_of_two(section: str, tiny_run: Run) -> None:
-    one = view(tiny_run)
-    alone = written(section, one)
-    both = written(section, one, replace(one, name="<another> & one"))
-    assert (alone is None) == (both is None)
+@pytest.fixture
+def whole(family: str, trained: Trained) -> View:
+    """A family's tiny run."""
+    return view(trained(family))
+
+
+def parts(whole: View) -> set[str]:
+    """What the metrics left in a run, by the first word of its name."""
+    return {key.split(".")[0] for key in (*whole.pictures, *(n["key"] for n in whole.evaluation["numbers"]))}
+
+
+@OF_EACH_FAMILY
+def test_every_part_of_a_run_is_left_out_once(whole: View) -> None:
+    assert parts(whole) <= set(PARTS)
+
+
+@pytest.fixture(scope="module")
+def alone(trained: Trained) -> Callable[[str, str], str | None]:
+    """A section of a family's tiny run, written once."""
+    return cache(lambda section, family: written(section, view(trained(family))))
+
+
+def test_every_section_has_something_to_say(alone: Callable[[str, str], str | None], copied: Trained) -> None:
+    silent = {section for section in SECTIONS if not any(alone(section, family) for family in FAMILIES)}
+    run = copied("autoencoder")
+    shutil.copy(max(run.samples_folder.iterdir()), run.samples_folder / "step-00000099.png")
+    longer = view(run)
+    longer = replace(longer, evaluation={**longer.evaluation, "alarms": ["A class is left out."]})
+    assert silent <= {"training", "alarms"}
+    assert all(written(section, longer) for section in silent)
+
+
+@OF_EACH_FAMILY
+@EVERY
+def test_of_one_run_and_of_two(section: str, family: str, whole: View, alone: Callable[[str, str], str | None]) -> None:
+    both = written(section, whole, replace(whole, name="<another> & one"))
+    assert (alone(section, family) is None) == (both is None)
     if both is not None:
-        assert alone
+        assert alone(section, family)
         assert "<another>" not in both
 
 
+@pytest.mark.parametrize("families", [*permutations(FAMILIES, 2)], ids=" beside ".join)
+@EVERY
+def test_of_runs_of_two_families(
+    section: str, families: tuple[str, str], trained: Trained, alone: Callable[[str, str], str | None]
+) -> None:
+    both = written(section, *(replace(view(trained(family)), name=f"of-{family}") for family in families))
+    speaking = [family for family in families if alone(section, family) is not None]
+    assert (both is None) == (speaking == [])
+    for family in speaking:
+        assert both is not None
+        assert f"of-{family}" in both, "each is called by its name"
+
+
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("section", SECTIONS)
-def test_of_a_run_that_lacks_something(section: str, part: str, tiny_run: Run) -> None:
-    written(section, without(part)(view(tiny_run)))
+@OF_EACH_FAMILY
+@EVERY
+def test_of_a_run_that_lacks_something(section: str, part: str, whole: View) -> None:
+    if part in {"metrics", "pictures", "numbers"} | parts(whole):
+        written(section, without(part)(whole))
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_of_a_run_beside_one_that_lacks_everything(section: str, tiny_run: Run) -> None:
-    whole = view(tiny_run)
+@OF_EACH_FAMILY
+@EVERY
+def test_of_a_run_beside_one_that_lacks_everything(section: str, whole: View) -> None:
     bare = replace(whole, metrics=[], pictures={}, evaluation={**whole.evaluation, "numbers": []})
     written(section, whole, replace(bare, name="bare"))
     written(section, replace(bare, name="bare"), whole)

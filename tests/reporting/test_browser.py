@@ -33,13 +33,14 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def files(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The report of one run, and of two of which one has a long name."""
+def files(tiny_run: Run, ffnn_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The report of one run, of two of which one has a long name, and of a network that tells classes apart."""
     folder = tmp_path_factory.mktemp("pages")
     long = Run(shutil.copytree(tiny_run.path, folder / ("a-run-with-a-long-name-" * 4)))
     return {
         "one": Path(report(tiny_run, out=folder / "one.html")),
         "two": Path(report(tiny_run, long, out=folder / "two.html")),
+        "classes": Path(report(ffnn_run, out=folder / "classes.html")),
     }
 
 
@@ -76,7 +77,7 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("name", ["one", "two"])
+@pytest.mark.parametrize("name", ["one", "two", "classes"])
 def test_the_page_fits_a_phone(open_page: Open, name: str) -> None:
     page = open_page(name)
     for opened in (False, True):
@@ -87,10 +88,11 @@ def test_the_page_fits_a_phone(open_page: Open, name: str) -> None:
         assert needed <= there
 
 
-def test_light_and_dark_differ_and_both_can_be_read(open_page: Open) -> None:
+@pytest.mark.parametrize("name", ["one", "classes"])
+def test_light_and_dark_differ_and_both_can_be_read(open_page: Open, name: str) -> None:
     papers = []
     for scheme in ("light", "dark"):
-        page = open_page(color_scheme=scheme)
+        page = open_page(name, color_scheme=scheme)
         paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
         papers.append(luminance(paper))
         for selector, kind in (("p, .note, caption, nav a, summary, td", "color"), (".chart svg text", "fill")):
@@ -109,8 +111,9 @@ def test_details_open_on_a_click(open_page: Open) -> None:
         assert details.evaluate("d => d.open")
 
 
-def test_every_picture_is_shown_and_every_link_leads_somewhere(open_page: Open) -> None:
-    page = open_page()
+@pytest.mark.parametrize("name", ["one", "classes"])
+def test_every_picture_is_shown_and_every_link_leads_somewhere(open_page: Open, name: str) -> None:
+    page = open_page(name)
     page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
     page.wait_for_function("[...document.images].every(i => i.complete)")
     assert page.evaluate("[...document.images].every(i => i.naturalWidth > 0)")

@@ -71,7 +71,17 @@ def two(tiny_run: Run, other_run: Run) -> Page:
     return page_of(tiny_run, other_run)
 
 
-@pytest.fixture(params=["one", "two"])
+@pytest.fixture(scope="session")
+def of_classes(ffnn_run: Run) -> Page:
+    return page_of(ffnn_run)
+
+
+@pytest.fixture(scope="session")
+def of_two_families(tiny_run: Run, ffnn_run: Run) -> Page:
+    return page_of(tiny_run, ffnn_run)
+
+
+@pytest.fixture(params=["one", "two", "of_classes", "of_two_families"])
 def page(request: pytest.FixtureRequest) -> Page:
     return request.getfixturevalue(request.param)
 
@@ -102,14 +112,20 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_runs(page: Page) -> None:
     assert "@import" not in page.html
 
 
-def test_a_page_is_whole(page: Page) -> None:
+PICTURES = {"denoised", "noise", "latent", "interpolation", "extremes"}
+CLASSES = {"watched", "classes", "mistakes", "network", "neurons"}
+
+
+def test_a_page_is_whole(page: Page, request: pytest.FixtureRequest) -> None:
     assert page.html.lower().startswith("<!doctype html>")
     assert page.all("html") == [{"lang": "en"}]
     assert {"charset": "utf-8"} in page.all("meta")
     assert any(meta.get("name") == "viewport" for meta in page.all("meta"))
     assert len(page.all("h1")) == len(page.all("title")) == len(page.all("main")) == 1
     keys = {section["id"] for section in page.all("section")}
-    assert keys >= {"run", "numbers", "loss", "denoised", "noise", "latent", "interpolation", "extremes", "everything"}
+    told = {"one": PICTURES, "two": PICTURES, "of_classes": CLASSES, "of_two_families": PICTURES | CLASSES}
+    kind = request.node.callspec.params["page"]
+    assert keys - {"alarms"} == {"run", "numbers", "loss", "everything"} | told[kind]
     assert {link["href"] for link in page.all("a")} == {f"#{key}" for key in keys}
 
 

@@ -196,10 +196,11 @@ def test_a_schedule_has_its_formulas_values(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @given(steps=st.integers(1, 50))
-def test_a_schedule_never_rises(name: str, steps: int) -> None:
+def test_a_schedule_falls_from_1_to_its_end_and_stays_there(name: str, steps: int) -> None:
     factors = [SCHEDULES[name](step, steps) for step in range(steps + 2)]
     assert factors == sorted(factors, reverse=True)
-    assert 0 <= factors[-1] <= factors[0] == 1
+    assert factors[0] == 1
+    assert factors[-2:] == pytest.approx([AT_LAST[name]] * 2)
 
 
 def test_a_cosine_is_slow_at_both_ends_and_an_exponential_loses_the_same_share_each_step() -> None:

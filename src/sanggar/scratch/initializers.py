@@ -66,6 +66,6 @@ def initializer(name: str | Initializer) -> Initializer:
     """The initializer of a name, or the function itself. Raises NetworkError, with the nearest known name."""
     if callable(name):
         return name
-    if name not in INITIALIZERS:
+    if not isinstance(name, str) or name not in INITIALIZERS:
         raise NetworkError(f"there is no initializer {name!r}. {suggest(name, INITIALIZERS)}")
     return INITIALIZERS[name]

@@ -44,8 +44,11 @@ class Dense(Layer):
         dtype: Any = np.float32,
     ) -> None:  # fmt: skip
         super().__init__()
-        weights = initializer(start)((_width(inputs), _width(outputs)), np.random.default_rng(seed))
-        neurons = np.vstack([weights, np.zeros((1, outputs))]).astype(dtype)
+        shape = _width(inputs), _width(outputs)
+        weights = np.asarray(initializer(start)(shape, np.random.default_rng(seed)))
+        if weights.shape != shape:
+            raise NetworkError(f"the initializer gave weights of shape {weights.shape}; the layer has {shape}.")
+        neurons = np.ascontiguousarray(np.vstack([weights, np.zeros((1, outputs))]), dtype)
         self.neurons = self.parameters["neurons"] = Tensor(neurons, requires_grad=True)
 
     def __call__(self, x: Tensor, rng: Generator | None = None) -> Tensor:
@@ -131,14 +134,15 @@ class BatchNorm(Layer):
     def __call__(self, x: Tensor, rng: Generator | None = None) -> Tensor:
         """Of the same shape."""
         (scale, shift), (mean, variance) = self.parameters.values(), self.buffers.values()
-        if rng is None:
+        if rng is None and x.shape[1:] == mean.shape:
             factor = 1 / np.sqrt(variance + self.epsilon)
             return (x - mean) * factor * scale + shift
+        found = ops.normalize(x, scale, shift, axis=0, epsilon=self.epsilon)
         if len(x) < 2:
             raise NetworkError(f"batch norm trains on batches of two or more; this one has {len(x)}.")
         mean += self.momentum * (x.data.mean(axis=0) - mean)
         variance += self.momentum * (x.data.var(axis=0, ddof=1) - variance)
-        return ops.normalize(x, scale, shift, axis=0, epsilon=self.epsilon)
+        return found
 
 
 class Sequential(Layer):

@@ -110,7 +110,9 @@ def check_labels(labels: Any, classes: int) -> Array:
 
 def _rows(outputs: Tensor, targets: Any) -> Array:
     targets = np.asarray(targets)
-    if targets.ndim == 1 and targets.dtype.kind in "iu" and outputs.ndim == 2:
+    if outputs.ndim != 2:
+        raise DataError(f"outputs: expected one row for each example, (n, classes), got {outputs.shape}.")
+    if targets.ndim == 1 and targets.dtype.kind in "iu":
         targets = one_hot(targets, outputs.shape[1], outputs.dtype)
     return _fitting(outputs, targets)
 

@@ -36,6 +36,8 @@ BLOCK_BYTES = 1 << 21
 """Examples that are gathered at a time, ahead of the training."""
 HEADER = "sanggar.ffnn"
 """Where a file says how its network was built."""
+ODD = (ValueError, TypeError, AttributeError, RuntimeError)
+"""What the content of a file that is something else leads to."""
 CHUNK = 4096
 """Examples that go through the network at a time when it is used."""
 
@@ -85,12 +87,10 @@ class FFNN:
         normalization: str | None = None, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.0,
         seed: int | Generator = 0, dtype: Any = np.float32,
     ) -> None:  # fmt: skip
-        self.widths, self.loss_name, self.dtype = [*widths], loss, np.dtype(dtype)
+        self.widths, self.loss_name, self.dtype = [*widths], loss, _dtype(dtype)
         self.activations = _activations(activations, len(self.widths) - 1, loss)
         self.normalization, self.dropout, self.l1, self.l2 = normalization, dropout, l1, l2
         self.initializer = initializer if isinstance(initializer, str) else getattr(initializer, "__name__", "custom")
-        if self.dtype not in (np.float32, np.float64):
-            raise NetworkError(f"a network computes in float32 or float64, not in {self.dtype}.")
         if not (0 <= l1 < math.inf and 0 <= l2 < math.inf):
             raise NetworkError(f"penalties are numbers from 0, got l1={l1!r}, l2={l2!r}.")
         self.body = Sequential(*self._layers(initializer, np.random.default_rng(seed)))
@@ -109,15 +109,15 @@ class FFNN:
             raise NetworkError(
                 f"there is no normalization {self.normalization!r}. {suggest(self.normalization, NORMALIZATIONS)}"
             )
-        last = len(self.widths) - 2
+        last, dropout = len(self.widths) - 2, Dropout(self.dropout)
         for i, (inputs, outputs) in enumerate(pairwise(self.widths)):
             yield Dense(inputs, outputs, initializer, seed=rng, dtype=self.dtype)
             if i < last:
                 if self.normalization is not None:
                     yield NORMALIZATIONS[self.normalization](outputs, dtype=self.dtype)
                 yield Activation(self.activations[i])
-                if self.dropout:
-                    yield Dropout(self.dropout)
+                if dropout.rate:
+                    yield dropout
 
     # -- a step ------------------------------------------------------------------------------------------------
 
@@ -154,13 +154,14 @@ class FFNN:
 
     def train_step(self, x: Any, y: Any, optimizer: Optimizer, rng: Generator) -> float:
         """One step on a batch; its loss. Raises TrainingError when that is not finite."""
-        loss = self.loss(x, y, rng)
-        self.descend(loss, optimizer)
+        with np.errstate(all="ignore"):  # a loss that is not finite is told in one line
+            loss = self.loss(x, y, rng)
+            self.descend(loss, optimizer)
         return float(loss.data)
 
     def descend(self, loss: Tensor, optimizer: Optimizer) -> None:
         """One step of the optimizer down a loss. Raises TrainingError when that is not finite."""
-        if not math.isfinite(loss.data):
+        if not math.isfinite(loss.item()):
             raise TrainingError(
                 f"the loss became {loss.item()} at step {optimizer.steps + 1}: the learning rate ({optimizer.rate:g}) "
                 "may be too high."
@@ -203,8 +204,11 @@ class FFNN:
         x, y = self.examples(x, y)
         if validation is not None:
             validation = self.examples(*validation, name="validation")
-        if batch_size < 1 or epochs < 0:
-            raise NetworkError(f"batch_size is at least 1 and epochs at least 0, got {batch_size} and {epochs}.")
+        whole = all(isinstance(n, int | np.integer) for n in (batch_size, epochs))
+        if not whole or batch_size < 1 or epochs < 0:
+            raise NetworkError(
+                f"batch_size is a whole number from 1 and epochs one from 0, got {batch_size} and {epochs}."
+            )
         optimizer = SGD() if optimizer is None else optimizer
         rng = np.random.default_rng(seed)
         batch_size = min(batch_size, len(x))
@@ -220,6 +224,11 @@ class FFNN:
                 seen += len(batch)
                 step += 1
             seconds = time.perf_counter() - began
+            if not all(np.isfinite(array).all() for array in self.arrays().values()):
+                raise TrainingError(
+                    f"the weights are not finite after epoch {number}: the learning rate ({optimizer.learning_rate:g}) "
+                    "may be too high."
+                )
             loss, accuracy = (None, None) if validation is None else self.evaluate(*validation)
             weights, gradients = (quantiles(of) if distributions else {} for of in (self.weights, self.gradients))
             yield Epoch(number, total / seen, loss, accuracy, seconds, weights, gradients)
@@ -258,7 +267,7 @@ class FFNN:
 
     def evaluate(self, x: Any, y: Any) -> tuple[float, float | None]:
         """Mean loss without penalty, and accuracy where there are classes. Raises DataError."""
-        x, y = self.examples(x, y)
+        x, y = self.examples(x, y, name="evaluation")
         total, hits = 0.0, 0
         with no_grad():
             for i in range(0, len(x), CHUNK):
@@ -280,8 +289,8 @@ class FFNN:
         """Inputs and targets as training wants them. Raises DataError with what is wrong."""
         x = self._inputs(x, f"{name} x")
         y = np.asarray(y)
-        if len(y) != len(x):
-            raise DataError(f"{name}: {len(x)} examples, but {len(y)} targets.")
+        if y.shape[:1] != x.shape[:1]:
+            raise DataError(f"{name}: {len(x)} examples, but {y.shape[0] if y.ndim else 'no'} targets.")
         outputs = self.widths[-1]
         if self.loss_name == "categorical_cross_entropy" and y.ndim == 1:
             return x, check_labels(y, outputs)
@@ -289,10 +298,20 @@ class FFNN:
             y = y[:, None]
         if y.shape != (len(x), outputs):
             raise DataError(f"{name} y: expected shape ({len(x)}, {outputs}), got {y.shape}.")
-        return x, self._finite(y, f"{name} y")
+        y = self._finite(y, f"{name} y")
+        if self._has_classes and not ((y >= 0) & (y <= 1)).all():
+            raise DataError(f"{name} y: expected probabilities, from 0 to 1, got {y.min():g} to {y.max():g}.")
+        if self.loss_name == "categorical_cross_entropy" and np.abs(y.sum(axis=1) - 1).max() > 1e-3:
+            raise DataError(f"{name} y: expected rows of probabilities that sum to 1.")
+        return x, y
 
     def _inputs(self, x: Any, name: str) -> Array:
-        x = np.asarray(x)
+        try:
+            x = np.asarray(x)
+        except ValueError:
+            raise DataError(
+                f"{name}: expected an array (n, {self.widths[0]}), got rows of different lengths."
+            ) from None
         if x.ndim != 2 or x.shape[1] != self.widths[0]:
             raise DataError(f"{name}: expected shape (n, {self.widths[0]}), got {x.shape}.")
         if len(x) == 0:
@@ -361,9 +380,9 @@ class FFNN:
     def save(self, path: str | Path) -> None:
         """Write the network to an `.npz` file: its arrays, and how it was built."""
         built = {
-            "widths": self.widths, "activations": self.activations, "loss": self.loss_name,
-            "normalization": self.normalization, "dropout": self.dropout, "l1": self.l1, "l2": self.l2,
-            "dtype": self.dtype.name,
+            "widths": [int(width) for width in self.widths], "activations": self.activations, "loss": self.loss_name,
+            "normalization": self.normalization, "dropout": float(self.dropout), "l1": float(self.l1),
+            "l2": float(self.l2), "dtype": self.dtype.name,
         }  # fmt: skip
         buffer = io.BytesIO()
         content: dict[str, Any] = {**self.arrays(), HEADER: np.array(json.dumps(built))}
@@ -374,7 +393,8 @@ class FFNN:
     def load(cls, path: str | Path) -> FFNN:
         """The network of a file that `save` wrote. Raises DataError when it is damaged or something else."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # read before it is looked into: NumPy leaves damaged files open
+            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
                 arrays = dict(file)
             built = json.loads(str(arrays.pop(HEADER)))
             network = cls(built.pop("widths"), built.pop("activations"), **built)
@@ -383,9 +403,20 @@ class FFNN:
             raise DataError(f"There is no file {path}.") from None
         except KeyError:
             raise DataError(f"{path}: not a network that FFNN.save wrote.") from None
-        except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"{path}: damaged, or not a network that FFNN.save wrote ({error}).") from None
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error, *ODD) as error:
+            said = " ".join(str(error).split()).rstrip(".")
+            raise DataError(f"{path}: damaged, or not a network that FFNN.save wrote ({said}).") from None
         return network
+
+
+def _dtype(given: Any) -> np.dtype[Any]:
+    try:
+        found = np.dtype(given)
+    except TypeError:
+        found = None
+    if found not in (np.float32, np.float64):
+        raise NetworkError(f"a network computes in float32 or float64, not in {found or repr(given)}.")
+    return found
 
 
 def quantiles(arrays: dict[str, Array]) -> dict[str, list[float]]:

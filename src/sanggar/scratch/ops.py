@@ -63,7 +63,8 @@ def power(a: Tensor, exponent: float) -> Tensor:
         raise NetworkError("the exponent of a power is one number; for another, use exp(b * log(a)).")
     if exponent == 0:  # 0 · 0⁻¹ is not a number, the derivative of a constant is 0
         return record(np.ones_like(a.data), (a, np.zeros_like))
-    return record(a.data**exponent, (a, lambda g: g * (exponent * a.data ** (exponent - 1))))
+    p = float(exponent)  # a number of NumPy's would decide the dtype
+    return record(a.data**p, (a, lambda g: g * (p * a.data ** (p - 1))))
 
 
 def exp(a: Tensor) -> Tensor:
@@ -87,7 +88,7 @@ def absolute(a: Tensor) -> Tensor:
 
 def matmul(a: Any, b: Any) -> Tensor:
     """The matrix product a @ b, with NumPy's rules for vectors and for stacks of matrices."""
-    a, b = tensor(a), tensor(b)
+    a, b = tensor(a, like=b), tensor(b, like=a)
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise NetworkError(f"@: shapes {a.shape} and {b.shape} do not fit: the inner widths must be equal.")
     # a vector is a matrix of one row on the left, of one column on the right
@@ -113,16 +114,18 @@ def matmul(a: Any, b: Any) -> Tensor:
 def affine(x: Tensor, neurons: Tensor) -> Tensor:
     """x @ weights + biases: a layer of neurons, `x (n, inputs)`, `neurons (inputs + 1, outputs)`.
 
-    A column of `neurons` is one neuron: its weights, and below them its bias.
+    A column of `neurons` is one neuron: its weights, and below them its bias. The result has their dtype.
     """
-    a, w = x.data, neurons.data
+    w = neurons.data
+    a = x.data.astype(w.dtype, copy=False)
     if a.ndim != 2 or a.shape[1] != w.shape[0] - 1:
         raise NetworkError(f"a layer of {w.shape[0] - 1} inputs takes an array (n, {w.shape[0] - 1}), got {a.shape}.")
     y = product(a, w[:-1])
     y += w[-1]
 
     def by_neurons(g: Array) -> Array:
-        found = np.empty_like(w)
+        found = np.empty(w.shape, w.dtype)
+        g = g.astype(w.dtype, copy=False)
         product(a.T, g, found[:-1])
         ones(len(g), g.dtype).dot(g, found[-1])
         return found
@@ -159,6 +162,8 @@ def normalize(x: Tensor, scale: Tensor, shift: Tensor | None, axis: int, epsilon
 
     `x (n, width)`; `scale` and `shift (width,)`; `epsilon` is added to the mean square.
     """
+    if x.ndim != 2 or x.shape[1] != scale.size:
+        raise NetworkError(f"a norm of width {scale.size} takes an array (n, {scale.size}), got {x.shape}.")
     a = x.data if shift is None else x.data - x.data.mean(axis, keepdims=True)
     root = np.sqrt((a * a).mean(axis, keepdims=True) + epsilon)
     y = a / root
@@ -279,7 +284,7 @@ def getitem(a: Tensor, index: Any) -> Tensor:
     plain = all(isinstance(i, int | slice) for i in (index if isinstance(index, tuple) else (index,)))
     try:
         y = a.data[index]
-    except IndexError as error:
+    except (IndexError, ValueError) as error:
         raise NetworkError(f"index: {error}.") from None
 
     def by_a(g: Array) -> Array:
@@ -320,9 +325,10 @@ def _summed(g: Array, shape: tuple[int, ...]) -> Array:
 def _axes(a: Tensor, axis: Axis) -> tuple[int, ...]:
     """The axes meant, counted from the front."""
     given = range(a.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-    if any(not -a.ndim <= i < a.ndim for i in given):
-        raise NetworkError(f"axis {axis} is not one of the {a.ndim} axes of {a.shape}.")
-    return tuple(i % a.ndim for i in given)
+    axes = tuple(i % a.ndim for i in given if -a.ndim <= i < a.ndim)
+    if len(set(axes)) < len(tuple(given)):
+        raise NetworkError(f"axis {axis} is not one of the {a.ndim} axes of {a.shape}, or not each another.")
+    return axes
 
 
 def _kept(g: Array, a: Tensor, axes: tuple[int, ...]) -> Array:

@@ -35,23 +35,29 @@ class Optimizer:
 
     def minimize(self, loss: Tensor, parameters: Sequence[Tensor]) -> None:
         """Gradients anew, and one step."""
-        for parameter in parameters:
-            parameter.grad = None
+        _forget(loss, parameters)
         loss.backward()
         self.step(parameters)
 
     def step(self, parameters: Sequence[Tensor]) -> None:
         """Change each parameter by its gradient; one without a gradient stays."""
         if not self._kept:
-            self._kept = [{name: np.zeros_like(p.data) for name in self.remembers} for p in parameters]
+            self._kept = [{name: np.zeros(p.shape, p.dtype) for name in self.remembers} for p in parameters]
         if len(self._kept) != len(parameters):
             raise NetworkError(f"this optimizer knows {len(self._kept)} parameters, and was given {len(parameters)}.")
         self.steps += 1
         for parameter, kept in zip(parameters, self._kept, strict=True):
+            for array in kept.values():
+                if array.shape != parameter.shape:
+                    raise NetworkError(
+                        f"this optimizer knows a parameter of {array.shape} where {parameter.shape} is given."
+                    )
             if parameter.grad is not None:
                 flat = [a.reshape(-1) for a in (parameter.data, parameter.grad, *kept.values())]
                 for start in range(0, parameter.size, CHUNK):
                     self._update(*(a[start : start + CHUNK] for a in flat))
+                if not parameter.data.flags.c_contiguous:  # then what was changed is a copy
+                    parameter.data[...] = flat[0].reshape(parameter.shape)
 
     def _update(self, weight: Array, gradient: Array, *kept: Array) -> None:
         raise NotImplementedError
@@ -63,8 +69,8 @@ class Optimizer:
 
     def load(self, arrays: dict[str, Array], parameters: Sequence[Tensor]) -> None:
         """Go back to what `arrays` gave. Raises NetworkError when it belongs to other parameters."""
-        self.steps = int(arrays["steps"])
         try:
+            self.steps = int(arrays["steps"])
             self._kept = [
                 {name: arrays[f"{i}.{name}"].reshape(p.shape).astype(p.dtype) for name in self.remembers}
                 for i, p in enumerate(parameters)
@@ -97,8 +103,7 @@ class SGD(Optimizer):
             super().minimize(loss, parameters)
             return
         self.gradient_scale = -self.rate
-        for parameter in parameters:
-            parameter.grad = None
+        _forget(loss, parameters)
         loss.backward(-self.rate)
         for parameter in parameters:
             if parameter.grad is not None:
@@ -187,6 +192,14 @@ def optimizer(name: str) -> Callable[..., Optimizer]:
     if name not in OPTIMIZERS:
         raise NetworkError(f"there is no optimizer {name!r}. {suggest(name, OPTIMIZERS)}")
     return OPTIMIZERS[name]
+
+
+def _forget(loss: Tensor, parameters: Sequence[Tensor]) -> None:
+    """The gradients of before. Raises NetworkError for a loss that cannot be minimized."""
+    if loss.size != 1:
+        raise NetworkError(f"minimize needs one number; this loss has shape {loss.shape}.")
+    for parameter in parameters:
+        parameter.grad = None
 
 
 def _share(what: str, value: float) -> float:

@@ -422,7 +422,9 @@ def _panels(names: Iterable[str], x_label: str, x: Any = (0.5,)) -> tuple[Figure
     for i, ax in enumerate(panels):
         _tidy(ax)
         ax.grid(color=rcParams["text.color"], alpha=0.12, linewidth=0.6)
-        ax.xaxis.set_major_locator(MaxNLocator(6 if columns < 3 else 4, integer=all(float(value).is_integer() for value in x)))
+        ax.xaxis.set_major_locator(
+            MaxNLocator(6 if columns < 3 else 4, integer=all(float(value).is_integer() for value in x))
+        )
         ax.set_xlabel(x_label if i >= count - columns else "")
     return figure, panels
 

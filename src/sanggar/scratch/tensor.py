@@ -71,6 +71,12 @@ class Tensor:
     def __len__(self) -> int:
         return len(self.data)
 
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.data, dtype) if copy else np.asarray(self.data, dtype)
+
     def __repr__(self) -> str:
         asked = ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({np.array2string(self.data, threshold=20)}, {self.data.dtype}{asked})"
@@ -228,7 +234,10 @@ def no_grad() -> Iterator[None]:
 
 
 def _real(data: Any) -> Array:
-    array = np.asarray(data)
+    try:
+        array = np.asarray(data)
+    except ValueError:
+        raise NetworkError("a tensor holds real numbers; got rows of different lengths.") from None
     if array.dtype == np.float32 or array.dtype == np.float64:
         return array
     if array.dtype.kind not in "biuf":
