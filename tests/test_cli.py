@@ -8,19 +8,18 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import TINY
+import sanggar
+from conftest import TINY, TINY_FFNN, Cli
 from sanggar.data.sources import SOURCES
+from sanggar.plan import FAMILIES
 from sanggar.recipe import shipped
 from sanggar.runs import Run, load_arrays, save_arrays
-
-Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -49,6 +48,21 @@ def test_run_trains_evaluates_and_reports(run_cli: Cli, tmp_path: Path) -> None:
     assert run.status == "finished"
     assert run.evaluation()["step"] == 36
     assert run.report_file.read_text().startswith("<!doctype html>")
+
+
+def test_run_of_a_network_that_tells_classes_apart(run_cli: Cli, tmp_path: Path) -> None:
+    status, out, err = run_cli("run", "digits-ffnn", *TINY_FFNN, "--out", tmp_path / "run")
+    assert status == 0
+    headlines = [line.split("  ")[0] for line in out.splitlines() if not line.startswith("ALARM: ")]
+    assert headlines[:-1] == ["accuracy", "cross-entropy", "expected calibration error"]
+    assert headlines[-1] == f"Report: {tmp_path / 'run' / 'report.html'}"
+    told = [line for line in err.splitlines() if line.startswith("epoch")]
+    accuracies = [line["watched"]["validation"]["ffnn/accuracy"] for line in Run(tmp_path / "run").metrics()]
+    assert [f"  accuracy {accuracy:.4f}  " in line for accuracy, line in zip(accuracies, told, strict=True)] == [
+        True
+    ] * 2
+    assert "measuring classification" in err
+    assert "measuring latent" not in err
 
 
 def test_train_names_its_folder_by_the_recipe(run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +138,40 @@ def test_encode_names_what_it_encodes(run_cli: Cli, tiny_run: Run, pictures: Pat
     assert arrays(out)["names"][0] == "stack.npz[0]"
 
 
+def test_classify_says_a_class_for_each_picture_and_how_sure_it_is(
+    run_cli: Cli, ffnn_run: Run, pictures: Path, tmp_path: Path
+) -> None:
+    painter = sanggar.open(ffnn_run)
+    files = sorted(pictures.iterdir())
+    shares = painter.classify(files)
+    status, out, err = run_cli("classify", ffnn_run.path, pictures)
+    assert (status, err) == (0, "")
+    expected = [
+        (f.name, painter.facts.classes[row.argmax()], f"{row.max():.3f}") for f, row in zip(files, shares, strict=True)
+    ]
+    assert [tuple(line.split()) for line in out.splitlines()] == expected
+    assert len({line.index("  ") for line in out.splitlines()}) == 1, "in columns"
+    (alone,) = run_cli("classify", ffnn_run.path, files[3])[1].splitlines()
+    assert tuple(alone.split()) == expected[3]
+    stack = tmp_path / "stack.npz"
+    assert run_cli("data", "digits", "--count", "12", "--out", stack)[0] == 0
+    lines = run_cli("classify", ffnn_run.path, stack)[1].splitlines()
+    assert [tuple(line.split()) for line in lines] == [(f"stack.npz[{i}]", *e[1:]) for i, e in enumerate(expected)]
+
+
+def test_classify_writes_the_probability_of_every_class(
+    run_cli: Cli, ffnn_run: Run, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.npz"
+    assert run_cli("classify", ffnn_run.path, pictures, "--out", out) == (0, f"{out}\n", "")
+    found = arrays(out)
+    assert sorted(found) == ["classes", "names", "probabilities"]
+    assert found["classes"].tolist() == ffnn_run.info["data"]["classes"]
+    assert found["names"].tolist() == sorted(path.name for path in pictures.iterdir())
+    assert (found["probabilities"].dtype, found["probabilities"].shape) == (np.float32, (12, 10))
+    np.testing.assert_array_equal(found["probabilities"], sanggar.open(ffnn_run).classify(pictures))
+
+
 def test_interpolate_walks_between_two_pictures(run_cli: Cli, tiny_run: Run, pictures: Path, tmp_path: Path) -> None:
     ends = sorted(pictures.iterdir())[:2]
     out, sheet, back = tmp_path / "walk.npz", tmp_path / "walk.png", tmp_path / "back.npz"
@@ -162,6 +210,44 @@ def test_describe_says_layers_cost_and_options(run_cli: Cli) -> None:
     assert set(schema["properties"]) >= {"data", "model", "training", "evaluation", "base"}
 
 
+@pytest.mark.parametrize(("recipe", "overrides", "table", "says"), [
+    (
+        "digits-ffnn", [],
+        [("dense1", "Dense", 64, 65 * 64), ("activation1", "relu", 64, 0), ("dense2", "Dense", 10, 650),
+         ("output", "softmax", 10, 0)],
+        ["4,810 parameters", "ffnn (adam, learning rate 0.003, 4,810 parameters)", "1,110 steps", "hidden: [64]"],
+    ),
+    (
+        "mnist-ffnn-plus", ["model.hidden=[64]", "model.dropout=0.1", "model.loss=binary_cross_entropy"],
+        [("dense1", "Dense", 64, 785 * 64), ("batchnorm1", "BatchNorm", 64, 128), ("activation1", "relu", 64, 0),
+         ("dropout1", "Dropout", 64, 0), ("dense2", "Dense", 10, 650), ("output", "sigmoid", 10, 0)],
+        ["51,018 parameters", "ffnn (adamw, learning rate 0.005, 51,018 parameters)", "8,430 steps", "test: 14000"],
+    ),
+])  # fmt: skip
+def test_describe_says_layers_cost_and_options_of_a_network_from_scratch(
+    recipe: str, overrides: list[str], table: list[tuple[str, str, int, int]], says: list[str], run_cli: Cli,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("SANGGAR_DATA", str(tmp_path / "no data"))
+    status, out, err = run_cli("describe", recipe, *overrides)
+    assert (status, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()]
+    head = lines.index(["layer", "kind", "output", "parameters"])
+    shown = lines[head + 1 : head + 1 + len(table)]
+    assert shown == [[name, kind, str(width), f"{count:,}"] for name, kind, width, count in table]
+    for expected in (*says, "(cpu, fp32)", "of memory beside Python's own", "family: ffnn"):
+        assert expected in out
+
+
+def test_the_schema_knows_the_options_of_every_family(run_cli: Cli) -> None:
+    definitions = json.loads(run_cli("describe", "--schema")[1])["$defs"]
+    for name, family in FAMILIES.items():
+        known = definitions[f"model_{name}"]
+        assert set(known["properties"]) == set(family.Options.model_fields)
+        assert known["properties"]["family"]["const"] == name
+        assert known["additionalProperties"] is False
+
+
 def test_recipes_are_listed_with_what_they_are(run_cli: Cli) -> None:
     _, out, _ = run_cli("recipes")
     assert out.splitlines()[::2] == list(shipped())
@@ -171,6 +257,7 @@ def test_recipes_are_listed_with_what_they_are(run_cli: Cli) -> None:
 # -- how it says no ----------------------------------------------------------------------------------------------
 
 D = "digits-denoising-autoencoder"
+F = "digits-ffnn"
 
 
 @pytest.mark.parametrize(
@@ -217,6 +304,29 @@ D = "digits-denoising-autoencoder"
         ("interpolate RUN FILE FILE --out x.png", "not a picture"),
         ("interpolate RUN PICTURES PICTURES --steps 1 --out x.png", "--steps"),
         ("interpolate RUN PICTURES PICTURES --out x", "expected a name ending in .png or .npz"),
+        ("encode CLASSES PICTURES --out x.npz", "cannot encode: its model (FeedForward) can classify, neurons"),
+        ("reconstruct CLASSES PICTURES --out x.png", "cannot reconstruct: its model (FeedForward) can classify, neurons"),
+        ("interpolate CLASSES PICTURES PICTURES --out x.png", "(FeedForward) can classify, neurons"),
+        ("classify RUN PICTURES", "cannot classify: its model (Autoencoder) can encode, decode, reconstruct, disturb"),
+        ("classify CLASSES", "Missing argument 'IMAGES'"),
+        ("classify CLASSES PICTURES --out x.png", "expected a name ending in .npz"),
+        ("classify CLASSES PICTURES --out FILE/x.npz", "Cannot write"),
+        ("classify CLASSES BIG.png", "16×16 pixels, but this network takes 8×8 grey"),
+        ("classify CLASSES EMPTY", "holds no pictures"),
+        ("classify CLASSES NONE.npz", "no pictures"),
+        ("classify nowhere PICTURES", "There is no run directory nowhere"),
+        (f"train {F} model.hiden=[3]", "Did you mean 'hidden'?"),
+        (f"train {F} model.widths=[3]", "model.widths: there is no such key. Known: family, hidden, activation"),
+        (f"train {F} model.normalization=bach", "Did you mean 'batch'?"),
+        (f"train {F} model.loss=cross_entropy", "Did you mean 'binary_cross_entropy'?"),
+        (f"train {F} model.family=fnn", "Did you mean 'ffnn'?"),
+        (f"train {F} model.initializer.kind=he", "model.initializer.kind: there is no 'he'. Known: zero, xavier_uniform"),
+        (f"train {F} model.initializer.kind=he_norml", "Did you mean 'he_normal'?"),
+        (f"train {F} model.initializer.low=3", "model.initializer.kind: missing; the options beside it depend on it"),
+        (f"train {F} model.dropout=1", "model.dropout: expected less than 1, got 1"),
+        (f"train {F} data.test=1797", "data.test: 1797 pictures cannot be cut from 1797"),
+        (f"train {F} data.test=1600", "data.validation: 237 pictures cannot be cut from 197"),
+        (f"train {F} training.batch_size=5000", "training.batch_size: a step takes 5000 pictures"),
         ("data digit", "Did you mean 'digits'?"),
         ("data digits", "--out"),
         ("data digits --out x.png", "expected a folder, or a name ending in .npz"),
@@ -225,7 +335,7 @@ D = "digits-denoising-autoencoder"
     ],
 )  # fmt: skip
 def test_a_mistake_ends_with_one_line(
-    command: str, says: str, run_cli: Cli, tiny_run: Run, pictures: Path, tmp_path: Path,
+    command: str, says: str, run_cli: Cli, tiny_run: Run, ffnn_run: Run, pictures: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
@@ -236,7 +346,7 @@ def test_a_mistake_ends_with_one_line(
     np.save("BARE", np.zeros((1, 8, 8), np.uint8))
     Path("BARE.npy").rename("BARE.npz")
     Image.new("L", (16, 16)).save("BIG.png")
-    named = {"RUN": tiny_run.path, "PICTURES": pictures}
+    named = {"RUN": tiny_run.path, "CLASSES": ffnn_run.path, "PICTURES": pictures}
     before = sorted(tmp_path.rglob("*"))
     status, out, err = run_cli(*(named.get(word, word) for word in command.split()))
     assert (status, out) == (2, "")
