@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sanggar.data.sources import SOURCES
 from sanggar.errors import RecipeError
 from sanggar.models.blocks import Activation, Norm
+from sanggar.models.ffnn import Activation as Nonlinearity
 from sanggar.models.losses import PixelLoss
 from sanggar.plan import FAMILIES, Plan, resolve, schema
 from sanggar.recipe import PARTS, parse, read, shipped
@@ -18,9 +19,9 @@ from sanggar.recipe import PARTS, parse, read, shipped
 DIGITS = "digits-denoising-autoencoder"
 
 
-def refusal(*overrides: str) -> str:
+def refusal(*overrides: str, recipe: str = DIGITS) -> str:
     with pytest.raises(RecipeError) as raised:
-        resolve(read(DIGITS, overrides))
+        resolve(read(recipe, overrides))
     return str(raised.value)
 
 
@@ -60,6 +61,23 @@ MODELS = st.fixed_dictionaries(
         "loss": st.sampled_from(get_args(PixelLoss)),
     },
 )
+FEED_FORWARD = st.fixed_dictionaries(
+    {"family": st.just("ffnn"), "hidden": st.lists(st.integers(1, 10**4), min_size=2, max_size=2)},
+    optional={
+        "activation": st.sampled_from(get_args(Nonlinearity))
+        | st.lists(st.sampled_from(get_args(Nonlinearity)), min_size=2, max_size=2),
+        "loss": st.sampled_from(["categorical_cross_entropy", "mse", "binary_cross_entropy"]),
+        "initializer": st.one_of(
+            st.fixed_dictionaries({"kind": st.sampled_from(["zero", "he_normal", "xavier_uniform"])}),
+            st.fixed_dictionaries({"kind": st.just("uniform"), "low": st.floats(-9, 0), "high": st.floats(0.1, 9)}),
+            st.fixed_dictionaries({"kind": st.just("normal")}, optional={"variance": st.floats(1e-9, 9)}),
+        ),
+        "normalization": st.none() | st.sampled_from(["rms", "layer", "batch"]),
+        "dropout": SHARES,
+        "l1": st.floats(0, 9),
+        "l2": st.floats(0, 9),
+    },
+)
 TRAININGS = st.builds(
     lambda length, rest: {**length, **rest},
     st.one_of(st.builds(dict, epochs=st.integers(1, 10**6)), st.builds(dict, steps=st.integers(1, 10**9))),
@@ -78,7 +96,7 @@ TRAININGS = st.builds(
 )
 
 
-@given(model=MODELS, training=TRAININGS, seed=st.integers(0, 2**40))
+@given(model=MODELS | FEED_FORWARD, training=TRAININGS, seed=st.integers(0, 2**40))
 def test_resolving_what_was_resolved_changes_nothing(model: dict, training: dict, seed: int) -> None:
     plan = resolve(read({"data": {"source": "digits", "seed": seed}, "model": model, "training": training}))
     assert again(plan) == plan
@@ -152,6 +170,33 @@ def test_a_wrong_value_is_answered_with_what_was_expected(override: str, path: s
     (line,) = refusal(override).splitlines()
     assert line.startswith(f"{DIGITS}: {path}")
     assert expected in line
+
+
+NAMES = "linear, relu, leaky_relu, elu, sigmoid, tanh, softmax, gelu, silu"
+
+
+@pytest.mark.parametrize(("override", "says"), [
+    ("model.hiden=[3]", "model.hiden: there is no such key. Did you mean 'hidden'?"),
+    ("model.activation=rleu", "model.activation: there is no 'rleu'. Did you mean 'relu'?"),
+    ("model.activation=3", f"model.activation: there is no 3. Known: {NAMES}."),
+    ("model.activation=[rleu]", "model.activation[0]: there is no 'rleu'. Did you mean 'relu'?"),
+    ("model.activation=[relu, tanh]", "model: activation has 2 names for 1 hidden layers; give one for all, or one for "
+                                      "each."),
+    ("model.activation=[]", "model: activation has 0 names for 1 hidden layers; give one for all, or one for each."),
+    ("model.initializer.kind=he", "model.initializer.kind: there is no 'he'. Known: zero, xavier_uniform, "
+                                  "xavier_normal, he_uniform, he_normal, uniform, normal."),
+    ("model.initializer.kind=he_norml", "model.initializer.kind: there is no 'he_norml'. Did you mean 'he_normal'?"),
+    ("model.initializer={kind: uniform, hi: 1}", "model.initializer.hi: there is no such key. Did you mean 'high'?"),
+    ("model.initializer={kind: uniform, low: 1, high: 0}", "model.initializer: low must be below high, got 1.0 and "
+                                                           "0.0."),
+    ("model.initializer={kind: normal, variance: 0}", "model.initializer.variance: expected greater than 0, got 0."),
+    ("model.hidden=[8, 0]", "model.hidden[1]: expected greater than or equal to 1, got 0."),
+    ("model.dropout=1", "model.dropout: expected less than 1, got 1."),
+    ("model.l2=-1", "model.l2: expected greater than or equal to 0, got -1."),
+    ("data.test=0", "data.test: expected greater than or equal to 1, got 0."),
+])  # fmt: skip
+def test_a_mistake_in_a_network_from_scratch_is_answered_once(override: str, says: str) -> None:
+    assert refusal(override, recipe="digits-ffnn") == f"digits-ffnn: {says}"
 
 
 @pytest.mark.parametrize("value", ["loud", "[0.1]", "[0.1, x]", "3"])

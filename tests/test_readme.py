@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sanggar
-from conftest import TINY
+from conftest import DEMOS, TINY, TINY_FFNN, Cli
 from sanggar.data.sources import presence
-from sanggar.recipe import shipped
+from sanggar.recipe import read, shipped
 from sanggar.runs import Run
 from sanggar.training import start
 
 ROOT = Path(__file__).parent.parent
-DEMO = "digits-denoising-autoencoder"
 NEEDS = {"needs Fashion-MNIST": "fashion-mnist", "needs MNIST": "mnist"}
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -35,16 +34,15 @@ def commands(block: str) -> list[tuple[list[str], str]]:
 
 
 def lightened(words: list[str]) -> list[str]:
-    """The command with any recipe that is trained replaced by the demo, tiny."""
+    """The command with any recipe that is trained replaced by the demo of its family, tiny."""
     if words[0] not in ("run", "train") or "--resume" in words:
         return words
-    recipes = set(shipped()) - {DEMO}
-    return [DEMO if word in recipes else word for word in words] + list(TINY)
+    (recipe,) = [word for word in words if word in shipped()]
+    demo, tiny = DEMOS[read(recipe).model["family"]]
+    return [demo if word == recipe else word for word in words] + list(tiny)
 
 
-def test_the_readme_does_what_it_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_cli: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_the_readme_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_cli: Cli) -> None:
     def lighter(source: str, overrides: Sequence[str] = (), **rest: Any) -> Run:
         return start.train(source, [*overrides, *quick], **rest)
 
@@ -89,4 +87,6 @@ def test_blocks_are_read_as_a_reader_would() -> None:
     (console, shown), (python, code) = blocks(text)
     assert (console, python, code) == ("console", "python", "x = 1\n")
     assert commands(shown) == [(["sanggar", "run", "x", "a=1"], "needs MNIST"), (["make", "check"], "")]
-    assert lightened(["train", "fashion-plain-autoencoder"]) == ["train", DEMO, *TINY]
+    assert lightened(["train", "fashion-plain-autoencoder"]) == ["train", "digits-denoising-autoencoder", *TINY]
+    assert lightened(["run", "mnist-ffnn", "--out", "x"]) == ["run", "digits-ffnn", "--out", "x", *TINY_FFNN]
+    assert lightened(["train", "--resume", "runs/x"]) == ["train", "--resume", "runs/x"]

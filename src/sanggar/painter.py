@@ -119,9 +119,10 @@ class Painter:
 
     @property
     def data_name(self) -> str:
-        """The data that the run was trained on: its source and the start of its fingerprint."""
-        data = self.run.info["data"]
-        return f"{data['source']} {data['fingerprint'][:12]}"
+        """The data that the run was trained on: its source, the start of its fingerprint, a test split of its own."""
+        data, chosen = self.run.info["data"], self.plan.data
+        drawn = "" if chosen.test is None else f", {chosen.test} test pictures drawn by seed {chosen.seed}"
+        return f"{data['source']} {data['fingerprint'][:12]}{drawn}"
 
     def disturb(self, images: Given, level: float, seed: int = 0) -> Pixels:
         """The pictures with noise of the kind the network was trained against, clamped and rounded to uint8.

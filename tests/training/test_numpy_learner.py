@@ -381,5 +381,8 @@ def test_a_step_on_what_is_not_finite_changes_nothing(setting: dict[str, Any], d
     before = {name: array.copy() for name, array in learner.state().items()}
     with np.errstate(all="raise"):  # and says nothing on the way: the loop will
         terms = learner.step(1, [batch(digits, 1)])
+        measured = made(optimizer=SGD)
+        measured.load_state({name: array for name, array in before.items() if not name.startswith("average.")})
+        assert not math.isfinite(measured.evaluate(digits.validation)[LOSS])
     assert not math.isfinite(terms[LOSS])
     assert all(learner.state()[name].tobytes() == array.tobytes() for name, array in before.items())

@@ -78,18 +78,13 @@ def calibration_error(shares: Float[np.ndarray, "n classes"], labels: Int64[np.n
 
     Naeini et al. 2015; Guo et al. 2017, arXiv:1706.04599.
     """
-    import torch
-    from torchmetrics.functional.classification import multiclass_calibration_error
-
-    found = multiclass_calibration_error(
-        torch.from_numpy(shares), torch.from_numpy(labels), shares.shape[1], n_bins=BINS, norm="l1"
-    )
-    return float(found)
+    confidence, accuracy, share = reliability(shares, labels).T
+    return float(np.sum(share * np.abs(confidence - accuracy)))
 
 
 def reliability(shares: Float[np.ndarray, "n classes"], labels: Int64[np.ndarray, "n"]) -> Float[np.ndarray, "bins 3"]:
     """For each bin of confidence that holds pictures: mean confidence, accuracy, share of the pictures."""
-    confidence, right = shares.max(axis=1), shares.argmax(axis=1) == labels
+    confidence, right = shares.max(axis=1).astype(np.float64), shares.argmax(axis=1) == labels
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     rows = [
         (confidence[bins == b].mean(), right[bins == b].mean(), (bins == b).mean())
@@ -119,5 +114,5 @@ def _mistakes(
         "mistakes.pixels": pixels[chosen],
         "mistakes.labels": labels[chosen],
         "mistakes.shares": shares[chosen],
-        "mistakes.count": np.array(len(wrong)),
+        "mistakes.count": np.array([len(wrong), len(labels)]),
     }

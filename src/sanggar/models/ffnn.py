@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from sanggar.data.images import Facts, to_vectors
 from sanggar.errors import DataError
@@ -17,6 +17,11 @@ from sanggar.scratch.initializers import Initializer
 from sanggar.scratch.losses import one_hot
 
 Activation = Literal["linear", "relu", "leaky_relu", "elu", "sigmoid", "tanh", "softmax", "gelu", "silu"]
+OneOrEach = Annotated[
+    Annotated[Activation, Tag("one")] | Annotated[tuple[Activation, ...], Tag("each")],
+    Discriminator(lambda given: "each" if isinstance(given, list | tuple) else "one"),
+]
+"""One activation for all hidden layers, or one for each."""
 
 
 class Named(Options):
@@ -65,7 +70,7 @@ class FeedForwardOptions(Options):
     family: Literal["ffnn"] = "ffnn"
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (64,)
     """neurons of each hidden layer; none: a linear classifier"""
-    activation: Activation | tuple[Activation, ...] = "relu"
+    activation: OneOrEach = "relu"
     """of the hidden layers, one for all or one for each"""
     loss: Literal["categorical_cross_entropy", "mse", "binary_cross_entropy"] = "categorical_cross_entropy"
     """between the probability of each class and the class; the last activation is softmax, with binary_cross_entropy

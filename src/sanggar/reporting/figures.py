@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import re
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -53,10 +54,23 @@ def svg(figure: Figure, words: str, *, wide: bool = False) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = re.sub(r' id="([^"]*)"', _once(), text)  # two equal images come with one id
     mark = f"c{hashlib.sha256((words + text).encode()).hexdigest()[:8]}-"  # ids in one page must not collide
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{mark}", text)
     attributes = f'<svg role="img" aria-label="{escape(words, quote=True)}" '
     return f'<figure class="chart{" wide" if wide else ""}">{text.replace("<svg ", attributes, 1)}</figure>'
+
+
+def _once() -> Callable[[re.Match[str]], str]:
+    """For ids: what stands there the first time, and nothing when it comes again."""
+    seen: set[str] = set()
+
+    def keep(found: re.Match[str]) -> str:
+        again = found[1] in seen
+        seen.add(found[1])
+        return "" if again else found[0]
+
+    return keep
 
 
 def png(pixels: UInt8[np.ndarray, ...], words: str) -> str:

@@ -47,8 +47,9 @@ def classes(views: Views) -> str | None:
             continue
         names = view.info["data"]["classes"]
         counts, bins = view.pictures["classes.confusion"], view.pictures["classes.reliability"]
-        _, true, taken = max((int(counts[i, j]), i, j) for i, j in np.ndindex(counts.shape) if i != j)
-        words = f"{view.name}: confusion matrix. Most often confused: {names[true]} taken for {names[taken]}."
+        most, true, taken = max((int(counts[i, j]), i, j) for i, j in np.ndindex(counts.shape) if i != j)
+        confused = f"Most often confused: {names[true]} taken for {names[taken]}." if most else "Nothing is confused."
+        words = f"{view.name}: confusion matrix. {confused}"
         parts += [
             headed(view, views),
             _class_table(view, names),
@@ -118,7 +119,10 @@ def _about_neurons(view: View) -> Iterator[str]:
         if arrays:
             deviations = ", ".join(f"{name} {array.std():.3g}" for name, array in arrays.items())
             words = f"{view.name}: distribution of {of} by layer. Standard deviations: {deviations}."
-            yield _drawn(lambda a=arrays, of=of: pictures.distributions(a, label=of, log=of == "gradients"), words, wide=True)
+            log = of == "gradients"  # most are nearly 0
+            yield _drawn(
+                lambda a=arrays, of=of, log=log: pictures.distributions(a, label=of, log=log), words, wide=True
+            )
         moved = _movement(view, of)
         if moved:
             epochs = [line["epoch"] for line in view.metrics if line.get("network")]
@@ -148,10 +152,10 @@ def mistakes(views: Views) -> str | None:
         names = view.info["data"]["classes"]
         pixels, labels, shares = (view.pictures[f"mistakes.{key}"] for key in ("pixels", "labels", "shares"))
         found = "".join(
-            _mistake(picture, names[label], names[row.argmax()], row.max())
+            _mistake(picture, names[label], names[row.argmax()], float(row.max()))
             for picture, label, row in zip(pixels, labels, shares, strict=True)
         )
-        wrong, n = int(view.pictures["mistakes.count"]), view.numbers("classification.accuracy")[0]["protocol"]["n"]
+        wrong, n = view.pictures["mistakes.count"].tolist()
         parts += [
             headed(view, views),
             f'<div class="gallery small">{found}</div>',

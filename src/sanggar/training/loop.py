@@ -158,10 +158,10 @@ class Loop:
         progress, began = self.progress, time.perf_counter()
         train = {name: total / progress.summed for name, total in progress.sums.items()}
         validation = self.learner.evaluate(self.validation)
-        watched = {"train": self._watched_in(train), "validation": self._watched_in(validation)}
         for name, value in validation.items():
             if not math.isfinite(value):
                 self._fail(record.step, f"validation {name}", value)
+        watched = {"train": self._watched_in(train), "validation": self._watched_in(validation)}
         total = sum(validation.values())
         if progress.lowest is None or total < progress.lowest:
             progress.lowest, progress.waited = total, 0

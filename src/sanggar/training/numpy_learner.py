@@ -49,7 +49,11 @@ class NumpyLearner:
 
     def step(self, step: int, batches: Sequence[Images]) -> Values:
         """One step of the optimizer on a batch."""
-        network, (images,) = self.network, batches
+        with np.errstate(all="ignore"):  # what is not finite is told by the loop, in one line
+            return self._step(step, *batches)
+
+    def _step(self, step: int, images: Images) -> Values:
+        network = self.network
         if network.dropout:
             seed = address(self.options.seed, "train", step, 0, "dropout")
             self._rng = np.random.Generator(np.random.Philox(seed))
@@ -193,6 +197,8 @@ def _check(plan: Plan) -> None:
         raise RecipeError(f"training.device: ffnn computes with NumPy on the processor, not on {options.device}.")
     if options.precision == "bf16":
         raise RecipeError("training.precision: ffnn computes with NumPy in fp32; bf16 is PyTorch's.")
+    if plan.model.model_dump()["normalization"] == "batch" and options.batch_size < 2:
+        raise RecipeError("training.batch_size: batch norm needs two pictures or more in a batch.")
     if options.compile:
         raise RecipeError("training.compile: there is nothing to compile in a NumPy network.")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
