@@ -127,6 +127,9 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[SanggarError], str]] = {
     "batch norm of one example": (
         lambda: BatchNorm(3)(Tensor(X[:1]), np.random.default_rng(0)), NetworkError, "two or more; this one has 1"
     ),
+    "batch norm of no example": (
+        lambda: BatchNorm(3)(Tensor(X[:0]), np.random.default_rng(0)), NetworkError, "two or more; this one has 0"
+    ),
     "nothing kept": (lambda: Dropout(1.0), NetworkError, "at least 0 and below 1, got 1.0"),
     "a rate below 0": (lambda: Dropout(-0.1), NetworkError, "at least 0 and below 1, got -0.1"),
     "a rate that is no number": (lambda: Dropout(float("nan")), NetworkError, "at least 0 and below 1, got nan"),
@@ -239,6 +242,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[SanggarError], str]] = {
     "labels in words": (lambda: fit(y=np.full(6, "a")), DataError, "expected class numbers (n,), got <U1"),
     "labels as a column": (lambda: fit(y=LABELS[:, None]), DataError, "training y: expected shape (6, 2), got (6, 1)"),
     "rows of other classes": (lambda: fit(y=np.eye(3)[LABELS]), DataError, "expected shape (6, 2), got (6, 3)"),
+    "rows of different lengths": (lambda: fit(X[:2], [[1, 0], [1]]), DataError, "training y"),
     "rows that are no distributions": (lambda: fit(y=ROWS * 3), DataError, "training y"),
     "rows that are no numbers": (lambda: fit(y=ROWS * np.nan), DataError, "training y: holds a value"),
     "an answer that is neither no nor yes": (
@@ -281,6 +285,9 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[SanggarError], str]] = {
     ),
     "a last step too far": (
         lambda: fit(optimizer=SGD(1e38), network=FFNN([3, 4, 2], l2=1e3), epochs=1), TrainingError, "may be too high"
+    ),
+    "a last step too far for its validation": (
+        lambda: fit(optimizer=SGD(1e30), epochs=1, validation=(X, LABELS)), TrainingError, "may be too high"
     ),
     # files
     "a file that is not there": (lambda: FFNN.load("/nowhere/network.npz"), DataError, "no file /nowhere/network.npz"),

@@ -278,6 +278,12 @@ def test_logsumexp_does_not_overflow(dtype: type) -> None:
     close(x.grad, np.array([[1, 0, 0], [1 / 3] * 3, [1 / 3] * 3]), np.finfo(dtype).eps)
 
 
+def test_an_axis_may_be_a_number_of_numpys() -> None:
+    x = Tensor(spread((2, 3), 0))
+    np.testing.assert_array_equal(x.sum(np.int64(-1)).data, x.sum(1).data)
+    np.testing.assert_array_equal(x.mean((np.int64(0),)).data, x.mean(0).data)
+
+
 # -- shapes ----------------------------------------------------------------------------------------------------
 
 

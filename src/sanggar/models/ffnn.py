@@ -13,6 +13,7 @@ from sanggar.errors import DataError
 from sanggar.recipe import Options
 from sanggar.runs import Arrays
 from sanggar.scratch import FFNN, initializers
+from sanggar.scratch.activations import shares
 from sanggar.scratch.initializers import Initializer
 from sanggar.scratch.losses import one_hot
 
@@ -149,10 +150,10 @@ class FeedForward:
 
     def classify(self, pixels: np.ndarray) -> np.ndarray:
         """The probability of each class, float32 `(n, classes)`."""
-        found = self.network.predict(self.inputs(pixels))
-        if self.network.activations[-1] == "sigmoid":  # a probability for each class by itself
-            found /= found.sum(axis=1, keepdims=True)
-        return found
+        if self.network.activations[-1] != "sigmoid":
+            return self.network.predict(self.inputs(pixels))
+        # a probability for each class by itself is shared out; its logarithm does not vanish where it is small
+        return shares(-np.logaddexp(0, -self.network.predict_logits(self.inputs(pixels))))
 
     def neurons(self) -> dict[str, np.ndarray]:
         """See HasNeurons."""

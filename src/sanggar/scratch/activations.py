@@ -93,11 +93,9 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
 
 
 def logistic(a: Array) -> Array:
-    """1 / (1 + e⁻ᵃ); written with tanh it cannot overflow."""
-    y = np.tanh(0.5 * a)
-    y *= 0.5
-    y += 0.5
-    return y
+    """1 / (1 + e⁻ᵃ), without overflow, and exact also where it is nearly 0."""
+    z = np.exp(-np.abs(a))
+    return np.where(a >= 0, a.dtype.type(1), z) / (1 + z)
 
 
 def shares(a: Array) -> Array:

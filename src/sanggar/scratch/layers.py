@@ -137,9 +137,9 @@ class BatchNorm(Layer):
         if rng is None and x.shape[1:] == mean.shape:
             factor = 1 / np.sqrt(variance + self.epsilon)
             return (x - mean) * factor * scale + shift
-        found = ops.normalize(x, scale, shift, axis=0, epsilon=self.epsilon)
-        if len(x) < 2:
+        if x.ndim == 2 and len(x) < 2:
             raise NetworkError(f"batch norm trains on batches of two or more; this one has {len(x)}.")
+        found = ops.normalize(x, scale, shift, axis=0, epsilon=self.epsilon)
         mean += self.momentum * (x.data.mean(axis=0) - mean)
         variance += self.momentum * (x.data.var(axis=0, ddof=1) - variance)
         return found

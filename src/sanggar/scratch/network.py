@@ -229,7 +229,13 @@ class FFNN:
                     f"the weights are not finite after epoch {number}: the learning rate ({optimizer.learning_rate:g}) "
                     "may be too high."
                 )
-            loss, accuracy = (None, None) if validation is None else self.evaluate(*validation)
+            with np.errstate(all="ignore"):
+                loss, accuracy = (None, None) if validation is None else self.evaluate(*validation)
+            if loss is not None and not math.isfinite(loss):
+                raise TrainingError(
+                    f"the validation loss became {loss} after epoch {number}: the learning rate "
+                    f"({optimizer.learning_rate:g}) may be too high."
+                )
             weights, gradients = (quantiles(of) if distributions else {} for of in (self.weights, self.gradients))
             yield Epoch(number, total / seen, loss, accuracy, seconds, weights, gradients)
 
@@ -260,9 +266,13 @@ class FFNN:
 
     def predict(self, x: Any) -> Array:
         """The outputs `(n, outputs)`: for a softmax, the probability of each class. Raises DataError."""
+        return self.head(Tensor(self.predict_logits(x))).data
+
+    def predict_logits(self, x: Any) -> Array:
+        """What goes into the last activation, `(n, outputs)`. Raises DataError."""
         x = self._inputs(x, "x")
         with no_grad():
-            parts = [self.forward(x[i : i + CHUNK]).data for i in range(0, len(x), CHUNK)]
+            parts = [self.logits(x[i : i + CHUNK]).data for i in range(0, len(x), CHUNK)]
         return np.concatenate(parts)
 
     def evaluate(self, x: Any, y: Any) -> tuple[float, float | None]:
@@ -287,8 +297,7 @@ class FFNN:
 
     def examples(self, x: Any, y: Any, name: str = "training") -> tuple[Array, Array]:
         """Inputs and targets as training wants them. Raises DataError with what is wrong."""
-        x = self._inputs(x, f"{name} x")
-        y = np.asarray(y)
+        x, y = self._inputs(x, f"{name} x"), _array(y, f"{name} y")
         if y.shape[:1] != x.shape[:1]:
             raise DataError(f"{name}: {len(x)} examples, but {y.shape[0] if y.ndim else 'no'} targets.")
         outputs = self.widths[-1]
@@ -306,12 +315,7 @@ class FFNN:
         return x, y
 
     def _inputs(self, x: Any, name: str) -> Array:
-        try:
-            x = np.asarray(x)
-        except ValueError:
-            raise DataError(
-                f"{name}: expected an array (n, {self.widths[0]}), got rows of different lengths."
-            ) from None
+        x = _array(x, name)
         if x.ndim != 2 or x.shape[1] != self.widths[0]:
             raise DataError(f"{name}: expected shape (n, {self.widths[0]}), got {x.shape}.")
         if len(x) == 0:
@@ -407,6 +411,13 @@ class FFNN:
             said = " ".join(str(error).split()).rstrip(".")
             raise DataError(f"{path}: damaged, or not a network that FFNN.save wrote ({said}).") from None
         return network
+
+
+def _array(given: Any, name: str) -> Array:
+    try:
+        return np.asarray(given)
+    except ValueError:
+        raise DataError(f"{name}: expected an array, got rows of different lengths.") from None
 
 
 def _dtype(given: Any) -> np.dtype[Any]:

@@ -324,7 +324,7 @@ def _summed(g: Array, shape: tuple[int, ...]) -> Array:
 
 def _axes(a: Tensor, axis: Axis) -> tuple[int, ...]:
     """The axes meant, counted from the front."""
-    given = range(a.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    given = range(a.ndim) if axis is None else (axis,) if isinstance(axis, int | np.integer) else axis
     axes = tuple(i % a.ndim for i in given if -a.ndim <= i < a.ndim)
     if len(set(axes)) < len(tuple(given)):
         raise NetworkError(f"axis {axis} is not one of the {a.ndim} axes of {a.shape}, or not each another.")

@@ -71,10 +71,14 @@ class Optimizer:
         """Go back to what `arrays` gave. Raises NetworkError when it belongs to other parameters."""
         try:
             self.steps = int(arrays["steps"])
-            self._kept = [
-                {name: arrays[f"{i}.{name}"].reshape(p.shape).astype(p.dtype) for name in self.remembers}
-                for i, p in enumerate(parameters)
-            ]
+            self._kept = (
+                []
+                if not self.steps
+                else [
+                    {name: arrays[f"{i}.{name}"].reshape(p.shape).astype(p.dtype) for name in self.remembers}
+                    for i, p in enumerate(parameters)
+                ]
+            )
         except (KeyError, ValueError):
             raise NetworkError("the optimizer's memory does not fit these parameters.") from None
 

@@ -108,7 +108,7 @@ class NumpyLearner:
         sums: Values = {}
         kept = {name: array.copy() for name, array in self.network.arrays().items()}
         self.network.load_arrays(self.weights())
-        with no_grad():
+        with no_grad(), np.errstate(all="ignore"):
             for chunk in images.chunks(CHUNK):
                 terms, _ = self._terms(self.network.logits(self.model.inputs(chunk.pixels)), chunk)
                 for name, value in terms.items():
