@@ -9,6 +9,9 @@ import numpy as np
 from sanggar.errors import NetworkError, suggest
 from sanggar.scratch.tensor import Array, Tensor, record
 
+ZERO = np.zeros((), np.float32)
+"""0 as an array: NumPy takes half as long over it as over Python's."""
+
 
 def linear(x: Tensor) -> Tensor:
     """x itself."""
@@ -17,7 +20,7 @@ def linear(x: Tensor) -> Tensor:
 
 def relu(x: Tensor) -> Tensor:
     """max(x, 0); the derivative at 0 is taken as 0."""
-    y = np.maximum(x.data, 0)
+    y = np.maximum(x.data, ZERO)
     return record(y, (x, lambda g: g * np.sign(y)))
 
 

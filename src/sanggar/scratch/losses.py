@@ -53,18 +53,19 @@ def categorical_cross_entropy(outputs: Tensor, targets: Any) -> Tensor:
 
 def categorical_cross_entropy_from_logits(logits: Tensor, targets: Any) -> Tensor:
     """The same with p = softmax(logits), without overflow: Σ t · (log Σ eᶻ − z)."""
-    t = _rows(logits, targets)
-    n = len(t)
-    z = logits.data - np.maximum.reduce(logits.data, axis=1, keepdims=True)
+    t = _rows(logits, targets).T
+    classes, n = t.shape
+    z = logits.data.T.copy()  # an example is a column: NumPy is quickest along long rows
+    z -= np.maximum.reduce(z)
     e = np.exp(z)
-    total = e.dot(ones((e.shape[1], 1), e.dtype))
-    loss = (np.vdot(np.log(total), ones((n, 1), e.dtype)) - np.vdot(t, z)) / n  # Σ t is 1
+    total = ones(classes, e.dtype).dot(e)
+    loss = (np.log(total).dot(ones(n, e.dtype)) - np.vdot(t, z)) / n  # Σ t is 1
 
     def by_logits(g: Array) -> Array:
         found = e / total
         found -= t
         found *= g / n
-        return found
+        return found.T
 
     return record(loss, (logits, by_logits))
 

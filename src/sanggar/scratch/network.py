@@ -154,20 +154,19 @@ class FFNN:
 
     def train_step(self, x: Any, y: Any, optimizer: Optimizer, rng: Generator) -> float:
         """One step on a batch; its loss. Raises TrainingError when that is not finite."""
-        with np.errstate(all="ignore"):  # a loss that is not finite is told in one line
-            loss = self.loss(x, y, rng)
-            self.descend(loss, optimizer)
-        return float(loss.data)
+        return self.descend(self.loss(x, y, rng), optimizer)
 
-    def descend(self, loss: Tensor, optimizer: Optimizer) -> None:
-        """One step of the optimizer down a loss. Raises TrainingError when that is not finite."""
-        if not math.isfinite(loss.item()):
+    def descend(self, loss: Tensor, optimizer: Optimizer) -> float:
+        """One step of the optimizer down a loss; its value. Raises TrainingError when that is not finite."""
+        value = loss.item()
+        if not math.isfinite(value):
             raise TrainingError(
-                f"the loss became {loss.item()} at step {optimizer.steps + 1}: the learning rate ({optimizer.rate:g}) "
+                f"the loss became {value} at step {optimizer.steps + 1}: the learning rate ({optimizer.rate:g}) "
                 "may be too high."
             )
         optimizer.minimize(loss, self.parameters)
         self._gradient_scale = optimizer.gradient_scale
+        return value
 
     # -- training ----------------------------------------------------------------------------------------------
 
@@ -218,11 +217,12 @@ class FFNN:
         for number in range(1, epochs + 1):
             began, total, seen = time.perf_counter(), 0.0, 0
             order = rng.permutation(len(x)) if shuffle else np.arange(len(x))
-            for batch, targets in islice(self._batches(x, y, order, batch_size), per_epoch):
-                optimizer.rate = optimizer.learning_rate * schedule(step, steps)
-                total += self.train_step(batch, targets, optimizer, rng) * len(batch)
-                seen += len(batch)
-                step += 1
+            with np.errstate(all="ignore"):  # a loss that is not finite is told in one line
+                for batch, targets in islice(self._batches(x, y, order, batch_size), per_epoch):
+                    optimizer.rate = optimizer.learning_rate * schedule(step, steps)
+                    total += self.train_step(batch, targets, optimizer, rng) * len(batch)
+                    seen += len(batch)
+                    step += 1
             seconds = time.perf_counter() - began
             if not all(np.isfinite(array).all() for array in self.arrays().values()):
                 raise TrainingError(

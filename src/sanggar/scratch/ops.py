@@ -140,12 +140,12 @@ def product(a: Array, b: Array, out: Array | None = None) -> Array:
     It has kernels for small matrices, below a million multiply-adds, that neither copy their operands nor start
     threads: a product somewhat above is made in pieces below, a fifth faster.
     """
-    pieces = a.size * b.shape[1] // 1_000_000 + 1
-    if pieces == 1 or pieces > 3:
+    work = a.size * b.shape[1]
+    if work < 1_000_000 or work >= 3_000_000:
         return a.dot(b, out)
     if out is None:
         out = np.empty((len(a), b.shape[1]), a.dtype)
-    rows = -(-len(a) // pieces)
+    rows = -(-len(a) // (work // 1_000_000 + 1))
     for start in range(0, len(a), rows):
         np.matmul(a[start : start + rows], b, out=out[start : start + rows])
     return out

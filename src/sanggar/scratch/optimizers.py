@@ -200,7 +200,7 @@ def optimizer(name: str) -> Callable[..., Optimizer]:
 
 def _forget(loss: Tensor, parameters: Sequence[Tensor]) -> None:
     """The gradients of before. Raises NetworkError for a loss that cannot be minimized."""
-    if loss.size != 1:
+    if loss.data.size != 1:
         raise NetworkError(f"minimize needs one number; this loss has shape {loss.shape}.")
     for parameter in parameters:
         parameter.grad = None

@@ -85,7 +85,7 @@ class Tensor:
         """The one number that it holds. Raises NetworkError when there are more or none."""
         if self.data.size != 1:
             raise NetworkError(f"item() is for a tensor of one number; this one has shape {self.shape}.")
-        return float(self.data.item())
+        return self.data.item()
 
     def detach(self) -> Tensor:
         """The same array without its past."""
