@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 
 from sanggar import recipe
+from sanggar.data.batches import address
 from sanggar.data.images import Facts, as_pixels, read_image, read_images, to_float, to_uint8
-from sanggar.errors import RunError
+from sanggar.errors import RunError, suggest
 from sanggar.models.family import CAPABILITIES, CHUNK, Moment
 from sanggar.models.noise import NoiseOptions
 from sanggar.plan import Model, Plan, resolve
@@ -20,6 +21,9 @@ from sanggar.runs import Run, load_arrays
 
 Pixels = UInt8[np.ndarray, "n height width channels"]
 Vectors = Float[np.ndarray, "n latent"]
+Classes = Int64[np.ndarray, "n"]
+Label = int | str | None
+"""A class by number or name; None: each in turn"""
 Given = np.ndarray | str | Path | Sequence[str | Path]
 """Pictures as a caller has them: a uint8 array, or the names of files"""
 
@@ -63,12 +67,12 @@ class Painter:
         self.model.ready(device)
 
     def can(self, capability: str) -> bool:
-        """Whether the model has a capability: encode, decode, reconstruct, disturb, classify, neurons."""
+        """Whether the model has a capability: encode, decode, reconstruct, sample, disturb, classify, neurons."""
         return isinstance(self.model, CAPABILITIES[capability])
 
-    def _compute(self, capability: str, array: np.ndarray) -> np.ndarray:
+    def _compute(self, capability: str, *arrays: np.ndarray, **how: float) -> np.ndarray:
         self._need(capability)
-        found: np.ndarray = self.model.compute(capability, array)
+        found: np.ndarray = self.model.compute(capability, *arrays, **how)
         return found
 
     def _need(self, capability: str) -> None:
@@ -97,6 +101,69 @@ class Painter:
     def classify(self, images: Given) -> Vectors:
         """The probability of each class for each picture, float32 `(N, classes)`."""
         return self._compute("classify", self.pixels(images))
+
+    @property
+    def conditional(self) -> bool:
+        """Whether pictures are drawn of a class that is asked for."""
+        self._need("sample")
+        return bool(self.model.conditional)
+
+    def latents(self, count: int, seed: int = 0) -> Vectors:
+        """`count` standard normal latents, drawn on the CPU: the first of many are the same as the first of few."""
+        self._need("sample")
+        parts = []
+        for number, start in enumerate(range(0, count, CHUNK)):
+            generator = torch.Generator().manual_seed(address(seed, "sample", number))
+            whole = torch.randn((CHUNK, self.model.latent_size), generator=generator).numpy()
+            parts.append(whole[: count - start])
+        return np.concatenate(parts)
+
+    def labels(self, count: int, label: Label = None) -> Classes | None:
+        """The classes that `count` pictures are asked to be of: the one named, or each in turn.
+
+        None where the model is not told. Raises RunError for a class that does not exist.
+        """
+        self._need("sample")
+        classes = self.facts.classes
+        if not self.conditional:
+            if label is not None:
+                raise RunError(f"{self.plan.name} is not told classes: it cannot be asked for {label!r}.")
+            return None
+        if label is None:
+            return np.arange(count, dtype=np.int64) % len(classes)
+        if isinstance(label, str) and label not in classes and label.isdecimal():
+            label = int(label)
+        if isinstance(label, str):
+            if label not in classes:
+                raise RunError(f"There is no class {label!r}. {suggest(label, classes)}")
+            label = classes.index(label)
+        if not 0 <= label < len(classes):
+            known = ", ".join(f"{i} {name}" if name != str(i) else name for i, name in enumerate(classes))
+            raise RunError(f"There is no class {label}. Known: {known}.")
+        return np.full(count, label, np.int64)
+
+    def paint(self, latents: np.ndarray, labels: np.ndarray | None = None, truncation: float = 1.0) -> Pixels:
+        """The picture of each latent, float `(N, latent)`, of the classes `(N,)` asked for."""
+        latents = np.asarray(latents, np.float32)
+        given = (latents,) if labels is None else (latents, np.asarray(labels, np.int64))
+        return self._compute("sample", *given, truncation=truncation)
+
+    def sample(self, count: int, label: Label = None, seed: int = 0, truncation: float = 1.0) -> Pixels:
+        """`count` new pictures; the same seed gives the same pictures. Raises RunError, see `labels`."""
+        return np.concatenate([pixels for pixels, _ in self.samples(count, label, seed, truncation)])
+
+    def samples(
+        self, count: int, label: Label = None, seed: int = 0, truncation: float = 1.0
+    ) -> Iterator[tuple[Pixels, Classes | None]]:
+        """The same, some pictures at a time, with the classes they were asked to be of: for more than memory holds."""
+        if count < 1:
+            raise RunError(f"count: expected a whole number above 0, got {count}.")
+        if not 0 < truncation <= 1:
+            raise RunError(f"truncation: expected a number above 0 and at most 1, got {truncation:g}.")
+        labels, latents = self.labels(count, label), self.latents(count, seed)
+        for start in range(0, count, CHUNK):
+            part = None if labels is None else labels[start : start + CHUNK]
+            yield self.paint(latents[start : start + CHUNK], part, truncation), part
 
     def neurons(self) -> dict[str, np.ndarray]:
         """By layer, `(inputs + 1, outputs)`: a column is a neuron, its weights and, in the last row, its bias."""

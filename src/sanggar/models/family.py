@@ -22,6 +22,7 @@ CHUNK = 512
 
 Pictures = Float[Tensor, "batch channels height width"]
 Latents = Float[Tensor, "batch latent"]
+Labels = Int64[Tensor, "batch"]
 Terms = dict[str, Float[Tensor, ""]]
 
 
@@ -30,7 +31,7 @@ class Batch:
     """What a phase is shown: pictures float32 in [-1, 1], labels int64 where the data has them."""
 
     images: Pictures
-    labels: Int64[Tensor, "batch"] | None = None
+    labels: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -136,20 +137,28 @@ class Family(nn.Module):
         """Be ready to compute on a device, on the best one where none is named, as in use and not as in training."""
         self.place(torch.device(device or best_device())).eval()
 
-    def compute(self, capability: str, array: np.ndarray) -> np.ndarray:
-        """A capability on many pictures or latents, in float32.
+    def compute(self, capability: str, *arrays: np.ndarray, **how: float) -> np.ndarray:
+        """A capability on many pictures or latents, in float32; `how` is handed on as it is.
 
-        Takes uint8 pixels `(N, H, W, C)` or float latents; pictures come back as uint8, anything else as float32.
+        Takes uint8 pixels `(N, H, W, C)`, float latents, integer labels, all equally many; pictures come back as
+        uint8, anything else as float32.
         """
-        work: Callable[[Tensor], Tensor] = getattr(self, capability)
+        work: Callable[..., Tensor] = getattr(self, capability)
         device = next(self.parameters()).device
         parts = []
         with torch.inference_mode():
-            for start in range(0, len(array), CHUNK):
-                chunk = torch.from_numpy(np.ascontiguousarray(array[start : start + CHUNK])).to(device)
-                found = work(to_float(chunk) if chunk.dtype == torch.uint8 else chunk.float())
+            for start in range(0, len(arrays[0]), CHUNK):
+                found = work(*(_given(array[start : start + CHUNK], device) for array in arrays), **how)
                 parts.append(to_uint8(found) if found.ndim == 4 else found.float().cpu().numpy())
         return np.concatenate(parts)
+
+
+def _given(array: np.ndarray, device: torch.device) -> Tensor:
+    """Pixels and latents as float32, labels as they are."""
+    chunk = torch.from_numpy(np.ascontiguousarray(array)).to(device)
+    if chunk.dtype == torch.uint8:
+        return to_float(chunk)
+    return chunk.float() if chunk.is_floating_point() else chunk
 
 
 # -- capabilities: what is asked of a built model, instead of its family's name ---------------------------------
@@ -179,6 +188,19 @@ class Reconstructs(Protocol):
 
     def reconstruct(self, images: Pictures) -> Pictures:
         """Each picture as the model sees it."""
+        ...
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """Draws pictures from standard normal latents."""
+
+    latent_size: int
+    conditional: bool
+    """whether it is told the class to draw"""
+
+    def sample(self, latents: Latents, labels: Labels | None = None, truncation: float = 1.0) -> Pictures:
+        """The picture of each latent, of the class asked for; `truncation` below 1 trades variety for quality."""
         ...
 
 
@@ -217,6 +239,7 @@ CAPABILITIES: dict[str, type] = {
     "encode": Encodes,
     "decode": Decodes,
     "reconstruct": Reconstructs,
+    "sample": Samples,
     "disturb": Disturbs,
     "classify": Classifies,
     "neurons": HasNeurons,

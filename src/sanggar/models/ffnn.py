@@ -132,9 +132,9 @@ class FeedForward:
     def ready(self, device: str | None) -> None:
         """Always: NumPy computes on the processor."""
 
-    def compute(self, capability: str, array: np.ndarray) -> np.ndarray:
+    def compute(self, capability: str, *arrays: np.ndarray, **how: float) -> np.ndarray:
         """See Family."""
-        found: np.ndarray = getattr(self, capability)(array)
+        found: np.ndarray = getattr(self, capability)(*arrays, **how)
         return found
 
     def inputs(self, pixels: np.ndarray) -> np.ndarray:
