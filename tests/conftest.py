@@ -46,7 +46,13 @@ TINY = ("model.widths=[4,8]", "model.latent_size=6", *BRIEF, "evaluation.images=
 """Overrides that make digits-denoising-autoencoder a matter of a second."""
 TINY_FFNN = ("model.hidden=[5]", *BRIEF, "evaluation.images=200")
 """The same for digits-ffnn."""
-DEMOS = {"autoencoder": ("digits-denoising-autoencoder", TINY), "ffnn": ("digits-ffnn", TINY_FFNN)}
+TINY_CLASSIFIER = ("model.widths=[4,8]", "model.blocks=[0,1]", *BRIEF, "evaluation.images=200")
+"""The same for judge-digits."""
+DEMOS = {
+    "autoencoder": ("digits-denoising-autoencoder", TINY),
+    "ffnn": ("digits-ffnn", TINY_FFNN),
+    "classifier": ("judge-digits", TINY_CLASSIFIER),
+}
 """By family: a recipe on digits, and what makes it small. A family that is not here is trained as it comes."""
 
 Trained = Callable[[str], Run]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -169,6 +169,49 @@ def interpolate(run: str, first: str, second: str, steps: int, out: Path) -> Non
 
 @cli.command()
 @click.argument("run", metavar="RUN")
+@click.option("--count", required=True, type=click.IntRange(min=1), help="How many pictures.")
+@click.option("--label", help="The class to draw, by name or number; default: each in turn.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="The same seed gives the same pictures.",
+)
+@click.option(
+    "--truncation",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Below 1: less variety, better pictures.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="FILE.npz with `images` and `labels`, FILE.png with all of them, or a folder for a PNG each.",
+)
+def sample(run: str, count: int, label: str | None, seed: int, truncation: float, out: Path) -> None:
+    """Draw new pictures with a RUN's network."""
+    from tqdm.auto import tqdm
+
+    from sanggar.data.stacks import write_stack
+    from sanggar.painter import open as open_run
+
+    painter = open_run(run)
+    with tqdm(total=count, desc="sampling", unit="picture", disable=None, leave=False) as bar:
+
+        def chunks() -> Iterator[Any]:
+            for pixels, labels in painter.samples(count, label, seed, truncation):
+                yield pixels, labels
+                bar.update(len(pixels))
+
+        write_stack(out, chunks(), count, painter.facts)
+    click.echo(out)
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
 @click.argument("images", metavar="IMAGES")
 @click.option(
     "--out",
@@ -282,20 +325,13 @@ def data(source: str | None, out: Path | None, count: int) -> None:
 
 
 def _export(source: str, out: Path, count: int) -> None:
-    from sanggar.data.images import write_images, write_png
     from sanggar.data.sources import SOURCES, DataOptions
-    from sanggar.files import write_atomic
+    from sanggar.data.stacks import write_stack
 
-    test = SOURCES[source].load(DataOptions(source=source, validation=1)).test.first(count)
-    if out.suffix == ".npz":
-        write_atomic(out, write_images(out, test.pixels, test.labels))
-    elif out.suffix:
+    if out.suffix not in ("", ".npz"):
         raise DataError(f"{out}: expected a folder, or a name ending in .npz.")
-    else:
-        classes = SOURCES[source].facts.classes
-        for i, picture in enumerate(test.pixels):
-            label = "" if test.labels is None else f"-{classes[test.labels[i]].replace(' ', '-')}"
-            write_atomic(out / f"{i:05d}{label}.png", write_png(picture.squeeze()))
+    test = SOURCES[source].load(DataOptions(source=source, validation=1)).test.first(count)
+    write_stack(out, [(test.pixels, test.labels)], len(test), SOURCES[source].facts)
     click.echo(out)
 
 
@@ -341,6 +377,8 @@ def _headlines(run: Any) -> None:
             click.echo(f"{n['label']:<44} {n['value']:>9.4g} {n['unit']:<11} {interval}n={n['protocol']['n']:,}")
     for alarm in evaluation["alarms"]:
         click.echo(f"ALARM: {alarm}")
+    if note := run.info["data"]["note"]:
+        click.echo(f"Note: {note}")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

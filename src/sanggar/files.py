@@ -4,29 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from sanggar.errors import RunError
 
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Put `content` at `path` at once and durably. Raises RunError; what stood at `path` is then untouched."""
+    with written(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[BinaryIO]:
+    """A file to write bit by bit, which takes its place at `path` at once and durably when the block ends.
+
+    Raises RunError; what stood at `path` is then untouched, as it is when the block raises.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
         _sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             beside.unlink()
-        raise RunError(
-            f"Cannot write {path}: {error.strerror or error}. Free some space or choose another place with "
-            f"--out; what was saved before is unchanged."
-        ) from None
+        if isinstance(error, OSError):
+            raise RunError(
+                f"Cannot write {path}: {error.strerror or error}. Free some space or choose another place with "
+                f"--out; what was saved before is unchanged."
+            ) from None
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

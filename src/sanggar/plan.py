@@ -14,9 +14,12 @@ from pydantic_core import ErrorDetails
 
 from sanggar.data.sources import SOURCES, DataOptions, Source
 from sanggar.errors import RecipeError, suggest
+from sanggar.models.augment import AugmentationOptions
 from sanggar.models.autoencoder import Autoencoder
+from sanggar.models.classifier import Classifier
 from sanggar.models.family import Family
 from sanggar.models.ffnn import FeedForward
+from sanggar.models.gan import GAN
 from sanggar.models.optimizers import Adam, Constant, OptimizerOptions, ScheduleOptions
 from sanggar.recipe import Options, Recipe, to_yaml
 
@@ -26,6 +29,8 @@ Model = Family | FeedForward
 FAMILIES: dict[str, type[Model]] = {
     "autoencoder": Autoencoder,
     "ffnn": FeedForward,
+    "classifier": Classifier,
+    "gan": GAN,
 }
 
 Level = Annotated[float, Field(gt=0, le=2)]
@@ -52,6 +57,8 @@ class TrainingOptions(Options):
     schedule: ScheduleOptions = Constant()
     clip_gradient: float | None = Field(default=None, gt=0)
     """largest norm of a phase's gradient; longer ones are shortened to it"""
+    augmentation: AugmentationOptions | None = None
+    """what is done at random to training pictures; never to validation or test ones"""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """decay of the averaged weights, which are then the ones measured and saved"""
     early_stopping: EarlyStopping | None = None
@@ -98,6 +105,10 @@ class EvaluationOptions(Options):
     """training pictures, with labels, for the linear probe and the nearest neighbours"""
     map_images: int = Field(default=2000, ge=20)
     """test pictures on the latent map and in the silhouette"""
+    samples: int = Field(default=10_000, ge=20)
+    """generated pictures that are measured; as many as there are test pictures, where those are fewer"""
+    feature_network: Literal["judge", "inception"] = "judge"
+    """whose features generated pictures are measured by: the source's own judge, or the network that defines FID"""
     seed: int = Field(default=0, ge=0)
     """of the noise and of every draw made while measuring"""
 

@@ -188,6 +188,6 @@ def test_it_finds_a_device_where_none_is_named(name: str) -> None:
 def test_another_networks_weights_are_refused(name: str) -> None:
     kept = weights(name, SMALL)
     first = next(iter(kept))
-    for wrong in ({}, {**kept, first: kept[first][:-1]}, {**kept, "stranger": kept[first]}, weights(name, SIZES[0])):
+    for wrong in ({}, {**kept, first: kept[first][:-1]}, {**kept, "stranger": kept[first]}, weights(name, SIZES[2])):
         with pytest.raises(ValueError):
             made(name, SMALL).load(wrong)

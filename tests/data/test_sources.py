@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import struct
+import tarfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,14 +27,17 @@ from sanggar.data.sources import (
     IDX_FILES,
     SOURCES,
     DataOptions,
+    Presence,
     Remote,
     Source,
     fetch,
     find,
     fingerprint,
     presence,
+    read_cifar_layout,
     read_idx,
     read_mnist_layout,
+    unpack,
 )
 from sanggar.errors import DataError
 
@@ -394,9 +399,199 @@ def test_only_what_is_missing_is_fetched_and_only_once(small_source: tuple, tmp_
     assert find(place, source.files[0]) == place / here
 
 
-def test_files_that_differ_from_the_published_are_noticed(small_source: tuple, tmp_path: Path) -> None:
+def test_files_that_differ_from_the_published_are_noticed_and_said(small_source: tuple, tmp_path: Path) -> None:
+    source, options = small_source[0], DataOptions(source="small", validation=5)
+    mnist_like(tmp_path / "root" / "small")
+    assert (presence("small").state, source.load(options).note) == ("present", "")
     mnist_like(tmp_path / "root" / "small", train=21)
     assert presence("small").state == "differs from the published"
+    assert "not the published ones" in source.load(options).note
+
+
+# -- CIFAR-10's layout -------------------------------------------------------------------------------------------
+
+BATCHES = ("data_batch_1.bin", "data_batch_2.bin", "test_batch.bin")
+
+
+def cifar_like(place: Path) -> dict[str, bytes]:
+    """Write three small batches of 4×3 RGB pictures in CIFAR-10's layout; their contents by name."""
+    draw = np.random.default_rng(0)
+    place.mkdir(parents=True, exist_ok=True)
+    contents = {}
+    for name in BATCHES:
+        records = draw.integers(0, 256, (9, 1 + 4 * 3 * 3), np.uint8)
+        records[:, 0] = np.arange(9) % 3
+        contents[name] = records.tobytes()
+        (place / name).write_bytes(contents[name])
+    (place / "batches.meta.txt").write_text("a\nb\nc\n\n")
+    return contents
+
+
+def remotes(contents: dict[str, bytes]) -> tuple[Remote, ...]:
+    return tuple(Remote(name, hashlib.sha256(content).hexdigest(), len(content)) for name, content in contents.items())
+
+
+COLOURS = replace(FACTS, channels=3)
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Source, dict[str, bytes]]:
+    """A source of three small batches, in the table as `batches`, none of them under the data root yet."""
+    contents = cifar_like(tmp_path / "elsewhere")
+    files = remotes(contents)
+    source = Source(
+        "small", "none", COLOURS, lambda place: read_cifar_layout(place, facts=COLOURS, files=files), 18, 9, files,
+        ("http://127.0.0.1:9/x.tar.gz",), folder="batches-bin",
+    )  # fmt: skip
+    monkeypatch.setitem(sources.SOURCES, "batches", source)
+    monkeypatch.setenv("SANGGAR_DATA", str(tmp_path / "root"))
+    return source, contents
+
+
+def test_batches_are_read_in_order_and_channel_by_channel(tmp_path: Path) -> None:
+    contents = cifar_like(tmp_path)
+    train, test = read_cifar_layout(tmp_path, facts=COLOURS, files=remotes(contents))
+    assert (train.pixels.shape, test.pixels.shape) == ((18, 4, 3, 3), (9, 4, 3, 3))
+    for number in (0, 8, 9, 17):
+        name, within = BATCHES[number // 9], number % 9
+        record = contents[name][within * 37 : (within + 1) * 37]
+        assert train.labels is not None
+        assert train.labels[number] == record[0]
+        for channel in range(3):
+            assert train.pixels[number, :, :, channel].tobytes() == record[1 + 12 * channel : 13 + 12 * channel]
+    assert test.pixels[4, 1, 2, 1] == contents["test_batch.bin"][4 * 37 + 1 + 12 + 3 + 2]
+    for name, content in contents.items():
+        (tmp_path / name).unlink()
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
+    (tmp_path / "batches.meta.txt").unlink()
+    again = read_cifar_layout(tmp_path, facts=COLOURS, files=remotes(contents))
+    assert fingerprint(*again) == fingerprint(train, test)
+
+
+@pytest.mark.parametrize(("name", "change", "words"), [
+    ("data_batch_2.bin", lambda c: c[:-1], "9 pictures in records of 37 bytes make 333, but it holds 332"),
+    ("data_batch_1.bin", lambda c: c + c[:37], "but it holds 370"),
+    ("test_batch.bin", lambda c: c[:37], "but it holds 37"),
+    ("test_batch.bin", lambda c: b"", "but it holds 0"),
+    ("data_batch_2.bin", lambda c: b"\x03" + c[1:], "holds label 3, but there are 3 classes"),
+    ("test_batch.bin", lambda c: c[:-37] + b"\xff" + c[-36:], "holds label 255"),
+    ("batches.meta.txt", lambda c: b"a\nc\nb\n", "expected the classes a, b, c, got a, c, b"),
+    ("batches.meta.txt", lambda c: b"a\nb\n", "got a, b"),
+    ("batches.meta.txt", lambda c: b"\xff\xfe", "expected the classes a, b, c"),
+])  # fmt: skip
+def test_damaged_batches_are_refused_with_the_reason(
+    tmp_path: Path, name: str, change: Callable[[bytes], bytes], words: str
+) -> None:
+    contents = cifar_like(tmp_path)
+    (tmp_path / name).write_bytes(change((tmp_path / name).read_bytes()))
+    with pytest.raises(DataError) as raised:
+        read_cifar_layout(tmp_path, facts=COLOURS, files=remotes(contents))
+    assert str(tmp_path / name) in str(raised.value)
+    assert words in str(raised.value)
+
+
+def test_batches_lie_in_the_publishers_folder(batches: tuple, tmp_path: Path) -> None:
+    source, contents = batches
+    options, place = DataOptions(source="batches", validation=5), tmp_path / "root" / "batches-bin"
+    assert presence("batches") == Presence("absent", 999, place)
+    cifar_like(place)
+    assert presence("batches") == Presence("present", 999, place)
+    assert source.load(options).note == ""
+    (place / BATCHES[0]).write_bytes(contents[BATCHES[0]][:-1] + b"!")
+    assert presence("batches").state == "differs from the published"
+    assert "not the published ones" in source.load(options).note
+    (place / BATCHES[1]).unlink()
+    with pytest.raises(DataError, match=r"Missing data: data_batch_2\.bin\[\.gz\]\. Put it into .*batches-bin"):
+        source.load(options)
+
+
+# -- archives ---------------------------------------------------------------------------------------------------
+
+
+def packed(members: dict[str, bytes], mode: str = "w:gz") -> bytes:
+    """A tar archive of some files; a name that ends in > is a link to what its content says."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name.removesuffix(">"))
+            if name.endswith(">"):
+                member.type, member.linkname = tarfile.SYMTYPE, content.decode()
+                archive.addfile(member)
+            else:
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+def among_others(contents: dict[str, bytes]) -> dict[str, bytes]:
+    return {"bin/readme.html": b"hello", **{f"bin/{name}": content for name, content in contents.items()},
+            "../evil": b"evil", "/tmp/sanggar-evil": b"evil", "bin/link>": b"/etc"}  # fmt: skip
+
+
+def test_an_archive_is_fetched_once_and_gives_what_is_asked_for(batches: tuple, tmp_path: Path, server: Server) -> None:
+    source, contents = batches
+    address, pages, asked = server
+    pages["/x.tar.gz"] = packed(among_others(contents))
+    source = replace(source, mirrors=(f"{address}/missing.tar.gz", f"{address}/x.tar.gz"))
+    for _ in range(2):
+        dataset = source.load(DataOptions(source="batches", validation=5))
+    assert asked == ["/missing.tar.gz", "/x.tar.gz"]
+    assert left_in(tmp_path / "root") == ["batches-bin", *(f"batches-bin/{name}" for name in BATCHES)]
+    assert not Path("/tmp/sanggar-evil").exists()
+    assert (len(dataset.train), dataset.note) == (13, "")
+    (tmp_path / "root" / "batches-bin" / BATCHES[1]).unlink()
+    kept = tmp_path / "root" / "batches-bin" / BATCHES[0]
+    kept.write_bytes(contents[BATCHES[0]][:-1] + b"!")
+    source.load(DataOptions(source="batches", validation=5))
+    assert kept.read_bytes() != contents[BATCHES[0]], "what is there already is left alone"
+
+
+def _without(contents: dict[str, bytes]) -> bytes:
+    return packed({name: content for name, content in contents.items() if name != BATCHES[1]})
+
+
+BAD_ARCHIVES = {
+    "one pixel differs": (lambda c: packed({**c, BATCHES[1]: c[BATCHES[1]][:-1] + b"!"}), "2.bin: its content"),
+    "a file is missing": (_without, "it does not hold data_batch_2.bin of 333 bytes"),
+    "a file is short": (lambda c: packed({**c, BATCHES[2]: c[BATCHES[2]][:-1]}), "does not hold test_batch.bin of 333"),
+    "a file is a link": (lambda c: packed({f"{n}>": b"/etc/passwd" for n in c}), "it does not hold data_batch_1.bin"),
+    "cut short": (lambda c: packed(c)[:600], "it does not unpack"),
+    "cut in the tar": (lambda c: gzip.compress(packed(c, "w")[:900]), "it does not"),
+    "not an archive": (lambda c: b"<html>sign in first</html>", "it does not unpack"),
+    "a gzip of something else": (lambda c: gzip.compress(b"hello"), "it does not unpack"),
+    "empty": (lambda c: b"", "it does not"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD_ARCHIVES)
+def test_of_a_bad_archive_nothing_is_left_and_the_next_mirror_serves(
+    kind: str, batches: tuple, tmp_path: Path, server: Server
+) -> None:
+    (source, contents), (address, pages, _), place = batches, server, tmp_path / "root" / "batches-bin"
+    make, says = BAD_ARCHIVES[kind]
+    pages["/bad.tar.gz"], pages["/good.tar"] = make(contents), packed(contents, "w")
+    options = DataOptions(source="batches", validation=5)
+    with pytest.raises(DataError) as raised:
+        replace(source, mirrors=(f"{address}/bad.tar.gz",)).load(options)
+    assert says in str(raised.value)
+    assert "data_batch_1.bin[.gz]" in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+    assert left_in(place) == []
+    replace(source, mirrors=(f"{address}/bad.tar.gz", f"{address}/good.tar")).load(options)
+    assert left_in(place) == sorted(BATCHES)
+
+
+@pytest.mark.parametrize("place", range(0, 400, 37))
+def test_an_archive_with_a_flipped_byte_is_never_half_unpacked(place: int, tmp_path: Path) -> None:
+    contents = cifar_like(tmp_path / "elsewhere")
+    content = bytearray(packed(contents))
+    content[place * len(content) // 400] ^= 0xFF
+    (tmp_path / "x.tar.gz").write_bytes(content)
+    try:
+        paths = unpack(tmp_path / "x.tar.gz", remotes(contents))
+    except DataError:
+        return
+    assert sorted(path.name for path in paths) == sorted(BATCHES)
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -23,7 +23,8 @@ from sanggar.models.family import Batch, Family, Moment, Phase, Terms
 from sanggar.models.losses import pixel_loss
 from sanggar.models.noise import NoiseOptions, disturb
 from sanggar.models.optimizers import SGD
-from sanggar.recipe import Options
+from sanggar.plan import resolve
+from sanggar.recipe import Options, Recipe
 from sanggar.runs import Run, load_arrays
 from sanggar.training.loop import Record
 from sanggar.training.torch_learner import TorchLearner
@@ -244,6 +245,21 @@ def test_a_phase_of_five_batches_sees_five_fresh_ones_a_step(pair: type[Pair], t
     everything = SOURCES["digits"].load(DataOptions(**recipe()["data"])).train.pixels
     shown = ((seen + 1) * 127.5).round().to(torch.uint8).numpy()
     assert sorted(map(bytes, shown)) == sorted(map(bytes, everything.reshape(1200, 64)))
+
+
+def test_pictures_are_augmented_anew_each_time_and_in_training_alone(pair: type[Pair]) -> None:
+    images = SOURCES["digits"].load(DataOptions(**recipe()["data"])).train.first(100)
+    shown, validation = [], []
+    for augmentation in (None, {"translation": 0.125}):
+        pair.log.clear()
+        learner = TorchLearner(resolve(Recipe(**recipe(augmentation=augmentation)), pair), SOURCES["digits"].facts)
+        validation.append(learner.evaluate(images))
+        learner.step(0, [images] * 5)
+        shown.append(torch.cat([entry["batch"] for entry in pair.log if entry["phase"] == "critic"]))
+    assert torch.equal(pair.log[0]["batch"], pair.log[5]["batch"]), "both phases see a picture in the same way"
+    assert validation[0] == validation[1]
+    ways = [(shown[0][:, :, :, 1:-1] == shown[1][:, :, :, way : way + 6]).flatten(1).all(1) for way in (0, 1, 2)]
+    assert [way.float().mean().item() for way in ways] == pytest.approx([1 / 9] * 3, abs=0.05), "nor up nor down"
 
 
 def test_a_phase_knows_how_far_training_has_come(pair: type[Pair], tmp_path: Path) -> None:

@@ -340,6 +340,7 @@ def test_it_learns_with_every_loss_and_normalization(loss: str, normalization: s
     ("training.device=mps", "training.device: ffnn computes with NumPy on the processor, not on mps"),
     ("training.precision=bf16", "training.precision: ffnn computes with NumPy in fp32"),
     ("training.compile=true", "training.compile: "),
+    ("training.augmentation.flip=true", "training.augmentation: ffnn computes with NumPy"),
     ("model.normalization=batch training.batch_size=1", "training.batch_size: "),
     ("WORLD_SIZE=2", "ffnn trains in one process"),
 ])  # fmt: skip

@@ -19,6 +19,7 @@ LAUNCH = (
 RECIPE = (
     "train", "digits-denoising-autoencoder", "model.widths=[4,8]", "model.latent_size=6", "training.device=cpu",
     "training.precision=fp32", "data.validation=700", "training.epochs=2", "training.validate_every=4",
+    "training.augmentation={flip: true, translation: 0.2, rotation: 10}",
 )  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="needs torch.distributed")

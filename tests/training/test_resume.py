@@ -35,6 +35,7 @@ SMALL = {
     "autoencoder": (
         "digits-denoising-autoencoder", "model.widths=[4,8]", "model.latent_size=6", "training.device=cpu",
         "training.precision=fp32", "training.ema=0.9",
+        "training.augmentation={flip: true, translation: 0.2, rotation: 10, colour: 0.5, cutout: 0.2}",
     ),
     "ffnn": (
         "digits-ffnn", "model.hidden=[12,8]", "model.dropout=0.3", "model.normalization=batch", "model.l2=0.001",

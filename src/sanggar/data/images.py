@@ -36,6 +36,11 @@ class Facts:
     classes: tuple[str, ...] = ()
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        return self.height, self.width, self.channels
+
+    @property
     def size(self) -> str:
         """As people write it: 28×28 grey."""
         return f"{self.height}×{self.width} {'grey' if self.channels == 1 else 'RGB'}"

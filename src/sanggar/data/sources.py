@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import os
 import struct
+import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from functools import partial, reduce
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
@@ -45,11 +47,16 @@ class Dataset:
     validation: Images
     test: Images
     fingerprint: str
+    note: str = ""
+    """said wherever a figure on this data is shown"""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file that a publisher offers: its name once decompressed, and the checksum and bytes of that content."""
+    """A file that a publisher offers: its name once decompressed, and the checksum and bytes of that content.
+
+    It is known by its content however it was packed, in a file of its own or in an archive.
+    """
 
     name: str
     sha256: str
@@ -69,8 +76,9 @@ class Source:
     test_count: int
     files: tuple[Remote, ...] = ()
     mirrors: tuple[str, ...] = ()
-    note: str = ""
-    """said wherever a figure on this data is shown"""
+    """addresses: a folder (ends in /) that has each file gzipped, or a tar archive that holds them all"""
+    folder: str = ""
+    """where they lie under the data root, when publishers call it otherwise than the source is called here"""
 
     @property
     def bytes(self) -> int:
@@ -79,17 +87,25 @@ class Source:
 
     def load(self, options: DataOptions) -> Dataset:
         """The splits in memory as uint8. Raises DataError when files are missing or damaged."""
-        train, test = self.read(folder(options.source, self))
+        place = folder(options.source, self)
+        train, test = self.read(place)
         content = fingerprint(train, test)
         if options.test is not None:
             train, test = cut("test", train.joined(test), options.test, address(options.seed, "test"))
         train, validation = cut("validation", train, options.validation, options.seed)
-        return Dataset(train, validation, test, content)
+        return Dataset(train, validation, test, content, "" if published(place, self.files) else DIFFERS)
 
     def counted(self, options: DataOptions) -> int:
         """Pictures to train on, known before the files are."""
         test = self.test_count if options.test is None else options.test
         return self.train_count + self.test_count - test - options.validation
+
+
+DIFFERS = (
+    "The files on this machine are not the published ones: figures on them compare with each other, and not with "
+    "published figures."
+)
+"""The note of such data."""
 
 
 def cut(split: str, images: Images, count: int, seed: int) -> tuple[Images, Images]:
@@ -119,9 +135,14 @@ def fingerprint(*splits: Images) -> str:
     return digest.hexdigest()
 
 
+def place_of(name: str, source: Source) -> Path:
+    """The folder that a source's files lie in, or would."""
+    return root() / (source.folder or name)
+
+
 def folder(name: str, source: Source) -> Path:
     """The folder that holds a source's files, after fetching those that are missing."""
-    place = root() / name
+    place = place_of(name, source)
     missing = [file for file in source.files if find(place, file) is None]
     if missing:
         fetch(place, missing, source.mirrors)
@@ -134,34 +155,76 @@ def find(place: Path, file: Remote) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def fetch(place: Path, files: list[Remote], mirrors: tuple[str, ...]) -> None:
-    """Download files from the first mirror that has them, verify their content, and only then put them in place."""
-    import pooch
+def published(place: Path, files: Sequence[Remote]) -> bool:
+    """Whether the files under `place` hold what their publisher offers."""
+    return all((path := find(place, file)) is not None and checksum(path) == file.sha256 for file in files)
 
-    pooch.get_logger().setLevel("ERROR")
-    tried = []
-    for file in files:
-        for mirror in mirrors:
-            url = f"{mirror}{file.name}.gz"
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file's content, once decompressed."""
+    return hashlib.sha256(read_file(path)).hexdigest()
+
+
+def fetch(place: Path, files: Sequence[Remote], mirrors: Sequence[str]) -> None:
+    """Download files from the first mirror that has them, verify their content, and only then put them in place."""
+    missing, tried = list(files), []
+    for mirror in mirrors:
+        offers = {f"{mirror}{f.name}.gz": [f] for f in missing} if mirror.endswith("/") else {mirror: list(missing)}
+        for url, offered in offers.items():
             try:
-                place.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryDirectory(dir=place, prefix=".download-") as scratch:
-                    download = pooch.HTTPDownloader(progressbar=True, timeout=30)
-                    got = Path(pooch.retrieve(url, None, file.name + ".gz", scratch, downloader=download))
-                    found = hashlib.sha256(read_file(got)).hexdigest()
-                    if found != file.sha256:
-                        raise DataError(f"its content has SHA-256 {found[:16]}…, expected {file.sha256[:16]}…")
-                    got.replace(place / f"{file.name}.gz")
-                break
+                download(url, offered, place)
             except (OSError, ValueError, DataError) as error:  # requests' errors are OSErrors
                 reason = str(error) if isinstance(error, DataError) else type(error).__name__
                 tried.append(f"{url} ({reason})")
-        else:
-            names = ", ".join(f"{f.name}[.gz]" for f in files)
-            raise DataError(
-                f"Missing data: {names}. Put {'it' if len(files) == 1 else 'them'} into {place} (SANGGAR_DATA "
-                f"chooses another data root), or connect to a network. Tried: {'; '.join(tried)}."
-            )
+                break
+            missing = [file for file in missing if file not in offered]
+    if missing:
+        names = ", ".join(f"{f.name}[.gz]" for f in missing)
+        raise DataError(
+            f"Missing data: {names}. Put {'it' if len(missing) == 1 else 'them'} into {place} (SANGGAR_DATA "
+            f"chooses another data root), or connect to a network. Tried: {'; '.join(tried)}."
+        )
+
+
+def download(url: str, files: Sequence[Remote], place: Path) -> None:
+    """Fetch a gzipped file, or an archive of several, and put those that are asked for in place once all are verified.
+
+    Raises DataError, OSError or ValueError; nothing is in place then.
+    """
+    import pooch
+
+    pooch.get_logger().setLevel("ERROR")
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place, prefix=".download-") as scratch:
+        way = pooch.HTTPDownloader(progressbar=True, timeout=30)
+        got = Path(pooch.retrieve(url, None, PurePosixPath(url).name, scratch, downloader=way))
+        paths = unpack(got, files) if ".tar" in got.suffixes else [got]
+        for path, file in zip(paths, files, strict=True):
+            if (found := checksum(path)) != file.sha256:
+                raise DataError(f"{file.name}: its content has SHA-256 {found[:16]}…, expected {file.sha256[:16]}…")
+        for path in paths:
+            path.replace(place / path.name)
+
+
+def unpack(archive: Path, files: Sequence[Remote]) -> list[Path]:
+    """The named files out of a tar archive, written beside it. Raises DataError.
+
+    Files are known by their last name; where the archive would put them, and all else in it, is passed over.
+    """
+    wanted = {file.name: file for file in files}
+    try:
+        with tarfile.open(archive, "r|*") as members:  # from front to back: an archive is decompressed once
+            for member in members:
+                file = wanted.get(PurePosixPath(member.name).name)
+                content = members.extractfile(member) if file and member.size == file.size else None
+                if file and content is not None:
+                    archive.with_name(file.name).write_bytes(content.read())
+                    del wanted[file.name]
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"it does not unpack ({error})") from None
+    if wanted:
+        raise DataError(f"it does not hold {', '.join(f'{f.name} of {f.size:,} bytes' for f in wanted.values())}")
+    return [archive.with_name(file.name) for file in files]
 
 
 def read_file(path: Path) -> bytes:
@@ -241,11 +304,56 @@ def read_mnist_layout(place: Path, *, facts: Facts) -> tuple[Images, Images]:
     return split(*IDX_FILES[:2]), split(*IDX_FILES[2:])
 
 
+# -- CIFAR-10: batches of records ------------------------------------------------------------------------------
+
+
+def read_cifar_layout(place: Path, *, facts: Facts, files: Sequence[Remote]) -> tuple[Images, Images]:
+    """Train and test splits from CIFAR-10's binary batches, of which the last is the test split.
+
+    A record is a byte for the label, and the pixels channel by channel (https://www.cs.toronto.edu/~kriz/cifar.html).
+    Where there is a `batches.meta.txt`, it must name the classes that are known here. Raises DataError.
+    """
+    names = place / "batches.meta.txt"
+    if names.is_file() and (said := read_file(names).decode(errors="replace").split()) != list(facts.classes):
+        raise DataError(f"{names}: expected the classes {', '.join(facts.classes)}, got {', '.join(said)}.")
+    shape = (facts.channels, facts.height, facts.width)
+    record = 1 + math.prod(shape)
+
+    def batch(file: Remote) -> Images:
+        path = find(place, file) or place / file.name
+        content = read_file(path)
+        if len(content) != file.size:
+            raise DataError(
+                f"{path} is damaged: {file.size // record:,} pictures in records of {record:,} bytes make "
+                f"{file.size:,}, but it holds {len(content):,}."
+            )
+        records = np.frombuffer(content, np.uint8).reshape(-1, record)
+        if (most := records[:, 0].max()) >= len(facts.classes):
+            raise DataError(f"{path}: holds label {most}, but there are {len(facts.classes)} classes.")
+        pixels = records[:, 1:].reshape(-1, *shape).transpose(0, 2, 3, 1)
+        return Images(np.ascontiguousarray(pixels), records[:, 0].astype(np.int64))
+
+    *train, test = map(batch, files)
+    return reduce(Images.joined, train), test
+
+
 DIGITS = Facts(8, 8, 1, tuple("0123456789"))
 MNIST = Facts(28, 28, 1, tuple("0123456789"))
 FASHION = Facts(
     28, 28, 1, ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 )  # fmt: skip
+
+CIFAR = Facts(
+    32, 32, 3, ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+)  # fmt: skip
+CIFAR_FILES = (
+    Remote("data_batch_1.bin", "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5", 30_730_000),
+    Remote("data_batch_2.bin", "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed", 30_730_000),
+    Remote("data_batch_3.bin", "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67", 30_730_000),
+    Remote("data_batch_4.bin", "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48", 30_730_000),
+    Remote("data_batch_5.bin", "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add", 30_730_000),
+    Remote("test_batch.bin", "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b", 30_730_000),
+)
 
 SOURCES: dict[str, Source] = {
     "digits": Source(
@@ -292,6 +400,20 @@ SOURCES: dict[str, Source] = {
             "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         ),
     ),
+    "cifar-10": Source(
+        about="60,000 photographs of animals and vehicles, 32×32 RGB",
+        licence="as published by its authors (Krizhevsky 2009)",
+        facts=CIFAR,
+        read=partial(read_cifar_layout, facts=CIFAR, files=CIFAR_FILES),
+        train_count=50_000,
+        test_count=10_000,
+        files=CIFAR_FILES,
+        mirrors=(
+            "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+            "https://cave.cs.toronto.edu/kriz/cifar-10-binary.tar.gz",
+        ),
+        folder="cifar-10-batches-bin",
+    ),
 }
 
 
@@ -306,16 +428,12 @@ class Presence:
 
 def presence(name: str) -> Presence:
     """Look for a source's files under the data root; their content is compared with the published checksums."""
-    source, place = SOURCES[name], root() / name
+    source = SOURCES[name]
+    place = place_of(name, source)
     if not source.files:
         return Presence("built in", 0, None)
-    found = [find(place, file) for file in source.files]
-    if any(path is None for path in found):
-        return Presence("absent", sum(file.size for file in source.files), place)
-    paths = [path for path in found if path is not None]
-    same = all(
-        hashlib.sha256(read_file(path)).hexdigest() == file.sha256
-        for path, file in zip(paths, source.files, strict=True)
-    )
+    paths = [path for file in source.files if (path := find(place, file)) is not None]
+    if len(paths) < len(source.files):
+        return Presence("absent", source.bytes, place)
     weight = sum(path.stat().st_size for path in paths)
-    return Presence("present" if same else "differs from the published", weight, place)
+    return Presence("present" if published(place, source.files) else "differs from the published", weight, place)

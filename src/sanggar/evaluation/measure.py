@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sanggar.errors import RunError
 from sanggar.evaluation.classification import measure_classification
+from sanggar.evaluation.generation import measure_generation
 from sanggar.evaluation.latent import measure_latent
 from sanggar.evaluation.protocol import Findings, Subject
 from sanggar.evaluation.reconstruction import measure_denoising, measure_reconstruction
@@ -33,6 +34,7 @@ METRICS: dict[str, Metric] = {
     "denoising": Metric(measure_denoising, ("reconstruct", "disturb")),
     "latent": Metric(measure_latent, ("encode",)),
     "classification": Metric(measure_classification, ("classify",)),
+    "generation": Metric(measure_generation, ("sample",)),
 }
 
 

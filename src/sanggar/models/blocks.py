@@ -7,13 +7,14 @@ from itertools import pairwise
 from math import prod
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sanggar.models.family import Latents, Pictures
 
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
-Norm = Literal["none", "batch", "group"]
+Norm = Literal["none", "batch", "group", "instance", "pixel"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -37,12 +38,29 @@ class Style:
 
 
 def norm_layer(kind: Norm, width: int) -> nn.Module:
-    """A norm over `width` channels; groups of 8 channels for group norm (Wu & He 2018, arXiv:1803.08494)."""
+    """A norm over `width` channels.
+
+    Batch (Ioffe & Szegedy 2015, arXiv:1502.03167), groups of 8 channels (Wu & He 2018, arXiv:1803.08494), each channel
+    of each picture (Ulyanov et al. 2016, arXiv:1607.08022), each pixel.
+    """
     if kind == "batch":
         return nn.BatchNorm2d(width)
     if kind == "group":
         return nn.GroupNorm(width // 8 if width % 8 == 0 else 1, width)
+    if kind == "instance":
+        return nn.InstanceNorm2d(width, affine=True)
+    if kind == "pixel":
+        return PixelNorm()
     return nn.Identity()
+
+
+class PixelNorm(nn.Module):
+    """Each pixel's channels divided by the root of their mean square (Karras et al. 2018, arXiv:1710.10196, 4.2)."""
+
+    def forward(self, x: Float[Tensor, "b c *places"]) -> Float[Tensor, "b c *places"]:
+        """Of the same shape."""
+        found: Tensor = x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
+        return found
 
 
 class ResidualBlock(nn.Module):

@@ -108,6 +108,8 @@ class Family(nn.Module):
     Options: ClassVar[type[Options]]
     learner: ClassVar[str] = "torch"
     """which learner trains it"""
+    averages: ClassVar[tuple[str, ...] | None] = None
+    """children that `training.ema` averages; none: everything"""
 
     def phases(self) -> list[Phase]:
         """What one step of training does, in order."""

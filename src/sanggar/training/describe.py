@@ -37,7 +37,6 @@ class Description:
 
     plan: Plan
     layers: list[Layer]
-    parameters: int
     phases: list[str]
     cost: Cost
     machine: dict[str, Any]
@@ -54,7 +53,7 @@ class Description:
         hours, rest = divmod(round(cost.steps * cost.seconds_a_step), 3600)
         duration = f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
         return (
-            f"{self.plan.name}\n{self.plan.about}\n\n{table}\n{self.parameters:,} parameters\n\n"
+            f"{self.plan.name}\n{self.plan.about}\n\n{table}\n{self._totals()}\n\n"
             f"Phases of a step: {'; '.join(self.phases)}\n\n"
             f"On {device['name']} ({device['kind']}, {device['precision']}): about {duration} for {cost.steps:,} steps "
             f"at {cost.seconds_a_step * 1000:.1f} ms, validation aside; {_mega(cost.memory_bytes)} of memory "
@@ -65,8 +64,19 @@ class Description:
         head = ("layer", "kind", "output", "parameters")
         return [
             head,
-            *((x.name, x.kind, "×".join(map(str, x.shape)), f"{x.parameters:,}") for x in self.layers),
+            *((x.name, x.kind, "×".join(map(str, x.shape)), f"{x.parameters + x.measured:,}") for x in self.layers),
         ]
+
+    def _totals(self) -> str:
+        """Of the whole, and of each part that training has an optimizer for; measured numbers count, as in Keras."""
+        parts = [phase.split(" ")[0] for phase in self.phases]
+        lines = []
+        for part in parts if len(parts) > 1 else [""]:
+            mine = [layer for layer in self.layers if layer.name.startswith(part)]
+            trained, measured = sum(x.parameters for x in mine), sum(x.measured for x in mine)
+            split = f" ({trained:,} trained, {measured:,} measured)" if measured else ""
+            lines.append(f"{part or 'all'}: {trained + measured:,} parameters{split}".removeprefix("all: "))
+        return "\n".join(lines)
 
 
 def describe(source: str | Path | recipes.Recipe, overrides: Sequence[str] = ()) -> Description:
@@ -94,8 +104,7 @@ def describe(source: str | Path | recipes.Recipe, overrides: Sequence[str] = ())
         state + weights + 2 * sum(layer.output_bytes for layer in layers) + plan.source.bytes,
         state + weights,
     )
-    parameters = sum(layer.parameters for layer in layers)
-    return Description(plan, layers, parameters, learner.phases(), cost, learner.describe())
+    return Description(plan, layers, learner.phases(), cost, learner.describe())
 
 
 def _mega(count: int) -> str:

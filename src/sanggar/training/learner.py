@@ -32,6 +32,8 @@ class Layer:
     parameters: int
     output_bytes: int
     """of its output for a whole batch"""
+    measured: int = 0
+    """numbers that training measures and does not learn: running means and variances"""
 
 
 @runtime_checkable

@@ -199,6 +199,8 @@ def _check(plan: Plan) -> None:
         raise RecipeError("training.precision: ffnn computes with NumPy in fp32; bf16 is PyTorch's.")
     if plan.model.model_dump()["normalization"] == "batch" and options.batch_size < 2:
         raise RecipeError("training.batch_size: batch norm needs two pictures or more in a batch.")
+    if options.augmentation is not None and options.augmentation.active:
+        raise RecipeError("training.augmentation: ffnn computes with NumPy, and pictures are augmented with PyTorch.")
     if options.compile:
         raise RecipeError("training.compile: there is nothing to compile in a NumPy network.")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:

@@ -131,7 +131,7 @@ def _info(plan: Plan, dataset: Dataset, learner: Learner) -> dict[str, Any]:
         "step": 0,
         "data": {
             "source": plan.data.source, "about": plan.source.about, "licence": plan.source.licence,
-            "note": plan.source.note, "fingerprint": dataset.fingerprint, "height": facts.height,
+            "note": dataset.note, "fingerprint": dataset.fingerprint, "height": facts.height,
             "width": facts.width, "channels": facts.channels, "classes": list(facts.classes),
             "train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test),
         },

@@ -15,7 +15,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sanggar.data.images import Facts, Images, to_float, to_uint8
 from sanggar.errors import RunError
-from sanggar.models.family import Batch, Disturbs, Family, Moment, Phase, Reconstructs
+from sanggar.models.augment import augment
+from sanggar.models.family import Batch, Disturbs, Family, Moment, Phase, Reconstructs, Samples
 from sanggar.painter import build
 from sanggar.plan import Plan
 from sanggar.runs import Arrays
@@ -28,7 +29,7 @@ class TorchLearner:
 
     def __init__(self, plan: Plan, facts: Facts, folder: Path | None = None) -> None:
         options = plan.training
-        self.options, self.steps = options, 1
+        self.options, self.facts, self.steps = options, facts, 1
         self.accelerator = accelerator(options, folder)
         self.device = self.accelerator.device
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
@@ -57,15 +58,15 @@ class TorchLearner:
     def step(self, step: int, batches: Sequence[Images]) -> dict[str, Tensor]:
         """One optimizer step of every phase, repeated where the phase asks for it."""
         self.model.train()
-        shown = [self._batch(images) for images in batches]
+        moments = [replace(self.moment, step=step, steps=self.steps, draw=draw) for draw in range(len(batches))]
+        shown = [self._augmented(self._batch(images), at) for images, at in zip(batches, moments, strict=True)]
         terms: dict[str, Tensor] = {}
         for phase, optimizer in zip(self._phases, self.optimizers, strict=True):
             rate = (phase.optimizer or self.options.optimizer).learning_rate
             for group in optimizer.param_groups:
                 group["lr"] = rate * self.options.schedule.factor(step, self.steps)
             for draw in range(phase.batches):
-                moment = replace(self.moment, step=step, steps=self.steps, draw=draw)
-                for name, value in self._optimize(phase, optimizer, shown[draw], moment).items():
+                for name, value in self._optimize(phase, optimizer, shown[draw], moments[draw]).items():
                     key = f"{phase.name}/{name}"
                     share = value / phase.batches
                     terms[key] = terms[key] + share if key in terms else share
@@ -106,6 +107,12 @@ class TorchLearner:
         labels = None if images.labels is None else torch.from_numpy(images.labels).to(self.device)
         return Batch(to_float(pixels), labels)
 
+    def _augmented(self, batch: Batch, moment: Moment) -> Batch:
+        options = self.options.augmentation
+        if options is None:
+            return batch
+        return replace(batch, images=augment(batch.images, options, moment, "augmentation"))
+
     def read(self, terms: Sequence[dict[str, Tensor]]) -> list[Values]:
         """Terms as numbers, with one transfer for all of them."""
         flat = torch.stack([value.float() for line in terms for value in line.values()])
@@ -119,7 +126,14 @@ class TorchLearner:
     @property
     def shown_model(self) -> Family:
         """The network as it would be saved now: the averaged one where there is an average."""
-        return self.model if self.averaged is None else cast("Family", self.averaged.module)
+        if self.averaged is None:
+            return self.model
+        shown = cast("Family", self.averaged.module)
+        if shown.averages is not None:
+            for name, child in self.model.named_children():
+                if name not in shown.averages:
+                    shown.get_submodule(name).load_state_dict(child.state_dict())
+        return shown
 
     def evaluate(self, images: Images) -> Values:
         """Mean loss terms over `images`; noise is the same each time and does not depend on the processes."""
@@ -142,8 +156,10 @@ class TorchLearner:
         return dict(zip(sums, (totals / len(images)).tolist(), strict=True))
 
     def preview(self, images: Images) -> list[np.ndarray]:
-        """The pictures, as disturbed where the model disturbs, and as reconstructed."""
+        """The pictures, as disturbed where the model disturbs, and as reconstructed; or the same latents drawn."""
         with self._as_measured() as model:
+            if isinstance(model, Samples):
+                return self._drawn(model)
             if not isinstance(model, Reconstructs):
                 return []
             shown = self._batch(images).images
@@ -154,6 +170,15 @@ class TorchLearner:
                 rows.append(to_uint8(shown))
             rows.append(to_uint8(model.reconstruct(shown)))
         return rows
+
+    def _drawn(self, model: Samples) -> list[np.ndarray]:
+        """Eight rows of pictures from latents that stay the same; a column a class where there are ten or fewer."""
+        classes = len(self.facts.classes) if model.conditional else 0
+        columns = classes if 0 < classes <= 10 else 8
+        moment = replace(self.moment, step=0, batch=8 * columns, rows=slice(8 * columns), split="preview")
+        latents = moment.normal("latents", (model.latent_size,))
+        labels = torch.arange(8 * columns, device=self.device) % classes if classes else None
+        return list(to_uint8(model.sample(latents, labels)).reshape(8, columns, *self.facts.shape))
 
     @contextmanager
     def _as_measured(self) -> Iterator[Family]:
@@ -227,13 +252,20 @@ class TorchLearner:
         """The leaves of the module tree in the order in which a step calls them first."""
         found: dict[str, Layer] = {}
         hooks = []
+
+        def inside(name: str) -> bool:
+            return "parametrizations" in name.split(".")
+
         for name, module in self.model.named_modules():
-            if not list(module.children()):
+            # a parametrized layer is a leaf, with what its parametrizations hold
+            if all(child == "parametrizations" for child, _ in module.named_children()) and not inside(name):
 
                 def note(module: nn.Module, _: Any, output: Tensor, name: str = name) -> None:
-                    count = sum(p.numel() for p in module.parameters(recurse=False))
+                    count = sum(p.numel() for p in module.parameters())
+                    measured = sum(b.numel() for b in module.buffers(recurse=False) if b.is_floating_point())
                     size = output.numel() * output.element_size()
-                    found.setdefault(name, Layer(name, type(module).__name__, tuple(output.shape[1:]), count, size))
+                    kind = type(module).__name__.removeprefix("Parametrized")
+                    found.setdefault(name, Layer(name, kind, tuple(output.shape[1:]), count, size, measured))
 
                 hooks.append(module.register_forward_hook(note))
         self.step(0, [images] * self.draws)

@@ -1,0 +1,115 @@
+"""Many pictures with their classes, written as they come: one `.npz`, one `.png` of them all, or a file each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from sanggar.data.images import MAX_PIXELS, Facts, grid, write_png
+from sanggar.errors import DataError, RunError
+from sanggar.files import write_atomic, written
+
+Chunk = tuple[UInt8[np.ndarray, "_n height width channels"], Int64[np.ndarray, "_n"] | None]
+
+GAP = 2
+WIDEST = 2000
+"""Pixels that a sheet of small pictures is enlarged to fill."""
+
+
+def write_stack(out: Path, chunks: Iterable[Chunk], count: int, facts: Facts) -> None:
+    """Write `count` pictures like `facts`, which come in chunks with their labels, to `out`, which appears at once.
+
+    Where it ends in .npz, arrays `images`, uint8 `(N, H, W)` or `(N, H, W, C)`, and `labels`, int64, where there are:
+    they are written chunk by chunk and never in memory together. Where it ends in .png, one sheet, each class in
+    rows of its own. Otherwise a folder, new or empty, with a PNG each, whose name ends in its class. Raises DataError
+    before the first chunk is asked for, RunError where it cannot be written.
+    """
+    match out.suffix:
+        case ".npz":
+            _write_npz(out, chunks, count, facts)
+        case ".png":
+            if count * (facts.height + GAP) * (facts.width + GAP) > MAX_PIXELS:
+                raise DataError(
+                    f"{out}: {count:,} pictures are too many for one sheet; write FILE.npz or a folder instead."
+                )
+            stack = list(chunks)
+            labels = [part for _, part in stack if part is not None]
+            pixels = np.concatenate([part for part, _ in stack])
+            write_atomic(out, write_png(sheet(pixels, np.concatenate(labels) if labels else None)))
+        case "":
+            _write_folder(out, chunks, facts)
+        case _:
+            raise DataError(f"{out}: expected a name ending in .npz or .png, or a folder.")
+
+
+def sheet(
+    pixels: UInt8[np.ndarray, "n height width channels"], labels: Int64[np.ndarray, "n"] | None = None
+) -> UInt8[np.ndarray, ...]:
+    """The pictures in a grid; with several of each label, every label has rows of its own, in order."""
+    columns = min(len(pixels), max(10, round(len(pixels) ** 0.5)))
+    groups = [] if labels is None else [pixels[labels == label] for label in np.unique(labels)]
+    longest = max(map(len, groups), default=0)
+    if len(groups) > 1 and longest > 1:
+        rows = -(-longest // columns)
+        columns = -(-longest // rows)
+        blocks = np.full((len(groups), rows * columns, *pixels.shape[1:]), 128, np.uint8)
+        for block, group in zip(blocks, groups, strict=True):
+            block[: len(group)] = group
+        pixels = blocks.reshape(-1, *pixels.shape[1:])
+    scale = WIDEST // (columns * (pixels.shape[2] + GAP))
+    return grid(pixels, columns, GAP, scale=min(4, max(1, scale)))
+
+
+def _write_npz(out: Path, chunks: Iterable[Chunk], count: int, facts: Facts) -> None:
+    shape = (count, *facts.shape) if facts.channels > 1 else (count, facts.height, facts.width)
+    header: dict[str, Any] = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    labels = []
+    with written(out) as file, zipfile.ZipFile(file, "w") as archive:
+        with archive.open(_member("images"), "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_1_0(member, header)
+            for pixels, part in chunks:
+                member.write(pixels.tobytes())
+                labels += [] if part is None else [part]
+        if labels:
+            with archive.open(_member("labels"), "w") as member:
+                np.lib.format.write_array(member, np.concatenate(labels), allow_pickle=False)
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    """An array's place in an `.npz`, without the time: the same pictures make the same file."""
+    info = zipfile.ZipInfo(f"{name}.npy")
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return info
+
+
+def _write_folder(out: Path, chunks: Iterable[Chunk], facts: Facts) -> None:
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise DataError(f"{out} already exists and is not an empty folder; choose another name.")
+    beside = out.with_name(f".{out.name}.{os.getpid()}.new")
+    number = 0
+    try:
+        beside.mkdir(parents=True)
+        for pixels, labels in chunks:
+            for i, picture in enumerate(pixels):
+                name = "" if labels is None else "-" + re.sub(r"[^\w-]+", "-", facts.classes[labels[i]])
+                plain = picture[..., 0] if facts.channels == 1 else picture
+                (beside / f"{number:05d}{name}.png").write_bytes(write_png(plain))
+                number += 1
+        with contextlib.suppress(FileNotFoundError):
+            out.rmdir()
+        beside.replace(out)
+    except OSError as error:
+        raise RunError(
+            f"Cannot write {out}: {error.strerror or error}. Free some space or choose another place with --out."
+        ) from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -1,0 +1,122 @@
+"""A small residual convolutional network that tells classes apart, and whose features judges look at."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sanggar.data.images import Facts
+from sanggar.errors import DataError
+from sanggar.models.blocks import ACTIVATIONS, Activation, norm_layer
+from sanggar.models.family import Batch, Family, Moment, Phase, Pictures, Terms
+from sanggar.recipe import Options
+
+Features = Float[Tensor, "batch features"]
+Norm = Literal["none", "batch", "group"]
+Width = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0, le=8)]
+
+
+class ClassifierOptions(Options):
+    """A residual convolutional network whose last stage, averaged over the picture, is read by a linear layer."""
+
+    family: Literal["classifier"] = "classifier"
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=6)] = (32, 64, 128)
+    """channels of each stage; from one to the next, height and width are halved"""
+    blocks: Annotated[tuple[Count, ...], Field(min_length=1, max_length=6)] = (0, 1, 1)
+    """residual blocks of each stage, after its first convolution"""
+    norm: Norm = "batch"
+    activation: Activation = "relu"
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """share of the features that the linear layer does not see while training"""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """share of each label that is spread evenly over the classes while training (Szegedy et al. 2016,
+    arXiv:1512.00567)"""
+
+    @model_validator(mode="after")
+    def _as_many(self) -> ClassifierOptions:
+        if len(self.blocks) != len(self.widths):
+            raise ValueError(f"blocks: {len(self.blocks)} counts for {len(self.widths)} widths")
+        return self
+
+
+class Block(nn.Module):
+    """act(x + f(x)) with two 3×3 convolutions (He et al. 2016, arXiv:1512.03385).
+
+    The activation comes last, so that what leaves a stage is never negative where the activation is a ReLU.
+    """
+
+    def __init__(self, width: int, norm: Norm, activation: Activation) -> None:
+        super().__init__()
+        last = convolution(width, width, norm)
+        nn.init.zeros_(last[-1].weight)  # type: ignore[arg-type]  # begins as the identity (Goyal et al. 2017)
+        self.act = ACTIVATIONS[activation]()
+        self.body = nn.Sequential(*convolution(width, width, norm), ACTIVATIONS[activation](), *last)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The input with the block's correction added."""
+        corrected: Tensor = self.act(x + self.body(x))
+        return corrected
+
+
+class Classifier(Family):
+    """A model of family `classifier`. It classifies, and shows the features that it classifies by."""
+
+    Options: ClassVar[type[Options]] = ClassifierOptions
+
+    def __init__(self, options: ClassifierOptions, facts: Facts) -> None:
+        super().__init__()
+        if not facts.classes:
+            raise DataError("classifier tells classes apart, and these pictures have none.")
+        self.options = options
+        self.size = options.widths[-1]
+        """numbers in a picture's features"""
+        stages: list[nn.Module] = []
+        for stage, (before, after) in enumerate(pairwise((facts.channels, *options.widths))):
+            # a picture of one pixel is left as it is: ceil_mode
+            stages += [nn.MaxPool2d(2, ceil_mode=True)] if stage else []
+            stages += [*convolution(before, after, options.norm), ACTIVATIONS[options.activation]()]
+            stages += [Block(after, options.norm, options.activation) for _ in range(options.blocks[stage])]
+        self.stages = nn.Sequential(*stages)
+        self.dropout = nn.Dropout(options.dropout)
+        self.linear = nn.Linear(self.size, len(facts.classes))
+
+    def phases(self) -> list[Phase]:
+        """One phase: all parameters, one loss, and the accuracy to look at."""
+        return [Phase("classifier", list(self.parameters()), self.loss, watched=("accuracy",))]
+
+    def loss(self, batch: Batch, moment: Moment) -> Terms:
+        """Cross-entropy in nats, and the share of the pictures that were told right."""
+        if batch.labels is None:
+            raise DataError("classifier learns from labels, and these pictures have none.")
+        logits = self.logits(self.features(batch.images))
+        smoothing = self.options.label_smoothing if self.training else 0.0
+        right = (logits.detach().argmax(dim=1) == batch.labels).float().mean()
+        return {
+            "cross_entropy": F.cross_entropy(logits, batch.labels, label_smoothing=smoothing),
+            "accuracy": right,
+        }
+
+    def features(self, images: Pictures) -> Features:
+        """The last stage averaged over height and width, float32; never negative where the activation is a ReLU."""
+        return self.stages(images).float().mean(dim=(2, 3))  # type: ignore[no-any-return]
+
+    def logits(self, features: Features) -> Float[Tensor, "batch classes"]:
+        """The logarithms of the probabilities, up to a constant, float32."""
+        return self.linear(self.dropout(features)).float()  # type: ignore[no-any-return]
+
+    def classify(self, images: Pictures) -> Float[Tensor, "batch classes"]:
+        """The probability of each class."""
+        return torch.softmax(self.logits(self.features(images)), dim=1)
+
+
+def convolution(before: int, after: int, norm: Norm) -> list[nn.Module]:
+    """A 3×3 convolution that keeps the size, and its norm; the bias is the norm's where there is one."""
+    layer = nn.Conv2d(before, after, 3, padding=1, bias=norm == "none")
+    return [layer] if norm == "none" else [layer, norm_layer(norm, after)]

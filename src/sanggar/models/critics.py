@@ -1,0 +1,316 @@
+"""Critics: a score for each picture, higher for real; of a class where they are told.
+
+Each is called as `critic(pictures, labels, stage)`: pictures in [-1, 1] at the stage's resolution, labels int64 `(n,)`
+where the network is told classes; it gives float32 scores `(n,)`.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from math import prod
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from sanggar.models.blocks import Activation, Norm, norm_layer
+from sanggar.models.family import Labels, Pictures
+from sanggar.models.generators import (
+    Features,
+    Sizes,
+    Stage,
+    Task,
+    Width,
+    Widths,
+    leaky,
+    mixed,
+    normal_weights,
+)
+from sanggar.models.objectives import Scores
+from sanggar.recipe import Options
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+# -- options -----------------------------------------------------------------------------------------------------
+
+
+class DenseCriticOptions(Options):
+    """Dense layers only."""
+
+    kind: Literal["dense"] = "dense"
+    widths: Widths = (512, 256)
+    norm: Literal["none"] = "none"
+    activation: Activation = "leaky_relu"
+    dropout: Share = 0.0
+    spectral: bool = False
+    """weights divided by their largest singular value (Miyato et al. 2018, arXiv:1802.05957)"""
+    embedding: Width = 50
+    """numbers that a class is told by, where it is joined to the picture"""
+
+    def build(self, task: Task) -> DenseCritic:
+        """The network."""
+        return DenseCritic(self, task)
+
+
+class DCGANCriticOptions(Options):
+    """Convolutions of stride 2, then a dense layer (Radford et al. 2016, arXiv:1511.06434)."""
+
+    kind: Literal["dcgan"]
+    widths: Widths = (64, 128, 256)
+    """channels after each convolution; each halves height and width"""
+    kernel: Literal[4, 6] = 4
+    norm: Norm = "batch"
+    """none after the first convolution, as in the paper"""
+    activation: Activation = "leaky_relu"
+    dropout: Share = 0.0
+    spectral: bool = False
+    """weights divided by their largest singular value (Miyato et al. 2018, arXiv:1802.05957)"""
+    embedding: Width = 50
+    """numbers that a class is told by, where it is joined to the picture"""
+
+    def build(self, task: Task) -> ConvCritic:
+        """The network."""
+        return ConvCritic(self, task)
+
+
+class ResNetCriticOptions(Options):
+    """Residual blocks that halve height and width, and a sum over what is left (Miyato et al. 2018)."""
+
+    kind: Literal["resnet"]
+    widths: Widths = (128, 128, 128)
+    """channels at each resolution after the first block, largest first; all but the last halve height and width"""
+    norm: Norm = "none"
+    activation: Activation = "relu"
+    dropout: Share = 0.0
+    spectral: bool = True
+    """weights divided by their largest singular value (Miyato et al. 2018, arXiv:1802.05957)"""
+    embedding: Width = 50
+    """numbers that a class is told by, where it is joined to the picture"""
+
+    def build(self, task: Task) -> ConvCritic:
+        """The network."""
+        return ConvCritic(self, task)
+
+
+# -- what they share ---------------------------------------------------------------------------------------------
+
+
+class JoinPlane(nn.Module):
+    """The picture, with a plane made of the class behind its channels where the class is joined."""
+
+    def __init__(self, task: Task, embedding: int) -> None:
+        super().__init__()
+        self.size = (task.facts.height, task.facts.width)
+        joined = task.condition == "joined"
+        self.embedding = nn.Embedding(task.classes, embedding) if joined else None
+        self.plane = nn.Linear(embedding, prod(self.size)) if joined else None
+        self.channels = task.facts.channels + joined
+
+    def forward(self, pictures: Pictures, labels: Labels | None) -> Features:
+        """One channel more, at the pictures' own resolution."""
+        if self.embedding is None or self.plane is None:
+            return pictures
+        plane = self.plane(self.embedding(labels)).unflatten(1, (1, *self.size))
+        if plane.shape[2:] != pictures.shape[2:]:
+            plane = F.adaptive_avg_pool2d(plane, (pictures.shape[2], pictures.shape[3]))
+        return torch.cat([pictures, plane.to(pictures.dtype)], dim=1)
+
+
+class Verdict(nn.Module):
+    """Features to a score: linear, and where the class is projected, their product with its embedding.
+
+    Projection: Miyato & Koyama 2018, arXiv:1802.05637, equation 3.
+    """
+
+    def __init__(self, width: int, task: Task, layer: type[nn.Linear] = nn.Linear) -> None:
+        super().__init__()
+        self.linear = layer(width, 1)
+        projected = task.condition == "projection"
+        self.embedding = nn.Embedding(task.classes, width) if projected else None
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(width))
+
+    def forward(self, features: Float[Tensor, "batch width"], labels: Labels | None) -> Scores:
+        """A score a picture."""
+        score: Tensor = self.linear(features).squeeze(1).float()
+        if self.embedding is None:
+            return score
+        told: Tensor = (self.embedding(labels).float() * features.float()).sum(dim=1)
+        return score + told
+
+
+def bounded(critic: nn.Module) -> None:
+    """Divide every weight by its largest singular value from now on."""
+    for module in list(critic.modules()):
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
+            spectral_norm(module)
+
+
+def norms(kind: Norm, width: int) -> list[nn.Module]:
+    """The norm, or nothing."""
+    return [] if kind == "none" else [norm_layer(kind, width)]
+
+
+def drops(rate: float) -> list[nn.Module]:
+    """Dropout, or nothing."""
+    return [nn.Dropout(rate)] if rate else []
+
+
+# -- dense -------------------------------------------------------------------------------------------------------
+
+
+class DenseCritic(nn.Module):
+    """See DenseCriticOptions."""
+
+    per_batch = False
+
+    def __init__(self, options: DenseCriticOptions, task: Task) -> None:
+        super().__init__()
+        pixels = prod(task.facts.shape)
+        self.picture_sizes: Sizes = task.sizes(0)
+        joined = task.condition == "joined"
+        self.embedding = nn.Embedding(task.classes, options.embedding) if joined else None
+        layers: list[nn.Module] = []
+        for before, after in pairwise((pixels + (options.embedding if joined else 0), *options.widths)):
+            layers += [nn.Linear(before, after), leaky(options.activation), *drops(options.dropout)]
+        self.layers = nn.Sequential(*layers)
+        self.verdict = Verdict(options.widths[-1], task)
+        if options.spectral:
+            bounded(self)
+
+    def forward(self, pictures: Pictures, labels: Labels | None = None, stage: Stage | None = None) -> Scores:
+        """A score a picture."""
+        x = pictures.permute(0, 2, 3, 1).flatten(1)
+        if self.embedding is not None:
+            x = torch.cat([x, self.embedding(labels).to(x.dtype)], dim=1)
+        found: Scores = self.verdict(self.layers(x), labels)
+        return found
+
+
+# -- convolutions ------------------------------------------------------------------------------------------------
+
+
+class ConvCritic(nn.Module):
+    """An entry from the picture's resolution, blocks down to the smallest, and a verdict.
+
+    One that grows has an entry at each resolution.
+    """
+
+    def __init__(self, options: DCGANCriticOptions | ResNetCriticOptions, task: Task) -> None:
+        super().__init__()
+        widths = options.widths
+        self.strided = isinstance(options, DCGANCriticOptions)
+        self.per_batch = options.norm == "batch"
+        sizes = task.sizes(len(widths) if self.strided else len(widths) - 1)
+        self.join = JoinPlane(task, options.embedding)
+        entries: list[nn.Module]
+        blocks: list[nn.Module]
+        if isinstance(options, DCGANCriticOptions):
+            entries = [Halving(self.join.channels, w, options.kernel) for w in widths]
+            blocks = [StridedBlock(options, a, b) for a, b in pairwise(widths)]
+        else:
+            entries = [ResidualEntry(options, self.join.channels, w) for w in widths]
+            blocks = [ResidualDown(options, a, b) for a, b in pairwise(widths)]
+        # both lists from the smallest resolution on, as the levels of a stage count
+        self.entries = nn.ModuleList(entries[::-1] if task.grows else entries[:1])
+        self.blocks = nn.ModuleList(blocks[::-1])
+        self.picture_sizes: Sizes = sizes[1:] if self.strided else sizes
+        self.last = leaky(options.activation)
+        smallest = sizes[0]
+        self.verdict = Verdict(prod(smallest) * widths[-1] if self.strided else widths[-1], task)
+        if self.strided:
+            self.apply(normal_weights)
+        if options.spectral:
+            bounded(self)
+
+    @property
+    def levels(self) -> int:
+        """How many resolutions it can be shown."""
+        return len(self.picture_sizes)
+
+    def forward(self, pictures: Pictures, labels: Labels | None = None, stage: Stage | None = None) -> Scores:
+        """A score a picture."""
+        level = self.levels - 1 if stage is None else stage.level
+        shown = self.join(pictures, labels)
+        x = self._entry(level)(shown)
+        for i in range(level, 0, -1):
+            x = self.blocks[i - 1](x)
+            if i == level and stage is not None and stage.fade < 1:
+                small = F.adaptive_avg_pool2d(shown, self.picture_sizes[level - 1])
+                x = mixed(self._entry(level - 1)(small), x, stage.fade)
+        x = self.last(x)
+        # a sum would grow with the picture and the weights of its verdict shrink; the mean says the same
+        features = x.permute(0, 2, 3, 1).flatten(1) if self.strided else x.mean(dim=(2, 3))
+        found: Scores = self.verdict(features, labels)
+        return found
+
+    def _entry(self, level: int) -> nn.Module:
+        return self.entries[level if len(self.entries) > 1 else 0]
+
+
+class Halving(nn.Conv2d):
+    """A convolution of stride 2 to half the height and width, rounded up."""
+
+    def __init__(self, before: int, after: int, kernel: int) -> None:
+        super().__init__(before, after, kernel, stride=2, padding=kernel // 2 - 1)
+
+    def forward(self, x: Features) -> Features:
+        """Half as high and wide."""
+        height, width = x.shape[2:]
+        return super().forward(F.pad(x, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else x)
+
+
+class StridedBlock(nn.Sequential):
+    """Activation, dropout, a convolution of stride 2, and norm."""
+
+    def __init__(self, options: DCGANCriticOptions, before: int, after: int) -> None:
+        super().__init__(
+            leaky(options.activation), *drops(options.dropout), Halving(before, after, options.kernel),
+            *norms(options.norm, after),
+        )  # fmt: skip
+
+
+class ResidualEntry(nn.Module):
+    """Two convolutions from the picture, beside a 1×1 convolution."""
+
+    def __init__(self, options: ResNetCriticOptions, channels: int, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, width, 3, padding=1), leaky(options.activation), nn.Conv2d(width, width, 3, padding=1)
+        )
+        self.skip = nn.Conv2d(channels, width, 1)
+
+    def forward(self, pictures: Features) -> Features:
+        """Features of the same height and width."""
+        found: Tensor = self.body(pictures) + self.skip(pictures)
+        return found
+
+
+class ResidualDown(nn.Module):
+    """Two convolutions and a halving by means, beside a 1×1 convolution."""
+
+    def __init__(self, options: ResNetCriticOptions, before: int, after: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *norms(options.norm, before), leaky(options.activation), nn.Conv2d(before, after, 3, padding=1),
+            *norms(options.norm, after), leaky(options.activation), *drops(options.dropout),
+            nn.Conv2d(after, after, 3, padding=1),
+        )  # fmt: skip
+        self.skip = nn.Conv2d(before, after, 1)
+
+    def forward(self, x: Features) -> Features:
+        """Half as high and wide, rounded up."""
+        # the mean of what a 1×1 convolution makes is what it makes of the mean, at a quarter of the cost
+        found: Tensor = halved(self.body(x)) + self.skip(halved(x))
+        return found
+
+
+def halved(x: Features) -> Features:
+    """Means of 2×2 pixels; half the height and width, rounded up."""
+    return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)

@@ -1,0 +1,328 @@
+"""Generative adversarial networks (Goodfellow et al. 2014, arXiv:1406.2661): a generator, and a critic against it.
+
+A step has two phases: the critic's, on as many fresh batches as asked for, and the generator's.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, distributed
+from torch.nn import functional as F
+
+from sanggar.data.images import Facts
+from sanggar.errors import RecipeError
+from sanggar.models.augment import AugmentationOptions, augment
+from sanggar.models.critics import DCGANCriticOptions, DenseCriticOptions, ResNetCriticOptions
+from sanggar.models.family import Batch, Family, Labels, Latents, Moment, Phase, Pictures, Terms
+from sanggar.models.generators import (
+    Condition,
+    DCGANGeneratorOptions,
+    DenseGeneratorOptions,
+    ResNetGeneratorOptions,
+    Sizes,
+    Stage,
+    Task,
+    enlarge,
+    mixed,
+)
+from sanggar.models.objectives import (
+    BCE,
+    R1,
+    Clip,
+    GradientPenalty,
+    ObjectiveOptions,
+    PenaltyOptions,
+    Scores,
+    clip_weights,
+    gradient_penalty,
+    r1_penalty,
+)
+from sanggar.models.optimizers import OptimizerOptions
+from sanggar.models.styles import StyleCriticOptions, StyleGenerator, StyleGeneratorOptions
+from sanggar.recipe import Options
+
+GeneratorOptions = Annotated[
+    DenseGeneratorOptions | DCGANGeneratorOptions | ResNetGeneratorOptions | StyleGeneratorOptions,
+    Field(discriminator="kind"),
+]
+CriticOptions = Annotated[
+    DenseCriticOptions | DCGANCriticOptions | ResNetCriticOptions | StyleCriticOptions, Field(discriminator="kind")
+]
+
+
+class Fixed(AugmentationOptions):
+    """The critic sees real and drawn pictures changed at random (Zhao et al. 2020, arXiv:2006.10738)."""
+
+    kind: Literal["fixed"]
+    probability: float = Field(default=1.0, gt=0, le=1)
+    """of each change, for each picture"""
+
+
+class Adaptive(AugmentationOptions):
+    """The same, with a probability that rises while the critic knows the real pictures too well, and falls again.
+
+    Karras et al. 2020, arXiv:2006.06676, section 3.1.
+    """
+
+    kind: Literal["adaptive"]
+    target: float = Field(default=0.6, gt=0, lt=1)
+    """mean sign of the critic's scores of real pictures that the probability is steered to"""
+    pictures: int = Field(default=500_000, ge=1)
+    """real pictures in which the probability could go from 0 to 1"""
+
+
+class Growth(Options):
+    """Training at one resolution after another, the smallest first (Karras et al. 2018, arXiv:1710.10196)."""
+
+    first: int = Field(default=8, ge=4)
+    """height of the first pictures, at least"""
+    until: float = Field(default=0.5, gt=0, lt=1)
+    """share of the training after which all is grown; each resolution before the last takes an equal part of it"""
+
+
+class GANOptions(Options):
+    """A generator, a critic, and what they play for."""
+
+    family: Literal["gan"] = "gan"
+    latent_size: int = Field(default=100, ge=1)
+    condition: Condition = "none"
+    """how both are told the class: not; an embedding joined to latent and picture (Mirza & Osindero 2014,
+    arXiv:1411.1784); the generator through its norms or styles, and the critic by projection (Miyato & Koyama 2018)"""
+    generator: GeneratorOptions = DenseGeneratorOptions()
+    critic: CriticOptions = DenseCriticOptions()
+    objective: ObjectiveOptions = BCE()
+    penalty: Annotated[PenaltyOptions | None, Field()] = None
+    critic_steps: int = Field(default=1, ge=1, le=20)
+    """steps of the critic, each on a fresh batch, to one of the generator"""
+    critic_optimizer: OptimizerOptions | None = None
+    """none: training.optimizer; the same for the generator's"""
+    generator_optimizer: OptimizerOptions | None = None
+    augmentation: Annotated[Fixed | Adaptive, Field(discriminator="kind")] | None = None
+    """what real and drawn pictures go through before the critic"""
+    instance_noise: float = Field(default=0.0, ge=0, le=1)
+    """deviation of noise on all that the critic sees, falling to 0 over the training (Sønderby et al. 2017,
+    arXiv:1610.04490)"""
+    growth: Growth | None = None
+
+    @model_validator(mode="after")
+    def _make_sense(self) -> GANOptions:
+        critic, penalty, objective = self.critic, self.penalty, self.objective
+        gradient = isinstance(penalty, GradientPenalty | R1)
+        if gradient and critic.norm == "batch":
+            raise ValueError(
+                "penalty: a penalty on the gradient for each picture has no meaning with batch norm in the critic, "
+                "which makes scores depend on the whole batch; choose another critic.norm"
+            )
+        if isinstance(penalty, Clip) and critic.spectral:
+            raise ValueError("penalty: clip and critic.spectral both bound the critic's weights; choose one")
+        if isinstance(penalty, Clip) and objective.kind != "wasserstein":
+            raise ValueError("penalty: clip is what keeps a wasserstein critic Lipschitz; it serves no other objective")
+        if objective.kind == "wasserstein" and penalty is None and not critic.spectral:
+            raise ValueError("objective: nothing bounds this wasserstein critic; give it a penalty, or spectral: true")
+        if isinstance(self.augmentation, Adaptive) and objective.kind in ("wasserstein", "relativistic"):
+            raise ValueError(
+                f"augmentation: adaptive reads the sign of a score, and a {objective.kind} score has no zero; "
+                "use kind: fixed"
+            )
+        if self.augmentation is not None and not self.augmentation.active:
+            raise ValueError("augmentation: it changes nothing; turn on flip, rotation, translation, colour or cutout")
+        if self.growth is not None and "dense" in (self.generator.kind, critic.kind):
+            raise ValueError("growth: a dense network has one resolution; choose another kind of generator and critic")
+        if self.condition == "projection" and self.generator.kind in ("dense", "dcgan", "resnet"):
+            norm = self.generator.model_dump()["norm"]
+            if self.generator.kind == "dense" or norm not in ("batch", "instance"):
+                raise ValueError(
+                    "condition: projection tells the generator its class through batch or instance norms; this one "
+                    "has none. Choose generator.norm, a style generator, or condition: joined"
+                )
+        return self
+
+
+class GAN(Family):
+    """A model of family `gan`. It samples."""
+
+    Options: ClassVar[type[Options]] = GANOptions
+    averages: ClassVar[tuple[str, ...] | None] = ("generator",)
+    probability: Tensor
+    """of each change to a picture; steered where the augmentation is adaptive"""
+    sign: Tensor
+    """mean sign of the scores of the last batch of real pictures"""
+    trained: Tensor
+    """share of the training done, where the networks grow"""
+
+    def __init__(self, options: GANOptions, facts: Facts) -> None:
+        super().__init__()
+        if options.condition != "none" and not facts.classes:
+            raise RecipeError(f"model.condition: {options.condition} needs pictures with classes; these have none.")
+        self.options, self.facts = options, facts
+        self.latent_size, self.conditional = options.latent_size, options.condition != "none"
+        task = Task(facts, options.latent_size, options.condition, grows=options.growth is not None)
+        self.generator, self.critic = options.generator.build(task), options.critic.build(task)
+        self.register_buffer("probability", torch.tensor(0.0 if isinstance(options.augmentation, Adaptive) else 1.0))
+        self.register_buffer("sign", torch.zeros(()))
+        self.register_buffer("trained", torch.zeros(()))
+        self._levels = self._grown_levels()
+
+    def _grown_levels(self) -> range:
+        """The levels that training goes through."""
+        growth = self.options.growth
+        if growth is None:
+            return range(0)
+        sizes: Sizes = self.generator.picture_sizes
+        if sizes != self.critic.picture_sizes:
+            there, here = (" ".join(f"{h}×{w}" for h, w in s) for s in (sizes, self.critic.picture_sizes))
+            raise RecipeError(
+                f"model.growth: the generator grows over {there} and the critic over {here}; both must have the same "
+                "resolutions (see widths)."
+            )
+        first = next((i for i, (height, _) in enumerate(sizes) if height >= growth.first), len(sizes) - 1)
+        return range(first, len(sizes))
+
+    def phases(self) -> list[Phase]:
+        """The critic's, then the generator's."""
+        options = self.options
+        critic = Phase(
+            "critic", list(self.critic.parameters()), self.critic_loss, options.critic_optimizer,
+            batches=options.critic_steps, after=self._after_critic,
+            watched=("accuracy", "real", "fake", "augmentation"),
+        )  # fmt: skip
+        generator = Phase(
+            "generator", list(self.generator.parameters()), self.generator_loss, options.generator_optimizer
+        )
+        return [critic, generator]
+
+    # -- the losses --------------------------------------------------------------------------------------------
+
+    def critic_loss(self, batch: Batch, moment: Moment) -> Terms:
+        """The critic's side of the objective, and its penalty at the steps where it is due."""
+        stage, labels = self._stage(moment), self._told(batch)
+        real = self._at(stage, batch.images)
+        with torch.no_grad():
+            fake = self._drawn(moment, "critic", labels, stage)
+        shown = self._shown(real, moment, "real"), self._shown(fake, moment, "fake")
+        scores = self._scores(*shown, labels, stage)
+        terms = {"adversarial": self.options.objective.critic(*scores)}
+        terms |= self._penalty(*shown, labels, moment, stage)
+        found = [score.detach() for score in scores]
+        if self.training:
+            self.sign.copy_(found[0].sign().mean())
+        # share of pairs in which the real picture has the higher score: means the same for every objective
+        terms |= {"accuracy": (found[0] > found[1]).float().mean(), "real": found[0].mean(), "fake": found[1].mean()}
+        if isinstance(self.options.augmentation, Adaptive):
+            terms["augmentation"] = self.probability.clone()
+        return terms
+
+    def generator_loss(self, batch: Batch, moment: Moment) -> Terms:
+        """The generator's side of the objective."""
+        stage, labels, objective = self._stage(moment), self._told(batch), self.options.objective
+        shown = self._shown(self._drawn(moment, "generator", labels, stage), moment, "drawn")
+        if objective.kind != "relativistic":  # the others do not look at real pictures here
+            fake = self.critic(shown, labels, stage)
+            return {"adversarial": objective.generator(fake, fake)}
+        real, fake = self._scores(self._shown(self._at(stage, batch.images), moment, "beside"), shown, labels, stage)
+        return {"adversarial": objective.generator(real, fake)}
+
+    def _scores(
+        self, real: Pictures, fake: Pictures, labels: Labels | None, stage: Stage | None
+    ) -> tuple[Scores, Scores]:
+        """Of both, in one pass where a score depends on nothing else in the batch."""
+        if self.critic.per_batch:
+            return self.critic(real, labels, stage), self.critic(fake, labels, stage)
+        twice = None if labels is None else torch.cat([labels, labels])
+        real_scores, fake_scores = self.critic(torch.cat([real, fake]), twice, stage).chunk(2)
+        return real_scores, fake_scores
+
+    def _penalty(
+        self, real: Pictures, fake: Pictures, labels: Labels | None, moment: Moment, stage: Stage | None
+    ) -> Terms:
+        penalty = self.options.penalty
+        if not isinstance(penalty, GradientPenalty | R1) or not torch.is_grad_enabled() or moment.step % penalty.every:
+            return {}
+
+        def critic(pictures: Pictures) -> Scores:
+            scores: Scores = self.critic(pictures, labels, stage)
+            return scores
+
+        if isinstance(penalty, R1):
+            return {"r1": r1_penalty(critic, real) * (penalty.weight * penalty.every)}
+        value = gradient_penalty(critic, real, fake, moment.uniform("between", (1, 1, 1)))
+        return {"gradient": value * (penalty.weight * penalty.every)}
+
+    def _after_critic(self, moment: Moment) -> None:
+        """Clip weights, steer the augmentation."""
+        penalty, augmentation = self.options.penalty, self.options.augmentation
+        if isinstance(penalty, Clip):
+            clip_weights(self.critic, penalty.limit)
+        if isinstance(augmentation, Adaptive):
+            sign = self.sign
+            if distributed.is_available() and distributed.is_initialized():
+                distributed.all_reduce(sign)  # of a sum the sign below needs only the mean's place
+                sign = sign / distributed.get_world_size()
+            step = torch.sign(sign - augmentation.target) * (moment.batch / augmentation.pictures)
+            self.probability.add_(step).clamp_(0, 1)
+
+    # -- what the critic is shown ------------------------------------------------------------------------------
+
+    def _told(self, batch: Batch) -> Labels | None:
+        return batch.labels if self.conditional else None
+
+    def _drawn(self, moment: Moment, purpose: str, labels: Labels | None, stage: Stage | None) -> Pictures:
+        latents = moment.normal(f"{purpose} latents", (self.latent_size,))
+        pictures: Pictures = self.generator(latents, labels, stage)
+        return pictures
+
+    def _shown(self, pictures: Pictures, moment: Moment, purpose: str) -> Pictures:
+        """As the critic sees them: changed at random, and with noise that falls as training goes."""
+        augmentation, noise = self.options.augmentation, self.options.instance_noise
+        if augmentation is not None:
+            probability = augmentation.probability if isinstance(augmentation, Fixed) else self.probability
+            pictures = augment(pictures, augmentation, moment, f"augmented {purpose}", probability)
+        if noise and moment.split == "train":
+            left = noise * (1 - moment.step / moment.steps)
+            pictures = pictures + left * moment.normal(f"instance noise {purpose}", pictures.shape[1:])
+        return pictures
+
+    def _at(self, stage: Stage | None, images: Pictures) -> Pictures:
+        """Real pictures at a stage's resolution, as blurred as drawn ones are while it fades in."""
+        if stage is None:
+            return images
+        sizes: Sizes = self.critic.picture_sizes
+        images = F.adaptive_avg_pool2d(images, sizes[stage.level])
+        if stage.fade == 1:
+            return images
+        small = F.adaptive_avg_pool2d(images, sizes[stage.level - 1])
+        return mixed(enlarge(small, sizes[stage.level]), images, stage.fade)
+
+    def _stage(self, moment: Moment | None = None) -> Stage | None:
+        """Where growth is: by the moment in training, and else by where training had come when these weights were."""
+        if not self._levels:
+            return None
+        assert self.options.growth is not None
+        if moment is not None and moment.split == "train":
+            self.trained.fill_(moment.step / moment.steps)
+        done = self.trained.item() / self.options.growth.until * (len(self._levels) - 1)
+        if done >= len(self._levels) - 1:
+            return Stage(self._levels[-1])
+        # half of a resolution's time to fade in, half to settle; the first has nothing to fade in from
+        index = int(done)
+        fade = 1.0 if index == 0 else min(1.0, 2 * (done - index))
+        return Stage(self._levels[index], fade)
+
+    # -- in use ------------------------------------------------------------------------------------------------
+
+    def sample(self, latents: Latents, labels: Labels | None = None, truncation: float = 1.0) -> Pictures:
+        """The picture of each latent, of the class asked for.
+
+        `truncation` draws styles towards their mean; where there are no styles, latents towards 0: like the truncation
+        trick (Brock et al. 2019, arXiv:1809.11096), but the same latents stay the same pictures.
+        """
+        stage = self._stage()
+        if isinstance(self.generator, StyleGenerator):
+            pictures = self.generator.truncated(latents, labels, truncation, stage)
+        else:
+            pictures = self.generator(latents * truncation, labels, stage)
+        size = (self.facts.height, self.facts.width)
+        return pictures if pictures.shape[2:] == size else F.interpolate(pictures, size, mode="nearest")

@@ -1,0 +1,330 @@
+"""Generators: pictures from latents, and from classes where they are told.
+
+Each is called as `generator(latents, labels, stage)`: latents float `(n, latent)`, labels int64 `(n,)` where the
+network is told classes, a stage where it is grown; it gives pictures in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sanggar.data.images import Facts
+from sanggar.models.blocks import ACTIVATIONS, Activation, Norm, norm_layer
+from sanggar.models.family import Labels, Latents, Pictures
+from sanggar.recipe import Options
+
+Width = Annotated[int, Field(ge=1)]
+Widths = Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)]
+Features = Float[Tensor, "b c h w"]
+Sizes = list[tuple[int, int]]
+"""Height and width at each resolution, smallest first"""
+Condition = Literal["none", "joined", "projection"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a generator or a critic is built for."""
+
+    facts: Facts
+    latent_size: int
+    condition: Condition
+    grows: bool = False
+    """whether it is trained at one resolution after another, and needs a way out of each"""
+
+    @property
+    def classes(self) -> int:
+        """How many it is told apart; 0 where it is told none."""
+        return 0 if self.condition == "none" else len(self.facts.classes)
+
+    def sizes(self, doublings: int) -> Sizes:
+        """Height and width at each resolution, smallest first: the picture's, halved and rounded up."""
+        found = [(self.facts.height, self.facts.width)]
+        for _ in range(doublings):
+            height, width = found[0]
+            found.insert(0, (-(-height // 2), -(-width // 2)))
+        return found
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far a network has grown: the level that it works at, and how much that level counts beside the one below."""
+
+    level: int
+    fade: float = 1.0
+
+
+# -- options -----------------------------------------------------------------------------------------------------
+
+
+class DenseGeneratorOptions(Options):
+    """Dense layers only, each with norm and activation; the last gives the pixels."""
+
+    kind: Literal["dense"] = "dense"
+    widths: Widths = (256, 512, 1024)
+    norm: Literal["none", "batch"] = "batch"
+    activation: Activation = "leaky_relu"
+    embedding: Width = 50
+    """numbers that a class is told by, where it is joined to the latent"""
+    output: Literal["tanh", "sigmoid"] = "tanh"
+
+    def build(self, task: Task) -> DenseGenerator:
+        """The network."""
+        return DenseGenerator(self, task)
+
+
+class DCGANGeneratorOptions(Options):
+    """A dense layer, then transposed convolutions of stride 2 (Radford et al. 2016, arXiv:1511.06434)."""
+
+    kind: Literal["dcgan"]
+    widths: Widths = (256, 128, 64)
+    """channels before each transposed convolution; each doubles height and width"""
+    kernel: Literal[4, 6] = 4
+    norm: Norm = "batch"
+    activation: Activation = "relu"
+    embedding: Width = 50
+    """numbers that a class is told by, where it is joined to the latent"""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    output: Literal["tanh", "sigmoid"] = "tanh"
+
+    def build(self, task: Task) -> ConvGenerator:
+        """The network."""
+        return ConvGenerator(self, task)
+
+
+class ResNetGeneratorOptions(Options):
+    """A dense layer, then residual blocks that double height and width (Miyato et al. 2018, arXiv:1802.05957)."""
+
+    kind: Literal["resnet"]
+    widths: Annotated[tuple[Width, ...], Field(min_length=2, max_length=8)] = (128, 128, 128, 128)
+    """channels at each resolution, smallest first"""
+    norm: Norm = "batch"
+    activation: Activation = "relu"
+    embedding: Width = 50
+    """numbers that a class is told by, where it is joined to the latent"""
+    output: Literal["tanh", "sigmoid"] = "tanh"
+
+    def build(self, task: Task) -> ConvGenerator:
+        """The network."""
+        return ConvGenerator(self, task)
+
+
+# -- what they share ---------------------------------------------------------------------------------------------
+
+
+class Join(nn.Module):
+    """The latent, with an embedding of the class behind it where the class is joined (Mirza & Osindero 2014)."""
+
+    def __init__(self, task: Task, embedding: int) -> None:
+        super().__init__()
+        joined = task.condition == "joined"
+        self.embedding = nn.Embedding(task.classes, embedding) if joined else None
+        self.size = task.latent_size + (embedding if joined else 0)
+
+    def forward(self, latents: Latents, labels: Labels | None) -> Float[Tensor, "batch size"]:
+        """What the first layer is given."""
+        return latents if self.embedding is None else torch.cat([latents, self.embedding(labels)], dim=1)
+
+
+class ConditionalNorm(nn.Module):
+    """A norm whose scale and shift depend on the class (de Vries et al. 2017; Miyato & Koyama 2018)."""
+
+    def __init__(self, kind: Norm, width: int, classes: int) -> None:
+        super().__init__()
+        self.norm = norm_layer(kind, width)
+        self.scale = self.shift = None
+        if classes:
+            if kind in ("batch", "instance"):  # the classes' scale and shift stand in for the norm's own
+                layer = nn.BatchNorm2d if kind == "batch" else nn.InstanceNorm2d
+                self.norm = layer(width, affine=False)
+            self.scale, self.shift = nn.Embedding(classes, width), nn.Embedding(classes, width)
+            nn.init.ones_(self.scale.weight)
+            nn.init.zeros_(self.shift.weight)
+
+    def forward(self, x: Features, labels: Labels | None) -> Features:
+        """Of the same shape."""
+        y: Tensor = self.norm(x)
+        if self.scale is None or self.shift is None:
+            return y
+        scale, shift = (part(labels)[:, :, None, None].to(y.dtype) for part in (self.scale, self.shift))
+        told: Tensor = y * scale + shift
+        return told
+
+
+def squash(output: Literal["tanh", "sigmoid"], raw: Tensor) -> Tensor:
+    """A last layer's numbers as pixels in [-1, 1], in float32: a sigmoid's 0…1 are stretched, 2 σ(x) − 1."""
+    return torch.tanh(raw.float() if output == "tanh" else raw.float() / 2)
+
+
+def enlarge(x: Features, size: tuple[int, int]) -> Features:
+    """Each pixel repeated, to a height and width; a cut where these are odd."""
+    height, width = size
+    doubled = F.interpolate(x, scale_factor=2.0, mode="nearest") if (height, width) != x.shape[2:] else x
+    return doubled[:, :, :height, :width]
+
+
+def mixed(below: Tensor, above: Tensor, fade: float) -> Tensor:
+    """`fade` of what is above, the rest of what is below."""
+    return torch.lerp(below, above, fade) if fade < 1 else above
+
+
+# -- dense -------------------------------------------------------------------------------------------------------
+
+
+class DenseGenerator(nn.Module):
+    """See DenseGeneratorOptions. Batch norm counts the new batch with 0.01, as Keras does."""
+
+    def __init__(self, options: DenseGeneratorOptions, task: Task) -> None:
+        super().__init__()
+        self.options = options
+        self.shape = task.facts.shape
+        self.picture_sizes: Sizes = task.sizes(0)
+        self.join = Join(task, options.embedding)
+        layers: list[nn.Module] = []
+        for before, after in pairwise((self.join.size, *options.widths)):
+            layers += [nn.Linear(before, after)]
+            if options.norm == "batch":
+                layers += [nn.BatchNorm1d(after, eps=1e-3, momentum=0.01)]
+            layers += [leaky(options.activation)]
+        self.layers = nn.Sequential(*layers, nn.Linear(options.widths[-1], prod(self.shape)))
+
+    def forward(self, latents: Latents, labels: Labels | None = None, stage: Stage | None = None) -> Pictures:
+        """The picture of each latent."""
+        raw = self.layers(self.join(latents, labels))
+        return squash(self.options.output, raw).reshape(-1, *self.shape).permute(0, 3, 1, 2)
+
+
+# -- convolutions ------------------------------------------------------------------------------------------------
+
+
+class ConvGenerator(nn.Module):
+    """A dense layer to the smallest resolution, a block to each next one, and a head that makes the picture.
+
+    One that grows has a head at each resolution.
+    """
+
+    def __init__(self, options: DCGANGeneratorOptions | ResNetGeneratorOptions, task: Task) -> None:
+        super().__init__()
+        self.options = options
+        widths = options.widths
+        transposed = isinstance(options, DCGANGeneratorOptions)
+        # transposed convolutions make the picture while they double once more; residual blocks leave it to a head
+        self.sizes = task.sizes(len(widths) if transposed else len(widths) - 1)
+        self.join = Join(task, options.embedding)
+        self.start = (*self.sizes[0], widths[0])
+        self.dense = nn.Linear(self.join.size, prod(self.start))
+        told = task.classes if task.condition == "projection" else 0
+        heads: list[nn.Module]
+        pairs = list(zip(pairwise(widths), self.sizes[1:], strict=False))
+        if isinstance(options, DCGANGeneratorOptions):
+            self.blocks = nn.ModuleList(
+                TransposedBlock(options, before, after, size, told) for (before, after), size in pairs
+            )
+            heads = [TransposedBlock(options, w, task.facts.channels, size, told)
+                     for w, size in zip(widths, self.sizes[1:], strict=True)]  # fmt: skip
+        else:
+            self.blocks = nn.ModuleList(
+                ResidualUp(options, before, after, size, told) for (before, after), size in pairs
+            )
+            heads = [ResidualHead(options, w, task.facts.channels, told) for w in widths]
+        self.heads = nn.ModuleList(heads if task.grows else heads[-1:])
+        self.picture_sizes: Sizes = self.sizes[1:] if transposed else self.sizes
+        if transposed:
+            self.apply(normal_weights)
+
+    @property
+    def levels(self) -> int:
+        """How many resolutions there are pictures of."""
+        return len(self.picture_sizes)
+
+    def forward(self, latents: Latents, labels: Labels | None = None, stage: Stage | None = None) -> Pictures:
+        """The picture of each latent, at the stage's resolution."""
+        x = self.dense(self.join(latents, labels)).unflatten(1, self.start).permute(0, 3, 1, 2)
+        level = self.levels - 1 if stage is None else stage.level
+        below = x
+        for block in self.blocks[:level]:
+            below, x = x, block(x, labels)
+        picture = squash(self.options.output, self._head(level)(x, labels))
+        if stage is not None and stage.fade < 1 and level > 0:
+            small = squash(self.options.output, self._head(level - 1)(below, labels))
+            picture = mixed(enlarge(small, self.picture_sizes[level]), picture, stage.fade)
+        return picture
+
+    def _head(self, level: int) -> nn.Module:
+        return self.heads[level if len(self.heads) > 1 else -1]
+
+
+class TransposedBlock(nn.Module):
+    """Norm, activation, and a transposed convolution that doubles height and width."""
+
+    def __init__(
+        self, options: DCGANGeneratorOptions, before: int, after: int, size: tuple[int, int], classes: int
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.norm = ConditionalNorm(options.norm, before, classes)
+        self.act = leaky(options.activation)
+        self.drop = nn.Dropout(options.dropout) if options.dropout else nn.Identity()
+        self.conv = nn.ConvTranspose2d(before, after, options.kernel, stride=2, padding=options.kernel // 2 - 1)
+
+    def forward(self, x: Features, labels: Labels | None = None) -> Features:
+        """Twice as high and wide, less one where the size is odd."""
+        y: Tensor = self.conv(self.drop(self.act(self.norm(x, labels))))
+        return y[:, :, : self.size[0], : self.size[1]]
+
+
+class ResidualUp(nn.Module):
+    """Norm, activation, doubling and convolution, twice over, beside a doubled 1×1 convolution."""
+
+    def __init__(
+        self, options: ResNetGeneratorOptions, before: int, after: int, size: tuple[int, int], classes: int
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.norm1, self.norm2 = (ConditionalNorm(options.norm, width, classes) for width in (before, after))
+        self.act = leaky(options.activation)
+        self.conv1, self.conv2 = (nn.Conv2d(width, after, 3, padding=1) for width in (before, after))
+        self.skip = nn.Conv2d(before, after, 1)
+
+    def forward(self, x: Features, labels: Labels | None = None) -> Features:
+        """Twice as high and wide, less one where the size is odd."""
+        y = self.conv1(enlarge(self.act(self.norm1(x, labels)), self.size))
+        y = self.conv2(self.act(self.norm2(y, labels)))
+        found: Tensor = y + enlarge(self.skip(x), self.size)  # the same as after doubling, at a quarter of the cost
+        return found
+
+
+class ResidualHead(nn.Module):
+    """Norm, activation and a convolution to pixels."""
+
+    def __init__(self, options: ResNetGeneratorOptions, width: int, channels: int, classes: int) -> None:
+        super().__init__()
+        self.norm = ConditionalNorm(options.norm, width, classes)
+        self.act = leaky(options.activation)
+        self.conv = nn.Conv2d(width, channels, 3, padding=1)
+
+    def forward(self, x: Features, labels: Labels | None = None) -> Features:
+        """Raw pixels."""
+        found: Tensor = self.conv(self.act(self.norm(x, labels)))
+        return found
+
+
+def leaky(name: Activation) -> nn.Module:
+    """As everywhere, but a leaky ReLU leaks 0.2, as GANs have it since Radford et al. 2016."""
+    return nn.LeakyReLU(0.2) if name == "leaky_relu" else ACTIVATIONS[name]()
+
+
+def normal_weights(module: nn.Module) -> None:
+    """Weights from a normal distribution of deviation 0.02 (Radford et al. 2016, section 4)."""
+    if isinstance(module, nn.ConvTranspose2d | nn.Conv2d | nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

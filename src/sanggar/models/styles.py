@@ -1,0 +1,347 @@
+"""Generator and critic in the manner of StyleGAN2 (Karras et al. 2020, arXiv:1912.04958)."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from math import prod
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sanggar.models.blocks import PixelNorm
+from sanggar.models.critics import JoinPlane, Verdict, halved
+from sanggar.models.family import Labels, Latents, Pictures
+from sanggar.models.generators import Features, Sizes, Stage, Task, Width, Widths, enlarge, mixed
+from sanggar.models.objectives import Scores
+from sanggar.recipe import Options
+
+# -- options -----------------------------------------------------------------------------------------------------
+
+
+class StyleGeneratorOptions(Options):
+    """Styles that scale the channels of convolutions, noise, and pictures summed over resolutions.
+
+    In the manner of StyleGAN2 (Karras et al. 2020, arXiv:1912.04958). Without its filtered resampling and path length
+    penalty, which serve large pictures.
+    """
+
+    kind: Literal["style"]
+    widths: Annotated[tuple[Width, ...], Field(min_length=2, max_length=8)] = (128, 128, 128, 128)
+    """channels at each resolution, smallest first"""
+    style_size: Width = 128
+    mapping_layers: int = Field(default=2, ge=1, le=8)
+    embedding: Width = 50
+    """numbers that a class is told by, beside the latent"""
+    noise: bool = True
+    """whether noise of a learned strength is added after each convolution"""
+
+    def build(self, task: Task) -> StyleGenerator:
+        """The network."""
+        return StyleGenerator(self, task)
+
+
+class StyleCriticOptions(Options):
+    """Residual blocks with an equalized learning rate, and the deviation within the batch as one more channel.
+
+    In the manner of StyleGAN2 (Karras et al. 2020, arXiv:1912.04958).
+    """
+
+    kind: Literal["style"]
+    widths: Widths = (64, 128, 128, 128)
+    """channels at each resolution, largest first"""
+    norm: Literal["none"] = "none"
+    spectral: Literal[False] = False
+    group: int = Field(default=4, ge=1)
+    """pictures among which the deviation is taken (Karras et al. 2018, section 3); 1: none"""
+    embedding: Width = 50
+    """numbers that a class is told by, where it is joined to the picture"""
+
+    def build(self, task: Task) -> StyleCritic:
+        """The network."""
+        return StyleCritic(self, task)
+
+
+# -- the generator ---------------------------------------------------------------------------------------------
+
+
+class EqualLinear(nn.Linear):
+    """A dense layer whose weights are kept at deviation 1 and scaled when used, so that all learn at one pace.
+
+    Equalized learning rate: Karras et al. 2018, arXiv:1710.10196, section 4.1.
+    """
+
+    def __init__(self, before: int, after: int, pace: float = 1.0, bias: float = 0.0) -> None:
+        super().__init__(before, after)
+        nn.init.normal_(self.weight, std=1 / pace)
+        nn.init.constant_(self.bias, bias / pace)
+        self.scale, self.pace = pace / math.sqrt(before), pace
+
+    def forward(self, x: Float[Tensor, "batch before"]) -> Float[Tensor, "batch after"]:
+        """The layer's outputs."""
+        return F.linear(x, self.weight * self.scale, self.bias * self.pace)
+
+
+class EqualConv(nn.Conv2d):
+    """A convolution with an equalized learning rate, which a style may modulate."""
+
+    def __init__(self, before: int, after: int, kernel: int) -> None:
+        super().__init__(before, after, kernel, padding=kernel // 2)
+        nn.init.normal_(self.weight)
+        nn.init.zeros_(self.biases)
+        self.scale = 1 / math.sqrt(before * kernel**2)
+
+    @property
+    def biases(self) -> Tensor:
+        """One a channel."""
+        assert self.bias is not None
+        return self.bias
+
+    def forward(self, x: Features, modulation: Float[Tensor, "b before"] | None = None) -> Features:
+        """Of the same height and width.
+
+        With a modulation, inputs are scaled by it and outputs brought back to deviation 1: weight demodulation (Karras
+        et al. 2020, section 2.2). Scaling what goes in and what comes out, instead of the weights, gives the same
+        numbers with one convolution for the whole batch.
+        """
+        weight = self.weight * self.scale
+        if modulation is None:
+            return F.conv2d(x, weight, self.bias, padding=self.padding)
+        power = weight.float().square().sum(dim=(2, 3))  # (after, before)
+        back = torch.rsqrt(modulation.float().square() @ power.T + 1e-8)
+        y = F.conv2d(x * modulation[:, :, None, None].to(x.dtype), weight, padding=self.padding)
+        return y * back[:, :, None, None].to(y.dtype) + self.biases[:, None, None].to(y.dtype)
+
+
+class Mapping(nn.Module):
+    """Latent and class to a style (Karras et al. 2019, arXiv:1812.04948), learning at a hundredth of the pace."""
+
+    def __init__(self, options: StyleGeneratorOptions, task: Task) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(task.classes, options.embedding) if task.classes else None
+        size, widths = options.style_size, [task.latent_size + (options.embedding if task.classes else 0)]
+        widths += [size] * options.mapping_layers
+        self.norm = PixelNorm()
+        self.layers = nn.ModuleList(EqualLinear(before, after, pace=0.01) for before, after in pairwise(widths))
+
+    def forward(self, latents: Latents, labels: Labels | None) -> Float[Tensor, "batch style"]:
+        """The style of each latent."""
+        x = self.norm(latents)
+        if self.embedding is not None:
+            x = torch.cat([x, self.norm(self.embedding(labels))], dim=1)
+        for layer in self.layers:
+            x = lively(layer(x))
+        return x
+
+
+class StyledConv(nn.Module):
+    """A 3×3 convolution modulated by a style, noise, and leaky ReLU."""
+
+    def __init__(self, before: int, after: int, style_size: int, noise_at: tuple[int, int] | None) -> None:
+        super().__init__()
+        self.style = EqualLinear(style_size, before, bias=1.0)
+        self.conv = EqualConv(before, after, 3)
+        self.noise = Noise(noise_at) if noise_at is not None else nn.Identity()
+
+    def forward(self, x: Features, styles: Float[Tensor, "batch style"]) -> Features:
+        """Of the same height and width."""
+        y: Tensor = self.noise(self.conv(x, self.style(styles)))
+        return lively(y)
+
+
+class Styled(nn.ModuleList):
+    """Convolutions one after another, modulated by one style."""
+
+    def forward(self, x: Features, styles: Float[Tensor, "batch style"]) -> Features:
+        """Of the same height and width."""
+        for conv in self:
+            x = conv(x, styles)
+        return x
+
+
+class Noise(nn.Module):
+    """Noise of a learned strength, one draw a pixel; always the same draw in use."""
+
+    drawn: Tensor
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.strength = nn.Parameter(torch.zeros(()))
+        self.register_buffer("drawn", torch.randn(1, 1, *size))
+
+    def forward(self, x: Features) -> Features:
+        """Of the same shape."""
+        noise = torch.randn(len(x), 1, *x.shape[2:], device=x.device) if self.training else self.drawn
+        return x + (self.strength * noise).to(x.dtype)
+
+
+class ToPicture(nn.Module):
+    """Features to pixels by a 1×1 convolution whose inputs a style scales."""
+
+    def __init__(self, before: int, channels: int, style_size: int) -> None:
+        super().__init__()
+        self.style = EqualLinear(style_size, before, bias=1.0)
+        self.conv = EqualConv(before, channels, 1)
+
+    def forward(self, x: Features, styles: Float[Tensor, "batch style"]) -> Features:
+        """Raw pixels, to be added."""
+        found: Tensor = self.conv(x * self.style(styles)[:, :, None, None].to(x.dtype))
+        return found
+
+
+class Constant(nn.Module):
+    """The learned features that every picture begins from."""
+
+    def __init__(self, width: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.features = nn.Parameter(torch.randn(1, width, *size))
+
+    def forward(self, count: int) -> Features:
+        """The same for each of `count` pictures."""
+        return self.features.expand(count, -1, -1, -1)
+
+
+class StyleGenerator(nn.Module):
+    """See StyleGeneratorOptions. It keeps the mean style, of each class where it is told, for truncation."""
+
+    mean_style: Tensor
+    """`(classes or 1, style)`"""
+
+    def __init__(self, options: StyleGeneratorOptions, task: Task) -> None:
+        super().__init__()
+        widths, size = options.widths, options.style_size
+        self.picture_sizes: Sizes = task.sizes(len(widths) - 1)
+        self.mapping = Mapping(options, task)
+        self.constant = Constant(widths[0], self.picture_sizes[0])
+        self.blocks, self.heads = nn.ModuleList(), nn.ModuleList()
+        for before, after, place in zip((widths[0], *widths), widths, self.picture_sizes, strict=False):
+            at = place if options.noise else None
+            first = place == self.picture_sizes[0]
+            convs = [StyledConv(after, after, size, at)]
+            self.blocks.append(Styled(convs if first else [StyledConv(before, after, size, at), *convs]))
+            self.heads.append(ToPicture(after, task.facts.channels, size))
+        self.register_buffer("mean_style", torch.zeros(max(1, task.classes), size))
+
+    @property
+    def levels(self) -> int:
+        """How many resolutions there are pictures of."""
+        return len(self.picture_sizes)
+
+    def forward(self, latents: Latents, labels: Labels | None = None, stage: Stage | None = None) -> Pictures:
+        """The picture of each latent, at the stage's resolution."""
+        styles = self.mapping(latents, labels)
+        if self.training:
+            self._remember(styles.detach().float(), labels)
+        return self.draw(styles, stage)
+
+    def truncated(
+        self, latents: Latents, labels: Labels | None, truncation: float, stage: Stage | None = None
+    ) -> Pictures:
+        """With styles at `truncation` of their way from the mean style (Karras et al. 2019, appendix B)."""
+        styles = self.mapping(latents, labels)
+        mean = self.mean_style[0 if labels is None else labels].to(styles.dtype)
+        return self.draw(torch.lerp(mean.expand_as(styles), styles, truncation), stage)
+
+    def draw(self, styles: Float[Tensor, "batch style"], stage: Stage | None = None) -> Pictures:
+        """The picture of each style."""
+        level, fade = (self.levels - 1, 1.0) if stage is None else (stage.level, stage.fade)
+        x, picture = self.constant(len(styles)).to(styles.dtype), None
+        for i in range(level + 1):
+            size = self.picture_sizes[i]
+            x = self.blocks[i](enlarge(x, size), styles)
+            found = self.heads[i](x, styles).float()
+            if picture is not None:
+                found = enlarge(picture, size) + (fade if i == level else 1.0) * found
+            picture = found
+        assert picture is not None
+        return picture
+
+    def _remember(self, styles: Float[Tensor, "batch style"], labels: Labels | None) -> None:
+        """Running mean of the styles, of each class that is there."""
+        rows = torch.zeros(len(styles), dtype=torch.int64, device=styles.device) if labels is None else labels
+        sums = torch.zeros_like(self.mean_style).index_add_(0, rows, styles)
+        counts = torch.bincount(rows, minlength=len(self.mean_style))[:, None]
+        means = torch.where(counts > 0, sums / counts.clamp(min=1), self.mean_style)
+        self.mean_style.lerp_(means, 0.01)
+
+
+# -- the critic -------------------------------------------------------------------------------------------------------
+
+
+class StyleCritic(nn.Module):
+    """See StyleCriticOptions."""
+
+    def __init__(self, options: StyleCriticOptions, task: Task) -> None:
+        super().__init__()
+        widths = options.widths
+        self.picture_sizes: Sizes = task.sizes(len(widths) - 1)
+        self.group = options.group
+        self.per_batch = options.group > 1
+        self.join = JoinPlane(task, options.embedding)
+        entries = [EqualConv(self.join.channels, w, 1) for w in widths]
+        self.entries = nn.ModuleList(entries[::-1] if task.grows else entries[:1])
+        self.blocks = nn.ModuleList([StyleDown(a, b) for a, b in pairwise(widths)][::-1])
+        last = widths[-1]
+        self.conv = EqualConv(last + (options.group > 1), last, 3)
+        self.dense = EqualLinear(prod(self.picture_sizes[0]) * last, last)
+        self.verdict = Verdict(last, task, EqualLinear)
+
+    @property
+    def levels(self) -> int:
+        """How many resolutions it can be shown."""
+        return len(self.picture_sizes)
+
+    def forward(self, pictures: Pictures, labels: Labels | None = None, stage: Stage | None = None) -> Scores:
+        """A score a picture."""
+        level = self.levels - 1 if stage is None else stage.level
+        shown = self.join(pictures, labels)
+        x = lively(self._entry(level)(shown))
+        for i in range(level, 0, -1):
+            x = self.blocks[i - 1](x)
+            if i == level and stage is not None and stage.fade < 1:
+                small = F.adaptive_avg_pool2d(shown, self.picture_sizes[level - 1])
+                x = mixed(lively(self._entry(level - 1)(small)), x, stage.fade)
+        if self.per_batch:
+            x = torch.cat([x, deviation(x, self.group)], dim=1)
+        x = lively(self.conv(x)).permute(0, 2, 3, 1).flatten(1)
+        found: Scores = self.verdict(lively(self.dense(x)), labels)
+        return found
+
+    def _entry(self, level: int) -> nn.Module:
+        return self.entries[level if len(self.entries) > 1 else 0]
+
+
+class StyleDown(nn.Module):
+    """Two convolutions and a halving, beside a 1×1 convolution; the sum keeps its deviation."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = EqualConv(before, before, 3), EqualConv(before, after, 3)
+        self.skip = EqualConv(before, after, 1)
+
+    def forward(self, x: Features) -> Features:
+        """Half as high and wide, rounded up."""
+        body = lively(self.conv2(halved(lively(self.conv1(x)))))
+        found: Tensor = (body + self.skip(halved(x))) / math.sqrt(2)
+        return found
+
+
+def deviation(x: Features, group: int) -> Features:
+    """A channel with the mean deviation among each `group` of pictures of a batch (Karras et al. 2018, section 3).
+
+    The last group is smaller where the batch does not divide; one picture has a deviation of 0.
+    """
+    means = []
+    for part in torch.split(x.float(), group):
+        spread = part.var(dim=0, correction=0).add(1e-8).sqrt().mean()
+        means.append(spread.expand(len(part)))
+    return torch.cat(means).to(x.dtype)[:, None, None, None].expand(-1, 1, *x.shape[2:])
+
+
+def lively(x: Tensor) -> Tensor:
+    """Leaky ReLU, with the deviation kept."""
+    return F.leaky_relu(x, 0.2) * math.sqrt(2)

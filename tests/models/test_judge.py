@@ -1,0 +1,173 @@
+"""The judges: each shipped file is the instrument that it says it is, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import Trained
+from sanggar import recipe
+from sanggar.data.sources import SOURCES, DataOptions, presence
+from sanggar.errors import DataError, RunError
+from sanggar.models.judge import CHUNK, FOLDER, JUDGES, LIMIT, open_judge, read_judge, ship
+from sanggar.painter import Painter
+from sanggar.plan import resolve
+from sanggar.runs import load_arrays, save_arrays
+
+EVERY = pytest.mark.parametrize("name", JUDGES)
+DIGITS = FOLDER / "digits.safetensors"
+
+
+def pictures(name: str, count: int) -> np.ndarray:
+    facts = SOURCES[name].facts
+    draw = np.random.default_rng(0)
+    return draw.integers(0, 256, (count, facts.height, facts.width, facts.channels), np.uint8)
+
+
+def changed(path: Path, arrays: dict[str, Any] | None = None, **meta: Any) -> Path:
+    """The digits' judge with some of its content changed, checksum and all."""
+    kept, said = load_arrays(DIGITS)
+    save_arrays(path, kept | (arrays or {}), said | meta)
+    return path
+
+
+# -- what is shipped ---------------------------------------------------------------------------------------------
+
+
+@EVERY
+def test_a_shipped_judge_is_small_and_says_what_it_is(name: str) -> None:
+    assert (FOLDER / f"{name}.safetensors").stat().st_size <= LIMIT
+    judge = open_judge(name, "cpu")
+    facts = SOURCES[name].facts
+    assert (judge.source, judge.facts, judge.tested) == (name, facts, SOURCES[name].test_count)
+    assert judge.name == f"judge {name} v{judge.version}"
+    assert 64 <= judge.size <= 256
+    features, shares = judge.both(pictures(name, 3))
+    assert (features.shape, features.dtype) == ((3, judge.size), np.float32)
+    assert (shares.shape, shares.dtype) == ((3, len(facts.classes)), np.float32)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
+
+
+@EVERY
+def test_the_recipe_that_made_it_is_the_shipped_one(name: str) -> None:
+    """But for options that came after it, and what is measured."""
+    kept = resolve(recipe.read(recipe.parse(open_judge(name, "cpu").recipe, name)))
+    now = resolve(recipe.read(f"judge-{name}"))
+    assert (kept.name, kept.data, kept.model, kept.training) == (now.name, now.data, now.model, now.training)
+
+
+@EVERY
+def test_it_is_as_good_as_it_says(name: str) -> None:
+    if presence(name).state == "absent":
+        pytest.skip(f"{name} is not under the data root (SANGGAR_DATA)")
+    judge, test = open_judge(name, "cpu"), SOURCES[name].load(DataOptions(source=name, validation=1)).test.first(500)
+    right = judge.classify(test.pixels).argmax(axis=1) == test.labels
+    spread = (judge.accuracy * (1 - judge.accuracy) / len(test)) ** 0.5
+    assert right.mean() == pytest.approx(judge.accuracy, abs=4 * spread)
+
+
+@EVERY
+def test_its_hash_and_its_answers_stay(name: str, tmp_path: Path) -> None:
+    judge = open_judge(name, "cpu")
+    copy = read_judge(shutil.copy(FOLDER / f"{name}.safetensors", tmp_path / "copy"), "cpu")
+    assert copy == judge
+    assert len(judge.hash) == 12
+    given = pictures(name, 5)
+    np.testing.assert_array_equal(copy.features(given), judge.features(given))
+
+
+def test_a_picture_is_judged_alone_as_among_many() -> None:
+    judge, given = open_judge("digits", "cpu"), pictures("digits", CHUNK + 3)
+    features, shares = judge.both(given)
+    np.testing.assert_array_equal(judge.features(given), features)
+    np.testing.assert_array_equal(judge.classify(given), shares)
+    for i in (0, CHUNK - 1, CHUNK, CHUNK + 2):
+        np.testing.assert_allclose(features[i], judge.features(given[i : i + 1])[0], rtol=1e-4, atol=1e-5)
+
+
+def test_it_draws_nothing_and_changes_nothing() -> None:
+    judge, given = open_judge("digits", "cpu"), pictures("digits", 4)
+    before, state = given.copy(), torch.get_rng_state()
+    judge.both(given)
+    np.testing.assert_array_equal(given, before)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# -- making one --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_made_a_judge(trained: Trained, tmp_path: Path) -> None:
+    run = trained("classifier")
+    judge = ship(run, tmp_path / "tiny.safetensors", number=3)
+    assert (judge.name, judge.size, judge.tested) == ("judge digits v3", 8, 360)
+    assert judge == read_judge(tmp_path / "tiny.safetensors")
+    painter, test = Painter(run, device="cpu"), SOURCES["digits"].load(DataOptions(source="digits", validation=1)).test
+    shares = judge.classify(test.pixels)
+    # kernels of half precision, norms folded into them: the same network but for rounding
+    np.testing.assert_allclose(shares, painter.classify(test.pixels), atol=5e-3)
+    assert judge.accuracy == (shares.argmax(axis=1) == test.labels).mean()
+
+
+def test_only_a_finished_classifier_is_made_a_judge(trained: Trained, copied: Trained, tmp_path: Path) -> None:
+    run = copied("classifier")
+    run.update(status="stopped")
+    for wrong in (run, trained("ffnn")):
+        with pytest.raises(RunError, match="no finished run of family classifier"):
+            ship(wrong, tmp_path / "judge")
+    run.update(status="finished", data={**run.info["data"], "fingerprint": "0" * 64})
+    with pytest.raises(RunError, match="other data"):
+        ship(run, tmp_path / "judge")
+    assert not (tmp_path / "judge").exists()
+
+
+def test_a_judge_that_is_too_heavy_is_not_made(copied: Trained, tmp_path: Path) -> None:
+    run = copied("classifier")
+    arrays, meta = load_arrays(run.weights_file)
+    save_arrays(run.weights_file, arrays | {"ballast": np.zeros((800, 800), np.float32)}, meta)
+    with pytest.raises(RunError, match="at most 1,000,000"):
+        ship(run, tmp_path / "judge")
+
+
+# -- bad input ---------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_judge_is_answered_with_the_nearest() -> None:
+    with pytest.raises(RunError, match="Did you mean 'digits'"):
+        open_judge("digit")
+    with pytest.raises(RunError, match=r"Known: .*digits"):
+        open_judge("../../etc/passwd")
+
+
+@pytest.mark.parametrize("given", [
+    np.zeros((2, 8, 9, 1), np.uint8), np.zeros((2, 8, 8, 3), np.uint8), np.zeros((2, 8, 8, 1), np.float32),
+    np.zeros((0, 8, 8, 1), np.uint8), np.zeros((8, 8), np.uint8),
+], ids=lambda given: f"{given.dtype} {given.shape}")  # fmt: skip
+def test_pictures_of_another_kind_are_refused(given: np.ndarray) -> None:
+    with pytest.raises(DataError, match="judge digits v"):
+        open_judge("digits", "cpu").both(given)
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    content = bytearray(DIGITS.read_bytes())
+    content[-1000] ^= 1
+    for kept in (bytes(content), bytes(content[:5000]), b""):
+        (tmp_path / "judge").write_bytes(kept)
+        with pytest.raises(RunError, match="damaged"):
+            read_judge(tmp_path / "judge")
+    with pytest.raises(RunError, match="no file"):
+        read_judge(tmp_path / "absent")
+
+
+def test_a_file_that_is_no_judge_of_ours_is_refused(tmp_path: Path) -> None:
+    save_arrays(tmp_path / "other", {"x": np.zeros(3)})
+    with pytest.raises(RunError, match="no judge"):
+        read_judge(tmp_path / "other")
+    with pytest.raises(RunError, match="newer sanggar"):
+        read_judge(changed(tmp_path / "newer", judge=99))
+    with pytest.raises(RunError, match="do not fit"):
+        read_judge(changed(tmp_path / "stranger", {"stranger": np.zeros(3)}))
