@@ -48,10 +48,16 @@ TINY_FFNN = ("model.hidden=[5]", *BRIEF, "evaluation.images=200")
 """The same for digits-ffnn."""
 TINY_CLASSIFIER = ("model.widths=[4,8]", "model.blocks=[0,1]", *BRIEF, "evaluation.images=200")
 """The same for judge-digits."""
+TINY_GAN = (
+    "model.generator.widths=[8,4]", "model.critic.widths=[4,8]", "model.latent_size=6", *BRIEF, "training.steps=null",
+    "training.validate_every=10", "evaluation.images=200", "evaluation.samples=200",
+)  # fmt: skip
+"""The same for digits-cgan."""
 DEMOS = {
     "autoencoder": ("digits-denoising-autoencoder", TINY),
     "ffnn": ("digits-ffnn", TINY_FFNN),
     "classifier": ("judge-digits", TINY_CLASSIFIER),
+    "gan": ("digits-cgan", TINY_GAN),
 }
 """By family: a recipe on digits, and what makes it small. A family that is not here is trained as it comes."""
 

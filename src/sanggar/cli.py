@@ -312,10 +312,11 @@ def data(source: str | None, out: Path | None, count: int) -> None:
 
     if source is None:
         click.echo(f"Data root: {root()}")
+        width = max(len(entry.licence) for entry in SOURCES.values())
         for name, entry in SOURCES.items():
             found = presence(name)
             size = f"{found.bytes / 1e6:.1f} MB" if found.bytes else ""
-            click.echo(f"{name:<15} {found.state:<26} {size:>9}  {entry.licence:<16} {entry.about}")
+            click.echo(f"{name:<15} {found.state:<26} {size:>9}  {entry.licence:<{width}}  {entry.about}")
         return
     if source not in SOURCES:
         raise DataError(f"There is no data set {source!r}. {suggest(source, SOURCES)}")

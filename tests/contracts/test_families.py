@@ -80,6 +80,17 @@ def classified(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
     return {"classify": shares}
 
 
+def drawn(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+    assert isinstance(model, CAPABILITIES["sample"])
+    latents = np.random.default_rng(0).standard_normal((len(given), model.latent_size)).astype(np.float32)
+    told = (np.arange(len(given)) % len(facts.classes),) if model.conditional else ()
+    found = {f"sample {t}": model.compute("sample", latents, *told, truncation=t) for t in (1.0, 0.5)}
+    for array in found.values():
+        assert (array.dtype, array.shape) == (np.uint8, given.shape)
+    assert (found["sample 1.0"] != found["sample 0.5"]).any()
+    return found
+
+
 def looked_into(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
     assert isinstance(model, CAPABILITIES["neurons"])
     neurons = {name: array.copy() for name, array in model.neurons().items()}
@@ -95,7 +106,8 @@ def looked_into(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
 
 
 WORDS: dict[str, Callable[[Model, np.ndarray, Facts], Arrays]] = {
-    "encode": encoded, "decode": decoded, "reconstruct": reconstructed, "classify": classified, "neurons": looked_into,
+    "encode": encoded, "decode": decoded, "reconstruct": reconstructed, "sample": drawn, "classify": classified,
+    "neurons": looked_into,
 }  # fmt: skip
 ON_TENSORS = {"disturb"}
 """Held to their word in test_torch_families.py."""
@@ -187,7 +199,7 @@ def test_it_finds_a_device_where_none_is_named(name: str) -> None:
 @EVERY
 def test_another_networks_weights_are_refused(name: str) -> None:
     kept = weights(name, SMALL)
-    first = next(iter(kept))
+    first = next(name for name, array in kept.items() if array.ndim)
     for wrong in ({}, {**kept, first: kept[first][:-1]}, {**kept, "stranger": kept[first]}, weights(name, SIZES[2])):
         with pytest.raises(ValueError):
             made(name, SMALL).load(wrong)

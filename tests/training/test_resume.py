@@ -41,6 +41,14 @@ SMALL = {
         "digits-ffnn", "model.hidden=[12,8]", "model.dropout=0.3", "model.normalization=batch", "model.l2=0.001",
         "training.batch_size=64", "training.optimizer={kind: adamw}", "training.clip_gradient=1", "training.ema=0.9",
     ),
+    "gan": (
+        "digits-cgan", "model.latent_size=6", "model.critic_steps=2", "training.device=cpu", "training.precision=fp32",
+        "training.batch_size=32", "training.ema=0.9", "model.objective={kind: bce}", "model.instance_noise=0.1",
+        "model.generator={kind: style, widths: [6,4], style_size: 6}", "model.critic={kind: style, widths: [4,6]}",
+        "model.penalty={kind: r1, every: 3}", "model.growth={first: 4}",
+        "model.augmentation={kind: adaptive, translation: 0.2, rotation: 10, colour: 0.5, pictures: 300}",
+        "model.critic_optimizer={kind: rmsprop}",
+    ),
 }  # fmt: skip
 """By family, with everything that a checkpoint has to hold."""
 STEPS = ("training.epochs=null", "training.steps=8", "training.checkpoint_every=3", "training.validate_every=4")
@@ -51,8 +59,12 @@ LONG = {
         "training.checkpoint_every=3", "training.validate_every=7",
     ),
     "ffnn": (*SMALL["ffnn"], "training.epochs=30", "training.checkpoint_every=3", "training.validate_every=7"),
+    "gan": (
+        *SMALL["gan"], "training.precision=bf16", "training.steps=60", "training.checkpoint_every=3",
+        "training.validate_every=7",
+    ),
 }  # fmt: skip
-LONG_STEPS = {"autoencoder": 108, "ffnn": 540}
+LONG_STEPS = {"autoencoder": 108, "ffnn": 540, "gan": 60}
 CONSTANT = {
     f: (*small, "training.schedule={kind: constant}", "training.checkpoint_every=5") for f, small in SMALL.items()
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import math
 import os
 import struct
 import tarfile
@@ -12,7 +11,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -316,10 +315,10 @@ def read_cifar_layout(place: Path, *, facts: Facts, files: Sequence[Remote]) -> 
     names = place / "batches.meta.txt"
     if names.is_file() and (said := read_file(names).decode(errors="replace").split()) != list(facts.classes):
         raise DataError(f"{names}: expected the classes {', '.join(facts.classes)}, got {', '.join(said)}.")
-    shape = (facts.channels, facts.height, facts.width)
-    record = 1 + math.prod(shape)
+    plane = facts.height * facts.width
+    record = 1 + facts.channels * plane
 
-    def batch(file: Remote) -> Images:
+    def records(file: Remote) -> UInt8[np.ndarray, "n record"]:
         path = find(place, file) or place / file.name
         content = read_file(path)
         if len(content) != file.size:
@@ -327,14 +326,22 @@ def read_cifar_layout(place: Path, *, facts: Facts, files: Sequence[Remote]) -> 
                 f"{path} is damaged: {file.size // record:,} pictures in records of {record:,} bytes make "
                 f"{file.size:,}, but it holds {len(content):,}."
             )
-        records = np.frombuffer(content, np.uint8).reshape(-1, record)
-        if (most := records[:, 0].max()) >= len(facts.classes):
+        found = np.frombuffer(content, np.uint8).reshape(-1, record)
+        if (most := found[:, 0].max()) >= len(facts.classes):
             raise DataError(f"{path}: holds label {most}, but there are {len(facts.classes)} classes.")
-        pixels = records[:, 1:].reshape(-1, *shape).transpose(0, 2, 3, 1)
-        return Images(np.ascontiguousarray(pixels), records[:, 0].astype(np.int64))
+        return found
 
-    *train, test = map(batch, files)
-    return reduce(Images.joined, train), test
+    def split(chosen: Sequence[Remote]) -> Images:
+        n = sum(file.size // record for file in chosen)
+        pixels, labels, done = np.empty((n, plane, facts.channels), np.uint8), np.empty(n, np.int64), 0
+        for found in map(records, chosen):
+            part = slice(done, done + len(found))
+            labels[part], done = found[:, 0], part.stop
+            for channel in range(facts.channels):
+                pixels[part, :, channel] = found[:, 1 + channel * plane : 1 + (channel + 1) * plane]
+        return Images(pixels.reshape(n, *facts.shape), labels)
+
+    return split(files[:-1]), split(files[-1:])
 
 
 DIGITS = Facts(8, 8, 1, tuple("0123456789"))

@@ -157,7 +157,7 @@ def asked_of(painter: Painter, test: Images) -> Labels | None:
 
 def look_at(
     painter: Painter, ruler: Ruler, latents: Latents, asked: Labels | None, truncation: float = 1.0
-) -> tuple[Pixels, Seen]:
+) -> tuple[UInt8[np.ndarray, "few height width channels"], Seen]:
     """The first few generated pictures, and what the ruler makes of all of them, some at a time."""
     first, features, predicted = None, [], []
     for start in range(0, len(latents), CHUNK):

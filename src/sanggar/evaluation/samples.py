@@ -25,8 +25,8 @@ def slerp(first: Float[np.ndarray, "d"], last: Float[np.ndarray, "d"], steps: in
     not. Latents in one direction or in opposite ones make no arc: between them the line is taken.
     """
     way = np.linspace(0, 1, steps)[:, None]
-    lengths = np.linalg.norm(first) * np.linalg.norm(last)
-    angle = np.arccos(np.clip(np.dot(first, last) / max(lengths, np.finfo(np.float64).tiny), -1, 1))
+    lengths = float(np.linalg.norm(first)) * float(np.linalg.norm(last))
+    angle = np.arccos(np.clip(np.dot(first, last) / lengths, -1, 1)) if lengths else 0.0
     if np.sin(angle) < 1e-6:
         found = (1 - way) * first + way * last
     else:

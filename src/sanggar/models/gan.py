@@ -21,6 +21,7 @@ from sanggar.models.generators import (
     Condition,
     DCGANGeneratorOptions,
     DenseGeneratorOptions,
+    Features,
     ResNetGeneratorOptions,
     Sizes,
     Stage,
@@ -80,7 +81,7 @@ class Growth(Options):
     first: int = Field(default=8, ge=4)
     """height of the first pictures, at least"""
     until: float = Field(default=0.5, gt=0, lt=1)
-    """share of the training after which all is grown; each resolution before the last takes an equal part of it"""
+    """share of the training after which all is grown; each resolution takes an equal part of it, half to fade in"""
 
 
 class GANOptions(Options):
@@ -285,7 +286,7 @@ class GAN(Family):
             pictures = pictures + left * moment.normal(f"instance noise {purpose}", pictures.shape[1:])
         return pictures
 
-    def _at(self, stage: Stage | None, images: Pictures) -> Pictures:
+    def _at(self, stage: Stage | None, images: Pictures) -> Features:
         """Real pictures at a stage's resolution, as blurred as drawn ones are while it fades in."""
         if stage is None:
             return images
@@ -303,11 +304,11 @@ class GAN(Family):
         assert self.options.growth is not None
         if moment is not None and moment.split == "train":
             self.trained.fill_(moment.step / moment.steps)
-        done = self.trained.item() / self.options.growth.until * (len(self._levels) - 1)
-        if done >= len(self._levels) - 1:
+        done = self.trained.item() / self.options.growth.until * len(self._levels)
+        index = int(done)
+        if index >= len(self._levels):
             return Stage(self._levels[-1])
         # half of a resolution's time to fade in, half to settle; the first has nothing to fade in from
-        index = int(done)
         fade = 1.0 if index == 0 else min(1.0, 2 * (done - index))
         return Stage(self._levels[index], fade)
 

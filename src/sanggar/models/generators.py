@@ -24,7 +24,8 @@ from sanggar.recipe import Options
 
 Width = Annotated[int, Field(ge=1)]
 Widths = Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)]
-Features = Float[Tensor, "b c h w"]
+Features = Float[Tensor, "_ _ _ _"]
+"""Channels at places, of a batch of pictures"""
 Sizes = list[tuple[int, int]]
 """Height and width at each resolution, smallest first"""
 Condition = Literal["none", "joined", "projection"]

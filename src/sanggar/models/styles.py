@@ -135,7 +135,8 @@ class Mapping(nn.Module):
             x = torch.cat([x, self.norm(self.embedding(labels))], dim=1)
         for layer in self.layers:
             x = lively(layer(x))
-        return x
+        found: Tensor = x
+        return found
 
 
 class StyledConv(nn.Module):
@@ -257,8 +258,8 @@ class StyleGenerator(nn.Module):
             if picture is not None:
                 found = enlarge(picture, size) + (fade if i == level else 1.0) * found
             picture = found
-        assert picture is not None
-        return picture
+        whole: Pictures = picture
+        return whole
 
     def _remember(self, styles: Float[Tensor, "batch style"], labels: Labels | None) -> None:
         """Running mean of the styles, of each class that is there."""

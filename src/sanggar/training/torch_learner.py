@@ -260,7 +260,9 @@ class TorchLearner:
             # a parametrized layer is a leaf, with what its parametrizations hold
             if all(child == "parametrizations" for child, _ in module.named_children()) and not inside(name):
 
-                def note(module: nn.Module, _: Any, output: Tensor, name: str = name) -> None:
+                def note(module: nn.Module, given: Any, output: Tensor, name: str = name) -> None:
+                    if output is given[0]:
+                        return  # what hands on what it was given is not a layer: a dropout of 0, say
                     count = sum(p.numel() for p in module.parameters())
                     measured = sum(b.numel() for b in module.buffers(recurse=False) if b.is_floating_point())
                     size = output.numel() * output.element_size()

@@ -1,0 +1,284 @@
+"""The family `gan`: its kinds, what it refuses, growth, adaptive augmentation, truncation, and report 4's table."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+
+import sanggar
+from sanggar.data.images import Facts
+from sanggar.errors import RecipeError
+from sanggar.models.family import Batch, Moment, Samples
+from sanggar.models.gan import GAN, GANOptions
+from sanggar.models.generators import ConvGenerator, Stage
+from sanggar.models.styles import EqualConv, StyleGenerator, deviation
+from sanggar.plan import resolve
+from sanggar.recipe import Recipe, read
+from sanggar.training.describe import describe
+
+CLASSES = tuple("0123456789")
+GREY, COLOUR, ODD = Facts(28, 28, 1, CLASSES), Facts(16, 16, 3, ("a", "b", "c")), Facts(13, 9, 3, ("a", "b"))
+GENERATORS: dict[str, dict[str, Any]] = {
+    "dense": {"widths": [8]}, "dcgan": {"widths": [8, 4]}, "resnet": {"widths": [8, 6, 4]},
+    "style": {"widths": [8, 6, 4], "style_size": 8},
+}  # fmt: skip
+CRITICS: dict[str, dict[str, Any]] = {
+    "dense": {"widths": [8]}, "dcgan": {"widths": [4, 8], "norm": "none"}, "resnet": {"widths": [4, 6, 8]},
+    "style": {"widths": [4, 6, 8]},
+}  # fmt: skip
+
+
+def options(generator: str = "dcgan", critic: str = "dcgan", **more: Any) -> GANOptions:
+    return GANOptions.model_validate(
+        {
+            "latent_size": 5, "generator": {"kind": generator, **GENERATORS[generator]},
+            "critic": {"kind": critic, **CRITICS[critic]}, **more,
+        }
+    )  # fmt: skip
+
+
+def made(facts: Facts, chosen: GANOptions) -> GAN:
+    model = GAN.build(chosen, facts, 0)
+    assert isinstance(model, GAN)
+    return model.train()
+
+
+def moment(step: int = 0, n: int = 4) -> Moment:
+    return Moment(0, step, 10, n, slice(n), torch.device("cpu"))
+
+
+def batch(facts: Facts, n: int = 4) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand((n, facts.channels, facts.height, facts.width), generator=generator) * 2 - 1
+    return Batch(pictures, torch.arange(n) % len(facts.classes))
+
+
+@pytest.mark.parametrize("facts", [GREY, COLOUR, ODD], ids=lambda facts: facts.size)
+@pytest.mark.parametrize(("generator", "critic"), sorted(product(GENERATORS, CRITICS)))
+def test_every_generator_plays_against_every_critic(generator: str, critic: str, facts: Facts) -> None:
+    for condition in ("none", "joined", "projection"):
+        if condition == "projection" and generator == "dense":
+            continue
+        model = made(facts, options(generator, critic, condition=condition, penalty={"kind": "r1", "every": 1}))
+        for phase in model.phases():
+            terms = phase.loss(batch(facts), moment())
+            total = torch.stack([value for name, value in terms.items() if name not in phase.watched]).sum()
+            found = torch.autograd.grad(total, list(phase.parameters), allow_unused=True)
+            assert sum(g is not None and bool(g.any()) for g in found) > len(found) / 2
+        labels = torch.tensor([0, 1, 1]) if model.conditional else None
+        pictures = model.eval().sample(torch.randn(3, 5), labels, 0.5)
+        assert pictures.shape == (3, facts.channels, facts.height, facts.width)
+        assert isinstance(model, Samples)
+
+
+@pytest.mark.parametrize("generator", ["dcgan", "resnet", "style"])
+@pytest.mark.parametrize("condition", ["joined", "projection"])
+def test_the_class_changes_the_picture_and_the_score(generator: str, condition: str) -> None:
+    torch.manual_seed(0)
+    model = made(GREY, options(generator, condition=condition))
+    for _, parameter in sorted(model.generator.named_parameters()):
+        torch.nn.init.normal_(parameter, std=0.5)
+    latents, shown = torch.randn(1, 5).expand(10, -1), batch(GREY, 10)
+    drawn = model.eval().sample(latents, torch.arange(10))
+    assert len(torch.unique(drawn.flatten(1), dim=0)) == 10
+    scores = model.critic(shown.images[:1].expand(10, -1, -1, -1), torch.arange(10))
+    assert len(torch.unique(scores)) == 10
+
+
+REFUSED = {
+    "penalty on the gradient": {"critic": {"kind": "dcgan"}, "penalty": {"kind": "gradient"}},
+    "penalty on the gradient ": {"critic": {"kind": "dcgan", "norm": "batch"}, "penalty": {"kind": "r1"}},
+    "both bound": {
+        "objective": {"kind": "wasserstein"}, "critic": {"kind": "dense", "spectral": True}, "penalty": {"kind": "clip"}
+    },
+    "serves no other objective": {"objective": {"kind": "hinge"}, "penalty": {"kind": "clip"}},
+    "nothing bounds": {"objective": {"kind": "wasserstein"}},
+    "has no zero": {
+        "objective": {"kind": "relativistic"}, "augmentation": {"kind": "adaptive", "translation": 0.1}
+    },
+    "changes nothing": {"augmentation": {"kind": "fixed"}},
+    "one resolution": {"growth": {"first": 8}},
+    "through batch or instance norms": {"condition": "projection"},
+    "through batch or instance norms ": {"condition": "projection", "generator": {"kind": "dcgan", "norm": "pixel"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", sorted(REFUSED))
+def test_what_has_no_meaning_is_refused_in_words(words: str) -> None:
+    model = {"family": "gan", **REFUSED[words]}
+    with pytest.raises(RecipeError, match=words.strip()):
+        resolve(Recipe("t", data={"source": "digits"}, model=model, training={"steps": 1}))
+
+
+def test_smoothing_belongs_to_objectives_with_targets() -> None:
+    with pytest.raises(RecipeError, match="smoothing"):
+        resolve(
+            Recipe("t", data={"source": "digits"}, training={"steps": 1},
+                   model={"family": "gan", "objective": {"kind": "hinge", "smoothing": 0.1}})
+        )  # fmt: skip
+
+
+def test_classes_are_needed_to_be_told_them() -> None:
+    with pytest.raises(RecipeError, match="classes"):
+        made(Facts(8, 8, 1), options(condition="joined"))
+
+
+def test_growth_needs_the_same_resolutions() -> None:
+    with pytest.raises(RecipeError, match="14×14 28×28"):
+        made(GREY, options("style", "dcgan", growth={"first": 4}))
+
+
+@pytest.mark.parametrize(("generator", "critic"), [("dcgan", "dcgan"), ("resnet", "style"), ("style", "resnet")])
+def test_a_network_grows_and_fades_in(generator: str, critic: str) -> None:
+    model = made(GREY, options(generator, critic, growth={"first": 4, "until": 0.5}))
+    seen = []
+    for step in range(10):
+        stage = model._stage(moment(step))
+        assert stage is not None
+        shown = model._drawn(moment(step), "critic", None, stage)
+        assert shown.shape == model._at(stage, batch(GREY).images).shape
+        assert model.critic(shown, None, stage).shape == (4,)
+        seen.append((stage.level, round(stage.fade, 2)))
+    assert seen == sorted(seen)
+    top = model.generator.picture_sizes.index((28, 28))
+    assert seen[5:] == [(top, 1.0)] * 5
+    assert any(0 < fade < 1 for _, fade in seen)
+    # drawn before it is grown, pictures have their full size all the same
+    model._stage(moment(0))
+    assert model.eval().sample(torch.randn(2, 5)).shape == (2, 1, 28, 28)
+
+
+def test_a_fading_level_begins_as_the_level_below() -> None:
+    model = made(GREY, options("resnet", "resnet", growth={"first": 4}))
+    assert isinstance(model.generator, ConvGenerator)
+    model.eval()
+    latents = torch.randn(3, 5)
+    below, barely = (model.generator(latents, None, stage) for stage in (Stage(1), Stage(2, 0.0)))
+    torch.testing.assert_close(barely, below.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    shown = torch.rand(3, 1, 28, 28)
+    scores = model.critic(shown, None, Stage(2, 0.0))
+    small = torch.nn.functional.avg_pool2d(shown, 2)
+    torch.testing.assert_close(scores, model.critic(small, None, Stage(1)))
+
+
+def test_adaptive_augmentation_follows_the_critics_sign() -> None:
+    adaptive = {"kind": "adaptive", "translation": 0.2, "target": 0.6, "pictures": 40}
+    model = made(GREY, options(augmentation=adaptive))
+    (critic, _) = model.phases()
+    assert critic.after is not None
+    found = []
+    for sign in (1.0, 1.0, 0.5, 1.0):
+        model.sign.fill_(sign)
+        critic.after(moment())
+        found.append(round(model.probability.item(), 6))
+    assert found == [0.1, 0.2, 0.1, 0.2]
+    for _ in range(20):
+        critic.after(moment())
+    assert model.probability.item() == 1
+    assert "augmentation" in critic.loss(batch(GREY), moment())
+
+
+def test_instance_noise_ends_with_the_training() -> None:
+    model, pictures = made(GREY, options(instance_noise=0.5)), batch(GREY).images
+    first, half = ((model._shown(pictures, moment(step), "real") - pictures).std().item() for step in (0, 5))
+    assert first == pytest.approx(0.5, rel=0.05)
+    assert half == pytest.approx(0.25, rel=0.05)
+
+
+def test_a_lazy_penalty_comes_at_its_steps_and_weighs_as_much() -> None:
+    often, lazy = (made(GREY, options(penalty={"kind": "r1", "every": every})) for every in (1, 4))
+    terms = [lazy.phases()[0].loss(batch(GREY), moment(step)) for step in range(8)]
+    assert [step for step, found in enumerate(terms) if "r1" in found] == [0, 4]
+    torch.testing.assert_close(terms[0]["r1"], 4 * often.phases()[0].loss(batch(GREY), moment())["r1"])
+
+
+def test_truncation_draws_styles_to_their_mean_and_latents_to_zero() -> None:
+    style, conv = (made(GREY, options(kind)) for kind in ("style", "resnet"))
+    assert isinstance(style.generator, StyleGenerator)
+    style.generator.mean_style.normal_()
+    latents = torch.randn(3, 5)
+    for model in (style.eval(), conv.eval()):
+        pictures = model.sample(latents, None, 1e-6)
+        torch.testing.assert_close(pictures, pictures[:1].expand_as(pictures), atol=1e-3, rtol=0)
+        torch.testing.assert_close(model.sample(latents, None, 1.0), model.generator(latents))
+    torch.testing.assert_close(
+        style.sample(latents[:1], None, 1e-6), style.generator.draw(style.generator.mean_style), atol=1e-3, rtol=0
+    )
+
+
+def test_the_mean_style_is_kept_for_each_class() -> None:
+    model = made(GREY, options("style", condition="projection"))
+    assert isinstance(model.generator, StyleGenerator)
+    for _ in range(600):
+        model.generator(torch.randn(8, 5), torch.tensor([0, 0, 0, 0, 3, 3, 3, 3]))
+    expected = model.generator.mapping(torch.randn(4000, 5), torch.full((4000,), 3)).mean(dim=0)
+    torch.testing.assert_close(model.generator.mean_style[3], expected, atol=0.1, rtol=0.1)
+    assert not model.generator.mean_style[5].any()
+
+
+def test_modulation_equals_modulated_weights() -> None:
+    """Karras et al. 2020, equations 1 and 3, written out for each picture."""
+    torch.manual_seed(0)
+    layer, x, styles = EqualConv(3, 5, 3), torch.randn(2, 3, 6, 6), torch.randn(2, 3)
+    expected = []
+    for picture, style in zip(x, styles, strict=True):
+        weight = layer.weight * layer.scale * style[None, :, None, None]
+        weight = weight / (weight.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8).sqrt()
+        expected.append(torch.nn.functional.conv2d(picture[None], weight, layer.bias, padding=1))
+    torch.testing.assert_close(layer(x, styles), torch.cat(expected))
+
+
+def test_deviation_is_taken_within_groups() -> None:
+    same = torch.ones(4, 2, 3, 3)
+    spread = torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 2, 3, 3)
+    found = deviation(torch.cat([same, spread]), group=4)
+    assert found.shape == (8, 1, 3, 3)
+    torch.testing.assert_close(found[:, 0, 0, 0], torch.tensor([1e-4] * 4 + [1.25**0.5] * 4))
+
+
+def test_report_4s_generator_has_its_table() -> None:
+    """The report's layer table, as Keras counts: running means and variances among the parameters."""
+    found = describe("cifar10-gan-dense", ["training.batch_size=8"])
+    rows = [(x.kind, x.parameters + x.measured) for x in found.layers if x.name.startswith("generator")]
+    assert rows == [
+        ("Linear", 25_856), ("BatchNorm1d", 1_024), ("LeakyReLU", 0), ("Linear", 131_584), ("BatchNorm1d", 2_048),
+        ("LeakyReLU", 0), ("Linear", 525_312), ("BatchNorm1d", 4_096), ("LeakyReLU", 0), ("Linear", 3_148_800),
+    ]  # fmt: skip
+    assert "generator: 3,838,720 parameters (3,835,136 trained, 3,584 measured)" in str(found)
+
+
+def test_ema_averages_the_generator_and_not_the_critic() -> None:
+    from sanggar.training.start import learner_of
+
+    plan = resolve(read("digits-cgan", ["training.ema=0.999", "training.precision=fp32", "training.batch_size=8"]))
+    data = plan.source.load(plan.data).train.first(8)
+    learner = learner_of(plan, plan.source.facts)
+    learner.steps = 3
+    for step in range(3):
+        learner.step(step, [data])
+    state, shown = learner.state(), learner.weights()
+    for name in sorted(shown):
+        raw = state[f"model.{name}"]
+        same = (raw == shown[name]).all()
+        if name.startswith("critic"):
+            assert same, name
+    moved = [n for n in shown if n.startswith("generator") and (state[f"model.{n}"] != shown[n]).any()]
+    assert moved
+
+
+def test_the_same_seed_draws_the_same_pictures(trained: Any) -> None:
+    painter = sanggar.open(trained("gan").path)
+    few, many = painter.sample(5, seed=3), painter.sample(700, seed=3)
+    assert (few == many[:5]).all()
+    assert (few != painter.sample(5, seed=4)).any()
+    assert (painter.sample(3, label="7", seed=1) == painter.sample(3, label=7, seed=1)).all()
+    for label, words in (("x", "no class 'x'"), (11, "no class 11"), (-1, "no class -1")):
+        with pytest.raises(sanggar.errors.RunError, match=words):
+            painter.sample(2, label=label)
+    with pytest.raises(sanggar.errors.RunError, match="count"):
+        painter.sample(0)
+    with pytest.raises(sanggar.errors.RunError, match="truncation"):
+        painter.sample(2, truncation=0.0)
