@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import autoencoder, ffnn, machine
+from benchmarks import autoencoder, ffnn, gan, machine
 
-BENCHMARKS = {"autoencoder": autoencoder.main, "ffnn": ffnn.main}
+BENCHMARKS = {"autoencoder": autoencoder.main, "ffnn": ffnn.main, "gan": gan.main}
 
 
 def main() -> None:

@@ -126,7 +126,7 @@ class Real:
     @property
     def stand_ins(self) -> Float[np.ndarray, "n d"]:
         """Features of the training pictures that stand in for generated ones."""
-        return self.of_train.features[self.drawn]
+        return np.asarray(self.of_train.features[self.drawn])
 
     @classmethod
     def of(cls, ruler: Ruler, train: Images, test: Images, seed: int) -> Real:

@@ -12,7 +12,7 @@ from sanggar.runs import Arrays
 
 LEVELS = (1.0, 0.8, 0.6, 0.4, 0.2)
 """Of truncation, as shown and swept."""
-SWEPT = 2000
+SWEPT = 1000
 """Pictures that each level of truncation is measured on."""
 COLUMNS, WALKS, STEPS, NEIGHBOURS = 8, 4, 9, 3
 """Pictures in a row, walks through the latent space, pictures on each, training pictures below a sample."""

@@ -293,12 +293,17 @@ class ResidualEntry(nn.Module):
 
 
 class ResidualDown(nn.Module):
-    """Two convolutions and a halving by means, beside a 1×1 convolution."""
+    """Two convolutions with a halving by means between them, beside a 1×1 convolution.
+
+    The paper halves after both; the second then costs four times as much.
+    """
 
     def __init__(self, options: ResNetCriticOptions, before: int, after: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            *norms(options.norm, before), leaky(options.activation), nn.Conv2d(before, after, 3, padding=1),
+        self.first = nn.Sequential(
+            *norms(options.norm, before), leaky(options.activation), nn.Conv2d(before, after, 3, padding=1)
+        )
+        self.second = nn.Sequential(
             *norms(options.norm, after), leaky(options.activation), *drops(options.dropout),
             nn.Conv2d(after, after, 3, padding=1),
         )  # fmt: skip
@@ -307,7 +312,7 @@ class ResidualDown(nn.Module):
     def forward(self, x: Features) -> Features:
         """Half as high and wide, rounded up."""
         # the mean of what a 1×1 convolution makes is what it makes of the mean, at a quarter of the cost
-        found: Tensor = halved(self.body(x)) + self.skip(halved(x))
+        found: Tensor = self.second(halved(self.first(x))) + self.skip(halved(x))
         return found
 
 

@@ -1,0 +1,86 @@
+"""`mnist-cgan` and `cifar10-dcgan` beside the plain scripts: pictures a second; and the time that measuring takes."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import sanggar
+from benchmarks import plain_gan
+from benchmarks.autoencoder import loop
+from sanggar import recipe
+from sanggar.data.sources import presence, root
+from sanggar.plan import resolve
+
+STEPS, ROUNDS = 15, 5
+PLAIN = {
+    "mnist-cgan": (plain_gan.mnist, plain_gan.ConditionalGenerator, plain_gan.ConditionalCritic),
+    "cifar10-dcgan": (plain_gan.cifar10, plain_gan.Generator, plain_gan.Critic),
+}
+
+
+def throughput(name: str) -> None:
+    """Ours and the plain script, in turns, in one process."""
+    plan = resolve(recipe.read(name))
+    read, generator, critic = PLAIN[name]
+    batch, pictures = plan.training.batch_size, read(root())
+    runs: dict[str, Iterator[object]] = {"sanggar": iter(loop(plan))}
+    for workers in (0, 2):
+        runs[f"plain, {workers} workers"] = plain_gan.train(pictures, generator(), critic(), batch, workers)
+    rates: dict[str, list[float]] = {key: [] for key in runs}
+    for steps in runs.values():
+        next(steps)
+    for _ in range(ROUNDS):
+        for key, steps in runs.items():
+            rates[key].append(_rate(steps, batch))
+    for key, values in rates.items():
+        print(
+            f"    {key:<18} {statistics.median(values):7,.0f} pictures/s   ({', '.join(f'{v:,.0f}' for v in values)})"
+        )
+    best = max(statistics.median(values) for key, values in rates.items() if key != "sanggar")
+    print(f"    sanggar is {statistics.median(rates['sanggar']) / best:.2f} times the faster plain script")
+
+
+def _rate(steps: Iterator[object], batch: int) -> float:
+    began = time.perf_counter()
+    for _ in islice(steps, STEPS):
+        pass
+    return STEPS * batch / (time.perf_counter() - began)
+
+
+def measuring() -> None:
+    """Seconds to measure 10,000 pictures of `mnist-cgan` and `cifar10-dcgan`; the second time references are cached."""
+    for name in PLAIN:
+        with tempfile.TemporaryDirectory() as folder:
+            run = sanggar.train(
+                name, ["training.steps=2", "training.validate_every=2"], out=Path(folder) / "run", watch=_nobody
+            )
+            seconds = [_timed(lambda run=run: sanggar.evaluate(run)) for _ in range(2)]
+        print(f"    {name}: {seconds[0]:.0f} s, and {seconds[1]:.0f} s with the references cached")
+
+
+def _nobody(_: object) -> None:
+    """Watches a training, silently."""
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """All of it."""
+    for name, source in (("mnist-cgan", "mnist"), ("cifar10-dcgan", "cifar-10")):
+        if presence(source).state == "absent":
+            print(f"  {source} is not under the data root; `sanggar train {name}` fetches it.")
+            return
+    for name in PLAIN:
+        print(f"  {name}", flush=True)
+        throughput(name)
+    print("  measuring 10,000 pictures", flush=True)
+    measuring()
