@@ -8,10 +8,23 @@ from typing import Any
 
 import numpy as np
 
+from sanggar.reporting.comparison import any_of, cells, comparable, protocols
 from sanggar.reporting.figures import LINES, Series, line_chart, number, png, table
+from sanggar.reporting.generation import (
+    class_by_class,
+    measured,
+    neighbours,
+    same_latents,
+    samples,
+    truncation,
+    walks,
+)
 from sanggar.reporting.networks import classes, mistakes, network, neurons, watched
 from sanggar.reporting.pictures import against_noise, best_and_worst, denoised, interpolation, latent_space
-from sanggar.reporting.view import Section, View, Views, protocol, value
+from sanggar.reporting.view import Section, View, Views, headed, protocol, value
+
+Curve = tuple[str, list[float], list[float], dict[str, Any]]
+"""A line of a chart: name, x, y, how it looks."""
 
 
 def what_was_run(views: Views) -> str:
@@ -43,30 +56,18 @@ def what_was_run(views: Views) -> str:
 
 def headlines(views: Views) -> str | None:
     """The numbers to look at first. Numbers of different protocols stand in different rows and are never ranked."""
-    protocols: dict[str, dict[str, Any]] = {}
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for view in views:
-        for n in view.evaluation["numbers"]:
-            if n["headline"]:
-                row = f"{n['label']} {sorted((k, str(w)) for k, w in n['protocol'].items())}"
-                protocols[row] = n
-                found.setdefault(row, {})[view.name] = n
+    found = comparable(views, lambda n: n["headline"])
     if not found:
         return None
-    body, notes = [], []
-    for index, (row, by_run) in enumerate(found.items(), start=1):
-        n = protocols[row]
-        best = _best(by_run, n["better"]) if len(by_run) > 1 else ()
-        cells = [value(by_run[v.name]) if v.name in by_run else "—" for v in views]
-        cells = [f"<b>{cell}</b>" if v.name in best else cell for v, cell in zip(views, cells, strict=True)]
-        body.append([f"{escape(n['label'])} <sup>{index}</sup>", *cells, f"{n['better']} is better"])
-        notes.append(f"<li>{escape(protocol(n))}</li>")
+    body = []
+    for index, row in enumerate(found, start=1):
+        n = any_of(row)
+        body.append([f"{escape(n['label'])} <sup>{index}</sup>", *cells(row, views), f"{n['better']} is better"])
     shown = table(["", *(escape(v.name) for v in views), ""], body)
     ranked = " The best of a row is bold; a row holds only numbers of one protocol." if len(views) > 1 else ""
     return (
         f"{shown}<p class=note>In brackets: 95 % interval over the pictures; it says nothing of other seeds."
-        f"{ranked}</p>"
-        f"<details><summary>Protocol of each number</summary><ol>{''.join(notes)}</ol></details>"
+        f"{ranked}</p>{protocols(found)}"
     )
 
 
@@ -79,29 +80,72 @@ def alarms(views: Views) -> str | None:
 
 
 def loss_curves(views: Views) -> str | None:
-    """Train and validation loss over epochs. Runs whose losses are different things do not share a chart."""
+    """Train and validation loss over epochs. Runs whose losses are different things do not share a chart.
+
+    Of a run with several phases, the loss of each: their sum would mean nothing.
+    """
     groups: dict[str, Views] = {}
     for view in views:
-        if view.metrics:
+        if view.metrics and len(_phases(view)) == 1:
             groups.setdefault(" + ".join(view.metrics[-1]["train"]), []).append(view)
-    if not groups:
+    parts = [_loss_chart(name, group, views) for name, group in groups.items()]
+    apart = [headed(view, views) + _phase_charts(view) for view in views if len(_phases(view)) > 1]
+    if not parts and not apart:
         return None
-    return "".join(_loss_chart(name, group, views) for name, group in groups.items()) + (
+    note = (
         "<p class=note>The train loss is the mean over the steps since the line before, while the network still "
         "changed; the validation loss is of the network at that moment. What is reported is the last, not the "
         "lowest.</p>"
     )
+    against = (
+        "<p class=note>Networks that play against each other are each only as good as the other lets them be: their "
+        "losses do not fall as the pictures get better, and say nothing of quality. What to look for: a critic whose "
+        "loss goes to 0 has won, and the generator learns nothing more.</p>"
+    )
+    return "".join(parts + apart) + note + (against if apart else "")
+
+
+def _phases(view: View) -> list[str]:
+    """What is before the stroke in the names of the losses."""
+    return list(dict.fromkeys(name.split("/")[0] for line in view.metrics for name in line["train"]))
+
+
+def _phase_charts(view: View) -> str:
+    """The losses of several phases; apart from them what is only there in training, such as a penalty at some steps."""
+    both = {name for line in view.metrics for name in line["validation"]}
+    losses: Series = []
+    for i, phase in enumerate(_phases(view)):
+        terms = [name for name in both if name.split("/")[0] == phase]
+        for split, style in (("train", "-"), ("validation", "--")):
+            found = [(line["epoch"], sum(line[split].get(name, 0.0) for name in terms)) for line in view.metrics]
+            losses.append(_line(f"{phase}, {split}", found, i, style))
+    penalties: Series = []
+    for name in dict.fromkeys(name for line in view.metrics for name in line["train"] if name not in both):
+        found = [(line["epoch"], line["train"][name]) for line in view.metrics if name in line["train"]]
+        penalties.append(_line(f"{name}, train", found, len(penalties)))
+    charts = ""
+    for series, what in ((losses, "loss"), (penalties, "penalty")):
+        if series:
+            last = "; ".join(f"{label} ends at {values[-1]:.4f}" for label, _, values, _ in series)
+            charts += line_chart(series, "epoch", what, f"{view.name}: {what} of each phase by epoch. {last}.")
+    body = [[escape(label), number(values[0]), number(values[-1])] for label, _, values, _ in losses + penalties]
+    return charts + table(["", "first", "last"], body)
+
+
+def _line(name: str, points: list[tuple[float, float]], colour: int, style: str = "-") -> Curve:
+    """A line of a chart; too short a one is marked."""
+    marker = "o" if len(points) < 3 else None
+    look = {"color": LINES[colour % len(LINES)], "linestyle": style, "marker": marker}
+    return name, [x for x, _ in points], [y for _, y in points], look
 
 
 def _loss_chart(name: str, group: Views, views: Views) -> str:
     series: Series = []
     for i, view in enumerate(group):
-        epochs = [line["epoch"] for line in view.metrics]
         prefix = f"{view.name}, " if len(views) > 1 else ""
         for split, style in (("train", "-"), ("validation", "--")):
-            losses = [sum(line[split].values()) for line in view.metrics]
-            look = {"color": LINES[i % len(LINES)], "linestyle": style, "marker": "o" if len(losses) < 3 else None}
-            series.append((f"{prefix}{split}", epochs, losses, look))
+            losses = [(line["epoch"], sum(line[split].values())) for line in view.metrics]
+            series.append(_line(f"{prefix}{split}", losses, i, style))
     last = "; ".join(f"{label} ends at {losses[-1]:.4f}" for label, _, losses, _ in series)
     positive = all(min(losses) > 0 for _, _, losses, _ in series)
     chart = line_chart(series, "epoch", name, f"Loss {name} by epoch. {last}.", log=positive)
@@ -112,32 +156,32 @@ def _loss_chart(name: str, group: Views, views: Views) -> str:
 
 
 def as_training_went(views: Views) -> str | None:
-    """The same validation pictures at a few moments of the training."""
-    parts = []
-    for view in views:
-        files = sorted(view.run.samples_folder.glob("step-*.png"))
-        if len(files) < 3:
-            continue
-        chosen = [files[i] for i in sorted({0, len(files) // 8, len(files) // 3, len(files) - 1})]
-        from PIL import Image
+    """The same latents, or the same validation pictures, at a few moments of the training."""
+    parts = [same_latents(view, views) if "generation.samples" in view.pictures else _previews(view) for view in views]
+    return "".join(part for part in parts if part is not None) or None
 
-        for file in chosen:
-            step = int(file.stem.removeprefix("step-"))
-            with Image.open(file) as image:
-                picture = png(np.asarray(image), f"{view.name} at step {step}: clean, as shown, reconstructed")
-            parts.append(f"<figure><figcaption>{escape(view.name)}, step {step:,}</figcaption>{picture}</figure>")
-    if not parts:
+
+def _previews(view: View) -> str | None:
+    """Validation pictures and what the network makes of them."""
+    files = sorted(view.run.samples_folder.glob("step-*.png"))
+    if len(files) < 3:
         return None
-    return f'<div class="gallery">{"".join(parts)}</div><p class=note>Rows: clean, as shown, reconstructed.</p>'
+    from PIL import Image
+
+    figures = []
+    for i in sorted({0, len(files) // 8, len(files) // 3, len(files) - 1}):
+        step = int(files[i].stem.removeprefix("step-"))
+        with Image.open(files[i]) as image:
+            picture = png(np.asarray(image), f"{view.name} at step {step}: clean, as shown, reconstructed")
+        figures.append(f"<figure><figcaption>{escape(view.name)}, step {step:,}</figcaption>{picture}</figure>")
+    return f'<div class="gallery">{"".join(figures)}</div><p class=note>Rows: clean, as shown, reconstructed.</p>'
 
 
 def everything(views: Views) -> str:
     """Every number with its protocol, the recipes, the versions."""
     parts = []
     for view in views:
-        body = [
-            [escape(n["label"]), value(n), escape(protocol(n))] for n in view.evaluation["numbers"]
-        ]  # fmt: skip
+        body = [[escape(_label(n)), value(n), escape(protocol(n))] for n in view.evaluation["numbers"]]
         versions = ", ".join(f"{name} {v}" for name, v in view.info["versions"].items())
         data = view.info["data"]
         parts.append(
@@ -153,10 +197,18 @@ def everything(views: Views) -> str:
     return "".join(parts)
 
 
+def _label(n: dict[str, Any]) -> str:
+    """What was measured, and of what, where that is not the network."""
+    return n["label"] if n["subject"] == "network" or n["subject"] in n["label"] else f"{n['label']}: {n['subject']}"
+
+
 SECTIONS: dict[str, tuple[str, Section]] = {
     "run": ("What was run, and on what", what_was_run),
     "alarms": ("Alarms", alarms),
     "numbers": ("Headline numbers", headlines),
+    "generation": ("Beside real pictures", measured),
+    "asked": ("Class by class, as asked for", class_by_class),
+    "samples": ("Samples", samples),
     "loss": ("Loss", loss_curves),
     "watched": ("What was watched", watched),
     "classes": ("Class by class", classes),
@@ -169,15 +221,11 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "interpolation": ("Interpolation", interpolation),
     "extremes": ("Best and worst", best_and_worst),
     "training": ("As training went", as_training_went),
+    "walks": ("Walks through the latent space", walks),
+    "truncation": ("Truncation", truncation),
+    "neighbours": ("Nearest training pictures", neighbours),
     "everything": ("Recipe, versions, protocol", everything),
 }
-
-
-def _best(by_run: dict[str, dict[str, Any]], better: str) -> list[str]:
-    """The runs with the best value; none where all are equal."""
-    values = [n["value"] for n in by_run.values()]
-    best = max(values) if better == "higher" else min(values)
-    return [name for name, n in by_run.items() if n["value"] == best] if len(set(values)) > 1 else []
 
 
 def _machine(info: dict[str, Any]) -> str:

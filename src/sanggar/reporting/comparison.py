@@ -1,0 +1,49 @@
+"""Numbers of several runs side by side: only those of one protocol share a row, and only they are ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+from sanggar.reporting.view import Views, protocol, value
+
+Number = dict[str, Any]
+Row = dict[str, Number]
+"""By the name of the run, numbers of one label and one protocol."""
+
+
+def comparable(views: Views, wanted: Callable[[Number], bool]) -> list[Row]:
+    """The wanted numbers, in rows of those that compare."""
+    found: dict[str, Row] = {}
+    for view in views:
+        for n in view.evaluation["numbers"]:
+            if wanted(n):
+                said = sorted((key, str(entry)) for key, entry in n["protocol"].items())
+                found.setdefault(f"{n['label']} {said}", {})[view.name] = n
+    return list(found.values())
+
+
+def any_of(row: Row) -> Number:
+    """One of a row's numbers, for what they have in common."""
+    return next(iter(row.values()))
+
+
+def cells(row: Row, views: Views, write: Callable[[Number], str] = value) -> list[str]:
+    """A cell a run as HTML, the best of the row bold where there are several."""
+    best = _best(row) if len(views) > 1 else []
+    written = [write(row[view.name]) if view.name in row else "—" for view in views]
+    return [f"<b>{cell}</b>" if view.name in best else cell for view, cell in zip(views, written, strict=True)]
+
+
+def protocols(rows: list[Row]) -> str:
+    """The protocol of each row, numbered, to be opened."""
+    items = "".join(f"<li>{escape(protocol(any_of(row)))}</li>" for row in rows)
+    return f"<details><summary>Protocol of each number</summary><ol>{items}</ol></details>"
+
+
+def _best(row: Row) -> list[str]:
+    """The runs with the best value; none where all are equal."""
+    values = [n["value"] for n in row.values()]
+    best = max(values) if any_of(row)["better"] == "higher" else min(values)
+    return [name for name, n in row.items() if n["value"] == best] if len(set(values)) > 1 else []

@@ -1,0 +1,345 @@
+"""Sections about networks that draw: their pictures, how these came about, and how near they are to real ones."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib import rc_context
+from PIL import Image
+
+from sanggar.reporting.comparison import Number, any_of, cells, comparable, protocols
+from sanggar.reporting.figures import LINES, STYLE, Series, axes, line_chart, number, png, rows, svg, table
+from sanggar.reporting.view import View, Views, headed, value
+
+Stack = UInt8[np.ndarray, "n height width channels"]
+Grid = UInt8[np.ndarray, "rows columns height width channels"]
+
+MEASURED = (
+    "frechet", "kernel", "precision", "recall", "density", "coverage", "memorization", "duplicates", "agreement"
+)  # fmt: skip
+SCALE, GAP = 2, 2
+"""Of the previews that training draws: each pixel is so wide, and so many pixels lie between two pictures."""
+MOMENTS, FRAMES, FRAME_ROWS = 8, 40, 4
+"""Moments of a strip through training; frames of the animation, and rows of the preview on each."""
+FIRST, NEXT, LAST = 900, 150, 2500
+"""Milliseconds that the first frame stands, the ones after it, and the last."""
+DONE = (11, 98, 164)
+"""The colour of how far the training has come, under a frame."""
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------
+
+
+def measured(views: Views) -> str | None:
+    """Every number of generated pictures beside the same number of real ones."""
+    places = {f"generation.{key}": place for place, key in enumerate(MEASURED)}
+    found = comparable(views, lambda n: n["key"] in places and n["subject"] == "network")
+    if not found:
+        return None
+    found.sort(key=lambda row: places[any_of(row)["key"]])
+    having = [view for view in views if any(view.name in row for row in found)]
+    body = []
+    for index, row in enumerate(found, start=1):
+        n, view = any_of(row), next(view for view in having if view.name in row)
+        floor = _beside(view, n)
+
+        def write(n: Number, view: View = view, floor: Number | None = floor) -> str:
+            return _written(n, view, floor)
+
+        body.append(
+            [
+                f"{escape(n['label'])} <sup>{index}</sup>",
+                *cells(row, having, write),
+                _written(floor, view) if floor else "—",
+                f"{n['better']} is better",
+            ]
+        )
+    ranked = " The best of a row is bold; a row holds only numbers of one protocol." if len(having) > 1 else ""
+    return (
+        table(["", *(escape(view.name) for view in having), "real pictures", ""], body)
+        + "<p class=note>Under “real pictures” stands what as many real pictures get in the same measurement. A number "
+        "better than theirs comes of chance, or of pictures more typical than real ones. × is a distance in multiples of it. The kernel distance is unbiased: "
+        "of real pictures it is about 0, and may be negative. In brackets: 95 % interval over the pictures; it says "
+        f"nothing of other seeds.{ranked}</p>" + protocols(found)
+    )
+
+
+def _beside(view: View, n: Number) -> Number | None:
+    """The same number of real pictures."""
+    same = view.numbers(n["key"], **n["protocol"])
+    return next((other for other in same if other["subject"] != n["subject"]), None)
+
+
+def _written(n: Number, view: View, floor: Number | None = None) -> str:
+    text = value(n)
+    if n["key"] == "generation.frechet" and floor and floor["value"] > 0:
+        text += f" <small>{number(n['value'] / floor['value'], 2)} ×</small>"
+    if n["key"] == "generation.kernel":
+        deviations = view.numbers("generation.kernel_deviation", **n["protocol"])
+        found = [other["value"] for other in deviations if other["subject"] == n["subject"]]
+        text += "".join(f" <small>deviation {number(deviation, 2)}</small>" for deviation in found)
+    return text
+
+
+def class_by_class(views: Views) -> str | None:
+    """How good the pictures of each class are, and how many are of the class asked for."""
+    parts = []
+    for view in views:
+        keys = ("generation.class_frechet", "generation.class_agreement")
+        charts = [_bars(view, key) for key in keys if view.numbers(key)]
+        if charts:
+            parts += [headed(view, views), *charts]
+    note = "<p class=note>Bars: pictures drawn when the class was asked for. Marks: real pictures of the class.</p>"
+    return "".join(parts) + note if parts else None
+
+
+def _bars(view: View, key: str) -> str:
+    """A bar a class, and a mark where real pictures are."""
+    numbers = {n["protocol"]["class"]: n for n in view.numbers(key) if n["subject"] == "network"}
+    real = {n["protocol"]["class"]: n["value"] for n in view.numbers(key) if n["subject"] != "network"}
+    names = [name for name in view.info["data"]["classes"] if name in numbers]
+    values = [numbers[name]["value"] for name in names]
+    better = numbers[names[0]]["better"]
+    label = numbers[names[0]]["label"].removesuffix(f": {names[0]}")
+    figure, ax = axes(height=0.9 + 0.26 * len(names))
+    with rc_context(STYLE):
+        ax.barh(range(len(names)), values, height=0.62, color=LINES[0], label="network")
+        marked = [(real[name], place) for place, name in enumerate(names) if name in real]
+        if marked:
+            look: Any = {"linestyle": "", "marker": "|", "markersize": 13, "markeredgewidth": 2, "color": LINES[4]}
+            ax.plot(*zip(*marked, strict=True), **look, label="real pictures")
+        ax.set_yticks(range(len(names)), [_short(name) for name in names])
+        end = max([*values, *real.values(), 1e-9])
+        ax.set_xlim(0, 1.15 * end)
+        for place, found in enumerate(values):
+            ax.text(1.14 * end, place, number(found, 3), ha="right", va="center", fontsize=8)
+        ax.set_xlabel(f"{label}, {better} is better")
+        ax.invert_yaxis()
+        ax.grid(axis="y", visible=False)
+        figure.legend(loc="outside lower center", ncols=2)
+    mean = float(np.mean(values))
+    worst = (min if better == "higher" else max)(range(len(names)), key=values.__getitem__)
+    said = (
+        f"Of {len(names)} classes the mean is {number(mean, 3)}; the worst is {names[worst]} with "
+        f"{number(values[worst], 3)}"
+        + (f", {number(values[worst] / mean, 2)} times the mean." if better == "lower" and mean > 0 else ".")
+    )
+    return svg(figure, f"{view.name}: {label} class by class. {said}") + f"<p class=note>{escape(said)}</p>"
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------
+
+
+def samples(views: Views) -> str | None:
+    """What the network draws; a row a class where it can be asked for one."""
+    parts = []
+    for view in views:
+        if "generation.samples" not in view.pictures:
+            continue
+        pictures = view.pictures["generation.samples"]
+        labels, names = view.pictures.get("generation.labels"), view.info["data"]["classes"]
+        if labels is None:
+            columns = int(view.pictures["generation.columns"][0])
+            sheet = _sheet(pictures.reshape(-1, columns, *pictures.shape[1:]))
+            shown = f'<div class="rows">{png(sheet, f"{len(pictures)} pictures drawn by {view.name}")}</div>'
+        else:
+            by_class = {names[label]: pictures[labels == label] for label in np.unique(labels)}
+            shown = rows(by_class, f"pictures drawn by {view.name} when this class was asked for")
+        parts += [headed(view, views), shown]
+    note = "<p class=note>Not chosen: the first that the evaluation drew.</p>"
+    return "".join(parts) + note if parts else None
+
+
+def walks(views: Views) -> str | None:
+    """Walks through the latent space."""
+    parts = []
+    for view in views:
+        if "generation.walks" not in view.pictures:
+            continue
+        named, names = {}, view.info["data"]["classes"]
+        for i, walk in enumerate(view.pictures["generation.walks"]):
+            asked = f", class {names[i % len(names)]}" if "generation.labels" in view.pictures else ""
+            named[f"walk {i + 1}{asked}"] = walk
+        parts += [headed(view, views), rows(named, f"pictures that {view.name} draws on the way between two latents")]
+    note = (
+        "<p class=note>From one latent to another at even angles (slerp): a straight line would pass nearer to the "
+        "centre than latents ever lie. Pictures that change evenly speak for a latent space without holes.</p>"
+    )
+    return "".join(parts) + note if parts else None
+
+
+def truncation(views: Views) -> str | None:
+    """The same latents drawn ever closer to the centre, and what that does to quality and variety."""
+    parts, curves = [], dict[str, dict[str, tuple[list[float], list[float]]]]()
+    for view in views:
+        if "generation.truncation.pictures" not in view.pictures:
+            continue
+        levels = view.pictures["generation.truncation.levels"]
+        distances, recalls = (view.pictures.get(f"generation.truncation.{key}") for key in ("frechet", "recall"))
+        named = {}
+        for i, (level, pictures) in enumerate(
+            zip(levels, view.pictures["generation.truncation.pictures"], strict=True)
+        ):
+            told = [
+                f"{word} {number(array[i], 3)}"
+                for word, array in (("distance", distances), ("recall", recalls)) if array is not None
+            ]  # fmt: skip
+            named[" · ".join([f"level {level:g}", *told])] = pictures
+        parts += [headed(view, views), rows(named, f"the same latents drawn by {view.name}")]
+        if distances is not None and recalls is not None:
+            alike = str([n["protocol"] for n in view.numbers("generation.frechet")])
+            curves.setdefault(alike, {})[view.name] = (recalls.tolist(), distances.tolist())
+    note = (
+        "<p class=note>At level 1 latents are drawn as in training; below it they are drawn towards the centre, to "
+        "that share of their way: pictures become more typical and less various. Distance: Fréchet distance to test "
+        "pictures; where the evaluation drew many, this is of fewer, and larger for it than the headline.</p>"
+    )
+    charts = "".join(_trade(found, views) for found in curves.values())
+    return "".join(parts) + charts + note if parts else None
+
+
+def _trade(curves: dict[str, tuple[list[float], list[float]]], views: Views) -> str:
+    """Distance against recall, a point a level, for runs that were measured alike."""
+    series: Series = [
+        (name if len(views) > 1 else "levels 1 to 0.2", *curve, {"color": LINES[i % len(LINES)], "marker": "o"})
+        for i, (name, curve) in enumerate(curves.items())
+    ]
+    said = "; ".join(
+        f"{name}: recall {number(recall[0], 3)} and distance {number(distance[0], 3)} without truncation, "
+        f"{number(recall[-1], 3)} and {number(distance[-1], 3)} at the strongest"
+        for name, (recall, distance) in curves.items()
+    )
+    return line_chart(series, "recall, higher is better", "Fréchet distance, lower is better", f"Truncation. {said}.")
+
+
+def neighbours(views: Views) -> str | None:
+    """Samples, and the training pictures nearest to them: whether the network draws or remembers."""
+    parts = []
+    for view in views:
+        if "generation.neighbours" not in view.pictures:
+            continue
+        columns = view.pictures["generation.neighbours"].swapaxes(0, 1)
+        distances = view.pictures["generation.neighbours.distances"].T
+        words = f"a picture drawn by {view.name}, and below it its nearest training pictures"
+        figures = "".join(
+            f"<figure>{png(_below(column), words)}<figcaption>"
+            f"{', '.join(number(distance, 2) for distance in far)}</figcaption></figure>"
+            for column, far in zip(columns, distances, strict=True)
+        )
+        parts += [headed(view, views), f'<div class="gallery small">{figures}</div>', _remembered(view)]
+    note = (
+        "<p class=note>On top: pictures drawn. Below each: the training pictures nearest to it by features, nearest "
+        "first, and their distances.</p>"
+    )
+    return "".join(parts) + note if parts else None
+
+
+def _below(column: Stack) -> UInt8[np.ndarray, "height width 4"]:
+    """The first picture, and after a wider gap the others under each other."""
+    first, others = _sheet(column[:1, None]), _sheet(column[1:, None])
+    return np.concatenate([first, np.zeros((max(3, len(first) // 5), *first.shape[1:]), np.uint8), others])
+
+
+def _remembered(view: View) -> str:
+    """How often pictures are all but training pictures, or all but each other, in a table."""
+    body = []
+    for key in ("memorization", "duplicates"):
+        for n in view.numbers(f"generation.{key}"):
+            if n["subject"] == "network":
+                real = _beside(view, n)
+                near = f"{escape(n['label'])} <small>({escape(str(n['protocol'].get('near', '')))})</small>"
+                body.append([near, value(n), value(real) if real else "—"])
+    return table(["share of pictures", "drawn", "real"], body) if body else ""
+
+
+# -- as training went --------------------------------------------------------------------------------------------
+
+
+def same_latents(view: View, views: Views) -> str | None:
+    """The same latents through the training, as a strip and moving. None where there are fewer than three previews."""
+    files = sorted(view.run.samples_folder.glob("step-*.png"))
+    if len(files) < 3:
+        return None
+    steps = [int(file.stem.removeprefix("step-")) for file in files]
+    names, columns = view.info["data"]["classes"], _preview(files[0], view).shape[1]
+    conditional = "generation.labels" in view.pictures and len(names) == columns
+    asked = f" and a class: {escape(', '.join(names))}" if conditional else ""
+    strip = {f"step {steps[i]:,}": _preview(files[i], view)[0] for i in _spread(len(files), MOMENTS)}
+    frames = sorted({round(place) for place in np.linspace(0, len(files) - 1, FRAMES).tolist()})
+    moving = _moving(
+        [_preview(files[i], view)[:FRAME_ROWS] for i in frames],
+        f"the same latents drawn by {view.name} from step {steps[0]:,} to step {steps[-1]:,} of its training",
+    )
+    return (
+        headed(view, views)
+        + rows(strip, f"the same latents drawn by {view.name}")
+        + "<details open><summary>The same, moving (closing this stops it)</summary>"
+        + f'<div class="rows">{moving}</div></details>'
+        + f"<p class=note>Each column is a latent{asked}; the strip shows the first row of what moves.</p>"
+    )
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """Positions among `count`, first and last included; closer at the beginning, where more happens."""
+    return sorted({round(place) - 1 for place in np.geomspace(1, count, wanted).tolist()})
+
+
+def _preview(file: Path, view: View) -> Grid:
+    """A preview taken apart into its pictures."""
+    height, width = view.info["data"]["height"], view.info["data"]["width"]
+    with Image.open(file) as image:
+        sheet = np.atleast_3d(np.asarray(image)[::SCALE, ::SCALE])
+    sheet = np.pad(sheet, ((0, GAP), (0, GAP), (0, 0)))  # now each picture has a gap below and beside it
+    lines, columns = sheet.shape[0] // (height + GAP), sheet.shape[1] // (width + GAP)
+    sheet = sheet[: lines * (height + GAP), : columns * (width + GAP)]
+    cut = sheet.reshape(lines, height + GAP, columns, width + GAP, -1).swapaxes(1, 2)
+    return cut[:, :, :height, :width]
+
+
+def _moving(pictures: list[Grid], words: str) -> str:
+    """Sheets one after the other; the last one alone where the reader wants nothing to move, and on paper."""
+    frames = []
+    for i, grid in enumerate(pictures):
+        sheet = _sheet(grid)
+        frame = np.full((*sheet.shape[:2], 3), 128, np.uint8)
+        frame[sheet[..., 3] > 0] = sheet[sheet[..., 3] > 0, :3]
+        bar = np.full((2 * GAP, frame.shape[1], 3), 128, np.uint8)
+        bar[GAP:, : round(frame.shape[1] * i / (len(pictures) - 1))] = DONE
+        frames.append(Image.fromarray(np.concatenate([frame, bar])))
+    small = frames[0].width < 200  # shown much larger than it is, and every flaw with it
+    moving = _data(
+        frames[0], "webp", save_all=True, append_images=frames[1:], loop=0, lossless=small, quality=80,
+        duration=[FIRST, *[NEXT] * (len(frames) - 2), LAST],
+    )  # fmt: skip
+    return (
+        f'<picture><source media="(prefers-reduced-motion: reduce), print" srcset="{_data(frames[-1], "png")}">'
+        f'<img src="{moving}" alt="{escape(words, quote=True)}" width="{frames[0].width}" height="{frames[0].height}">'
+        "</picture>"
+    )
+
+
+def _data(image: Image.Image, kind: str, **how: Any) -> str:
+    """A picture as an address that holds it."""
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind, **how)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _sheet(pictures: Grid) -> UInt8[np.ndarray, "height width 4"]:
+    """Pictures in rows and columns with gaps that let the page through."""
+    lines, columns, height, width, _ = pictures.shape
+    gap = max(1, width // 14)
+    sheet = np.zeros((lines, height + gap, columns, width + gap, 4), np.uint8)
+    sheet[:, :height, :, :width, :3] = pictures.swapaxes(1, 2)
+    sheet[:, :height, :, :width, 3] = 255
+    return sheet.reshape(lines * (height + gap), columns * (width + gap), 4)[:-gap, :-gap]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 20 else f"{name[:19]}…"
