@@ -18,7 +18,7 @@ ROOMS = [room.name for room in pkgutil.iter_modules(FOLDERS) if room.name != "sc
 install_import_hook([f"sanggar.{room}" for room in ROOMS], "beartype.beartype")
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -80,6 +80,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         return sanggar.evaluate(sanggar.train(recipe, overrides, out=tmp_path_factory.mktemp(family) / "run"))
 
     return run_of
+
+
+@pytest.fixture(scope="session", autouse=True)
+def features_cached_aside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is measured of real pictures is not kept in the user's cache."""
+    from sanggar.evaluation import rulers
+
+    folder = tmp_path_factory.mktemp("features")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rulers, "cache_folder", lambda: folder)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -228,9 +228,9 @@ def _class_distances(
             of = protocol | {"n": len(test), "class": name}
             label = f"{ruler.distance}: {name}"
             numbers.append(Number("generation.class_frechet", label, value, "", "lower", of, subject))
-    said = f"Distances of single classes are left out where there are no more pictures than features \
-({seen.features.shape[1]}): {', '.join(left)}."
-    return numbers, [said] if left else []
+    size = seen.features.shape[1]
+    said = f"Distances of some classes are left out: no more pictures than features ({size}): {', '.join(left)}."
+    return numbers, [said] if left and numbers else []  # where all are, the data is small, and nothing is amiss
 
 
 def _number(key: str, label: str, value: float, better: Better, protocol: dict[str, Any], subject: str) -> Number:

@@ -64,9 +64,9 @@ def measured(views: Views) -> str | None:
     return (
         table(["", *(escape(view.name) for view in having), "real pictures", ""], body)
         + "<p class=note>Under “real pictures” stands what as many real pictures get in the same measurement. A number "
-        "better than theirs comes of chance, or of pictures more typical than real ones. × is a distance in multiples of it. The kernel distance is unbiased: "
-        "of real pictures it is about 0, and may be negative. In brackets: 95 % interval over the pictures; it says "
-        f"nothing of other seeds.{ranked}</p>" + protocols(found)
+        "better than theirs comes of chance, or of pictures more typical than real ones. × is a distance in multiples "
+        "of it. The kernel distance is unbiased: of real pictures it is about 0, and may be negative. In brackets: "
+        f"95 % interval over the pictures; it says nothing of other seeds.{ranked}</p>" + protocols(found)
     )
 
 
