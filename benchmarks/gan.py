@@ -6,6 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def measuring() -> None:
             run = sanggar.train(
                 name, ["training.steps=2", "training.validate_every=2"], out=Path(folder) / "run", watch=_nobody
             )
-            seconds = [_timed(lambda run=run: sanggar.evaluate(run)) for _ in range(2)]
+            seconds = [_timed(partial(sanggar.evaluate, run)) for _ in range(2)]
         print(f"    {name}: {seconds[0]:.0f} s, and {seconds[1]:.0f} s with the references cached")
 
 

@@ -77,7 +77,8 @@ class ConditionalGenerator(nn.Module):
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
         x = self.dense(torch.cat([latents, self.embedding(labels)], 1)).view(-1, 256, 4, 4)
-        return 2 * self.body(x) - 1
+        found: Tensor = 2 * self.body(x) - 1
+        return found
 
 
 class ConditionalCritic(nn.Module):
@@ -94,7 +95,8 @@ class ConditionalCritic(nn.Module):
 
     def forward(self, pictures: Tensor, labels: Tensor) -> Tensor:
         plane = self.plane(self.embedding(labels)).view(-1, 1, 28, 28)
-        return self.body(torch.cat([pictures, plane], 1))
+        found: Tensor = self.body(torch.cat([pictures, plane], 1))
+        return found
 
 
 class Generator(nn.Sequential):
@@ -109,7 +111,9 @@ class Generator(nn.Sequential):
         )  # fmt: skip
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        return super().forward(latents)
+        for layer in self:
+            latents = layer(latents)
+        return latents
 
 
 class Critic(nn.Sequential):
@@ -123,7 +127,9 @@ class Critic(nn.Sequential):
         )  # fmt: skip
 
     def forward(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
-        return super().forward(pictures)
+        for layer in self:
+            pictures = layer(pictures)
+        return pictures
 
 
 def train(

@@ -196,62 +196,67 @@ class DenseCritic(nn.Module):
 # -- convolutions ------------------------------------------------------------------------------------------------
 
 
-class ConvCritic(nn.Module):
-    """An entry from the picture's resolution, blocks down to the smallest, and a verdict.
+class Descent(nn.Module):
+    """From a picture down to the smallest resolution: an entry, and a block from each resolution to the next.
 
-    One that grows has an entry at each resolution.
+    `entries` and `blocks` come largest resolution first. One that grows keeps an entry at each resolution.
     """
+
+    def __init__(self, entries: list[nn.Module], blocks: list[nn.Module], sizes: Sizes, grows: bool) -> None:
+        super().__init__()
+        # smallest first, as the levels of a stage count
+        self.entries = nn.ModuleList(entries[::-1] if grows else entries[:1])
+        self.blocks = nn.ModuleList(blocks[::-1])
+        self.sizes = sizes
+
+    def forward(self, shown: Features, stage: Stage | None) -> Features:
+        """What is left of a picture at the smallest resolution."""
+        level = len(self.sizes) - 1 if stage is None else stage.level
+        x: Features = self.entries[min(level, len(self.entries) - 1)](shown)
+        for i in range(level, 0, -1):
+            x = self.blocks[i - 1](x)
+            if i == level and stage is not None and stage.fade < 1:
+                small = F.adaptive_avg_pool2d(shown, self.sizes[level - 1])
+                x = mixed(self.entries[level - 1](small), x, stage.fade)
+        return x
+
+
+class ConvCritic(nn.Module):
+    """See DCGANCriticOptions and ResNetCriticOptions."""
 
     def __init__(self, options: DCGANCriticOptions | ResNetCriticOptions, task: Task) -> None:
         super().__init__()
-        widths = options.widths
+        widths, last = options.widths, options.widths[-1]
         self.strided = isinstance(options, DCGANCriticOptions)
         self.per_batch = options.norm == "batch"
-        sizes = task.sizes(len(widths) if self.strided else len(widths) - 1)
         self.join = JoinPlane(task, options.embedding)
+        channels = self.join.channels
         entries: list[nn.Module]
         blocks: list[nn.Module]
         if isinstance(options, DCGANCriticOptions):
-            entries = [Halving(self.join.channels, w, options.kernel) for w in widths]
+            sizes = task.sizes(len(widths))
+            self.picture_sizes = sizes[1:]
+            entries = [Halving(channels, width, options.kernel) for width in widths]
             blocks = [StridedBlock(options, a, b) for a, b in pairwise(widths)]
         else:
-            entries = [ResidualEntry(options, self.join.channels, w) for w in widths]
+            self.picture_sizes = sizes = task.sizes(len(widths) - 1)
+            entries = [ResidualEntry(options, channels, width) for width in widths]
             blocks = [ResidualDown(options, a, b) for a, b in pairwise(widths)]
-        # both lists from the smallest resolution on, as the levels of a stage count
-        self.entries = nn.ModuleList(entries[::-1] if task.grows else entries[:1])
-        self.blocks = nn.ModuleList(blocks[::-1])
-        self.picture_sizes: Sizes = sizes[1:] if self.strided else sizes
+        self.descent = Descent(entries, blocks, self.picture_sizes, task.grows)
         self.last = leaky(options.activation)
-        smallest = sizes[0]
-        self.verdict = Verdict(prod(smallest) * widths[-1] if self.strided else widths[-1], task)
+        self.verdict = Verdict(prod(sizes[0]) * last if self.strided else last, task)
         if self.strided:
             self.apply(normal_weights)
         if options.spectral:
             bounded(self)
 
-    @property
-    def levels(self) -> int:
-        """How many resolutions it can be shown."""
-        return len(self.picture_sizes)
-
     def forward(self, pictures: Pictures, labels: Labels | None = None, stage: Stage | None = None) -> Scores:
         """A score a picture."""
-        level = self.levels - 1 if stage is None else stage.level
-        shown = self.join(pictures, labels)
-        x = self._entry(level)(shown)
-        for i in range(level, 0, -1):
-            x = self.blocks[i - 1](x)
-            if i == level and stage is not None and stage.fade < 1:
-                small = F.adaptive_avg_pool2d(shown, self.picture_sizes[level - 1])
-                x = mixed(self._entry(level - 1)(small), x, stage.fade)
-        x = self.last(x)
+        x = self.last(self.descent(self.join(pictures, labels), stage))
         # a sum would grow with the picture and the weights of its verdict shrink; the mean says the same
         features = x.permute(0, 2, 3, 1).flatten(1) if self.strided else x.mean(dim=(2, 3))
         found: Scores = self.verdict(features, labels)
         return found
-
-    def _entry(self, level: int) -> nn.Module:
-        return self.entries[level if len(self.entries) > 1 else 0]
 
 
 class Halving(nn.Conv2d):

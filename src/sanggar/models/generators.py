@@ -241,15 +241,10 @@ class ConvGenerator(nn.Module):
         if transposed:
             self.apply(normal_weights)
 
-    @property
-    def levels(self) -> int:
-        """How many resolutions there are pictures of."""
-        return len(self.picture_sizes)
-
     def forward(self, latents: Latents, labels: Labels | None = None, stage: Stage | None = None) -> Pictures:
         """The picture of each latent, at the stage's resolution."""
         x = self.dense(self.join(latents, labels)).unflatten(1, self.start).permute(0, 3, 1, 2)
-        level = self.levels - 1 if stage is None else stage.level
+        level = len(self.picture_sizes) - 1 if stage is None else stage.level
         below = x
         for block in self.blocks[:level]:
             below, x = x, block(x, labels)

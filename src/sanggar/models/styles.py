@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sanggar.models.blocks import PixelNorm
-from sanggar.models.critics import JoinPlane, Verdict, halved
+from sanggar.models.critics import Descent, JoinPlane, Verdict, halved
 from sanggar.models.family import Labels, Latents, Pictures
-from sanggar.models.generators import Features, Sizes, Stage, Task, Width, Widths, enlarge, mixed
+from sanggar.models.generators import Features, Sizes, Stage, Task, Width, Widths, enlarge
 from sanggar.models.objectives import Scores
 from sanggar.recipe import Options
 
@@ -227,11 +227,6 @@ class StyleGenerator(nn.Module):
             self.heads.append(ToPicture(after, task.facts.channels, size))
         self.register_buffer("mean_style", torch.zeros(max(1, task.classes), size))
 
-    @property
-    def levels(self) -> int:
-        """How many resolutions there are pictures of."""
-        return len(self.picture_sizes)
-
     def forward(self, latents: Latents, labels: Labels | None = None, stage: Stage | None = None) -> Pictures:
         """The picture of each latent, at the stage's resolution."""
         styles = self.mapping(latents, labels)
@@ -249,17 +244,14 @@ class StyleGenerator(nn.Module):
 
     def draw(self, styles: Float[Tensor, "batch style"], stage: Stage | None = None) -> Pictures:
         """The picture of each style."""
-        level, fade = (self.levels - 1, 1.0) if stage is None else (stage.level, stage.fade)
-        x, picture = self.constant(len(styles)).to(styles.dtype), None
-        for i in range(level + 1):
-            size = self.picture_sizes[i]
-            x = self.blocks[i](enlarge(x, size), styles)
+        level, fade = (len(self.picture_sizes) - 1, 1.0) if stage is None else (stage.level, stage.fade)
+        x = self.blocks[0](self.constant(len(styles)).to(styles.dtype), styles)
+        picture: Tensor = self.heads[0](x, styles).float()
+        for i in range(1, level + 1):
+            x = self.blocks[i](enlarge(x, self.picture_sizes[i]), styles)
             found = self.heads[i](x, styles).float()
-            if picture is not None:
-                found = enlarge(picture, size) + (fade if i == level else 1.0) * found
-            picture = found
-        whole: Pictures = picture
-        return whole
+            picture = enlarge(picture, self.picture_sizes[i]) + (fade if i == level else 1.0) * found
+        return picture
 
     def _remember(self, styles: Float[Tensor, "batch style"], labels: Labels | None) -> None:
         """Running mean of the styles, of each class that is there."""
@@ -283,37 +275,22 @@ class StyleCritic(nn.Module):
         self.group = options.group
         self.per_batch = options.group > 1
         self.join = JoinPlane(task, options.embedding)
-        entries = [EqualConv(self.join.channels, w, 1) for w in widths]
-        self.entries = nn.ModuleList(entries[::-1] if task.grows else entries[:1])
-        self.blocks = nn.ModuleList([StyleDown(a, b) for a, b in pairwise(widths)][::-1])
+        entries: list[nn.Module] = [nn.Sequential(EqualConv(self.join.channels, w, 1), Lively()) for w in widths]
+        blocks: list[nn.Module] = [StyleDown(a, b) for a, b in pairwise(widths)]
+        self.descent = Descent(entries, blocks, self.picture_sizes, task.grows)
         last = widths[-1]
-        self.conv = EqualConv(last + (options.group > 1), last, 3)
+        self.conv = EqualConv(last + self.per_batch, last, 3)
         self.dense = EqualLinear(prod(self.picture_sizes[0]) * last, last)
         self.verdict = Verdict(last, task, EqualLinear)
 
-    @property
-    def levels(self) -> int:
-        """How many resolutions it can be shown."""
-        return len(self.picture_sizes)
-
     def forward(self, pictures: Pictures, labels: Labels | None = None, stage: Stage | None = None) -> Scores:
         """A score a picture."""
-        level = self.levels - 1 if stage is None else stage.level
-        shown = self.join(pictures, labels)
-        x = lively(self._entry(level)(shown))
-        for i in range(level, 0, -1):
-            x = self.blocks[i - 1](x)
-            if i == level and stage is not None and stage.fade < 1:
-                small = F.adaptive_avg_pool2d(shown, self.picture_sizes[level - 1])
-                x = mixed(lively(self._entry(level - 1)(small)), x, stage.fade)
+        x = self.descent(self.join(pictures, labels), stage)
         if self.per_batch:
             x = torch.cat([x, deviation(x, self.group)], dim=1)
         x = lively(self.conv(x)).permute(0, 2, 3, 1).flatten(1)
         found: Scores = self.verdict(lively(self.dense(x)), labels)
         return found
-
-    def _entry(self, level: int) -> nn.Module:
-        return self.entries[level if len(self.entries) > 1 else 0]
 
 
 class StyleDown(nn.Module):
@@ -341,6 +318,14 @@ def deviation(x: Features, group: int) -> Features:
         spread = part.var(dim=0, correction=0).add(1e-8).sqrt().mean()
         means.append(spread.expand(len(part)))
     return torch.cat(means).to(x.dtype)[:, None, None, None].expand(-1, 1, *x.shape[2:])
+
+
+class Lively(nn.Module):
+    """`lively`, as a layer."""
+
+    def forward(self, x: Features) -> Features:
+        """Of the same shape."""
+        return lively(x)
 
 
 def lively(x: Tensor) -> Tensor:
