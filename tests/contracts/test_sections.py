@@ -20,7 +20,7 @@ from sanggar.reporting.sections import SECTIONS
 from sanggar.reporting.view import View
 from sanggar.runs import Run
 
-VOID = {"img", "br", "meta", "link", "hr", "path", "use", "rect"}
+VOID = {"img", "br", "meta", "link", "hr", "path", "use", "rect", "source"}
 NO_NUMBER = re.compile(r"\b(nan|inf|none)\b", re.IGNORECASE)
 
 
@@ -78,7 +78,7 @@ def without(part: str) -> Callable[[View], View]:
 
 PARTS = (
     "metrics", "pictures", "numbers", "reconstruction", "best", "worst", "denoising", "strips", "latent", "map", "grid",
-    "classification", "classes", "mistakes", "neurons",
+    "classification", "classes", "mistakes", "neurons", "generation",
 )  # fmt: skip
 EVERY = pytest.mark.parametrize("section", SECTIONS)
 OF_EACH_FAMILY = pytest.mark.parametrize("family", FAMILIES)

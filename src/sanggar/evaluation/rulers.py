@@ -57,7 +57,7 @@ class Ruler:
     @property
     def protocol(self) -> dict[str, str]:
         """The network, its weights, and how pictures are brought to its size."""
-        at_size = "none: the network takes pictures of this size"
+        at_size = "not needed: the network takes pictures of this size"
         bilinear = f"bilinear to {EDGE}×{EDGE}, half-pixel centres, no antialiasing"
         return {
             "network": self.network.name,

@@ -80,5 +80,5 @@ def truncation_sweep(
         recall.append(neighbourhoods(around, cloud(drawn)).recall.mean())
         if not too_few(*drawn.shape):
             distance.append(frechet_of(Moments.of(drawn), test))
-    arrays = {"generation.truncation.recall": np.array(recall)}
+    arrays = {"generation.truncation.recall": np.array(recall), "generation.truncation.n": np.array([len(features)])}
     return arrays | ({"generation.truncation.frechet": np.array(distance)} if distance else {})

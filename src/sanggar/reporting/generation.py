@@ -14,18 +14,19 @@ from matplotlib import rc_context
 from PIL import Image
 
 from sanggar.reporting.comparison import Number, any_of, cells, comparable, protocols
-from sanggar.reporting.figures import LINES, STYLE, Series, axes, line_chart, number, png, rows, svg, table
+from sanggar.reporting.figures import INK, LINES, STYLE, Series, axes, line_chart, number, png, rows, svg, table
 from sanggar.reporting.view import View, Views, headed, value
 
 Stack = UInt8[np.ndarray, "n height width channels"]
 Grid = UInt8[np.ndarray, "rows columns height width channels"]
+Sheet = UInt8[np.ndarray, "tall wide 4"]
 
 MEASURED = (
     "frechet", "kernel", "precision", "recall", "density", "coverage", "memorization", "duplicates", "agreement"
 )  # fmt: skip
 SCALE, GAP = 2, 2
 """Of the previews that training draws: each pixel is so wide, and so many pixels lie between two pictures."""
-MOMENTS, FRAMES, FRAME_ROWS = 8, 40, 4
+MOMENTS, FRAMES, FRAME_ROWS = 8, 40, 3
 """Moments of a strip through training; frames of the animation, and rows of the preview on each."""
 FIRST, NEXT, LAST = 900, 150, 2500
 """Milliseconds that the first frame stands, the ones after it, and the last."""
@@ -79,7 +80,8 @@ def _beside(view: View, n: Number) -> Number | None:
 def _written(n: Number, view: View, floor: Number | None = None) -> str:
     text = value(n)
     if n["key"] == "generation.frechet" and floor and floor["value"] > 0:
-        text += f" <small>{number(n['value'] / floor['value'], 2)} ×</small>"
+        ratio = n["value"] / floor["value"]
+        text += f" <small>{ratio:,.{0 if ratio >= 10 else 1}f} ×</small>"
     if n["key"] == "generation.kernel":
         deviations = view.numbers("generation.kernel_deviation", **n["protocol"])
         found = [other["value"] for other in deviations if other["subject"] == n["subject"]]
@@ -112,7 +114,7 @@ def _bars(view: View, key: str) -> str:
         ax.barh(range(len(names)), values, height=0.62, color=LINES[0], label="network")
         marked = [(real[name], place) for place, name in enumerate(names) if name in real]
         if marked:
-            look: Any = {"linestyle": "", "marker": "|", "markersize": 13, "markeredgewidth": 2, "color": LINES[4]}
+            look: Any = {"linestyle": "", "marker": "|", "markersize": 13, "markeredgewidth": 2, "color": INK}
             ax.plot(*zip(*marked, strict=True), **look, label="real pictures")
         ax.set_yticks(range(len(names)), [_short(name) for name in names])
         end = max([*values, *real.values(), 1e-9])
@@ -126,10 +128,12 @@ def _bars(view: View, key: str) -> str:
     mean = float(np.mean(values))
     worst = (min if better == "higher" else max)(range(len(names)), key=values.__getitem__)
     said = (
-        f"Of {len(names)} classes the mean is {number(mean, 3)}; the worst is {names[worst]} with "
+        f"The mean over the classes shown is {number(mean, 3)}; the worst is {names[worst]} with "
         f"{number(values[worst], 3)}"
         + (f", {number(values[worst] / mean, 2)} times the mean." if better == "lower" and mean > 0 else ".")
     )
+    left = [name for name in view.info["data"]["classes"] if name not in numbers]
+    said += f" Not measured, for want of pictures: {', '.join(left)}." if left else ""
     return svg(figure, f"{view.name}: {label} class by class. {said}") + f"<p class=note>{escape(said)}</p>"
 
 
@@ -176,7 +180,8 @@ def walks(views: Views) -> str | None:
 
 def truncation(views: Views) -> str | None:
     """The same latents drawn ever closer to the centre, and what that does to quality and variety."""
-    parts, curves = [], dict[str, dict[str, tuple[list[float], list[float]]]]()
+    parts, counts = [], dict[str, None]()
+    curves = dict[str, dict[str, tuple[list[float], list[float]]]]()
     for view in views:
         if "generation.truncation.pictures" not in view.pictures:
             continue
@@ -195,10 +200,11 @@ def truncation(views: Views) -> str | None:
         if distances is not None and recalls is not None:
             alike = str([n["protocol"] for n in view.numbers("generation.frechet")])
             curves.setdefault(alike, {})[view.name] = (recalls.tolist(), distances.tolist())
+        counts |= dict.fromkeys(f"{n:,}" for n in view.pictures.get("generation.truncation.n", ()))
     note = (
         "<p class=note>At level 1 latents are drawn as in training; below it they are drawn towards the centre, to "
         "that share of their way: pictures become more typical and less various. Distance: Fréchet distance to test "
-        "pictures; where the evaluation drew many, this is of fewer, and larger for it than the headline.</p>"
+        f"pictures, on {' and '.join(counts)} pictures each; on fewer pictures than the headline it is larger.</p>"
     )
     charts = "".join(_trade(found, views) for found in curves.values())
     return "".join(parts) + charts + note if parts else None
@@ -240,7 +246,7 @@ def neighbours(views: Views) -> str | None:
     return "".join(parts) + note if parts else None
 
 
-def _below(column: Stack) -> UInt8[np.ndarray, "height width 4"]:
+def _below(column: Stack) -> Sheet:
     """The first picture, and after a wider gap the others under each other."""
     first, others = _sheet(column[:1, None]), _sheet(column[1:, None])
     return np.concatenate([first, np.zeros((max(3, len(first) // 5), *first.shape[1:]), np.uint8), others])
@@ -269,7 +275,7 @@ def same_latents(view: View, views: Views) -> str | None:
     steps = [int(file.stem.removeprefix("step-")) for file in files]
     names, columns = view.info["data"]["classes"], _preview(files[0], view).shape[1]
     conditional = "generation.labels" in view.pictures and len(names) == columns
-    asked = f" and a class: {escape(', '.join(names))}" if conditional else ""
+    asked = f"; classes from left to right: {escape(', '.join(names))}" if conditional else ""
     strip = {f"step {steps[i]:,}": _preview(files[i], view)[0] for i in _spread(len(files), MOMENTS)}
     frames = sorted({round(place) for place in np.linspace(0, len(files) - 1, FRAMES).tolist()})
     moving = _moving(
@@ -281,7 +287,8 @@ def same_latents(view: View, views: Views) -> str | None:
         + rows(strip, f"the same latents drawn by {view.name}")
         + "<details open><summary>The same, moving (closing this stops it)</summary>"
         + f'<div class="rows">{moving}</div></details>'
-        + f"<p class=note>Each column is a latent{asked}; the strip shows the first row of what moves.</p>"
+        + f"<p class=note>Each place has a latent of its own{asked}. The strip is the first row of what "
+        "moves; the line below that is how far the training has come.</p>"
     )
 
 
@@ -314,7 +321,7 @@ def _moving(pictures: list[Grid], words: str) -> str:
         frames.append(Image.fromarray(np.concatenate([frame, bar])))
     small = frames[0].width < 200  # shown much larger than it is, and every flaw with it
     moving = _data(
-        frames[0], "webp", save_all=True, append_images=frames[1:], loop=0, lossless=small, quality=80,
+        frames[0], "webp", save_all=True, append_images=frames[1:], loop=0, lossless=small, quality=60,
         duration=[FIRST, *[NEXT] * (len(frames) - 2), LAST],
     )  # fmt: skip
     return (
@@ -331,7 +338,7 @@ def _data(image: Image.Image, kind: str, **how: Any) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _sheet(pictures: Grid) -> UInt8[np.ndarray, "height width 4"]:
+def _sheet(pictures: Grid) -> Sheet:
     """Pictures in rows and columns with gaps that let the page through."""
     lines, columns, height, width, _ = pictures.shape
     gap = max(1, width // 14)
