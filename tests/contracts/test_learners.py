@@ -95,7 +95,11 @@ def test_what_it_minimizes_falls(name: str, training: dict[str, Any], digits: Da
     before = learner.evaluate(digits.validation)
     walked(learner, digits, 0, 20)
     after = learner.evaluate(digits.validation)
-    assert any(after[key] < before[key] for key in before.keys() - learner.watched)
+    minimized = before.keys() - learner.watched
+    if len(learner.phases()) == 1:
+        assert any(after[key] < before[key] for key in minimized)
+    else:  # of those who play against each other, neither loss need fall
+        assert all(after[key] != before[key] for key in minimized)
 
 
 def test_what_it_watches_is_among_its_terms(name: str, digits: Dataset) -> None:
@@ -148,8 +152,9 @@ def test_its_preview_is_rows_of_pictures_and_changes_nothing(name: str, digits: 
     before = frozen(learner)
     rows = learner.preview(shown)
     assert isinstance(rows, list)
+    assert len({len(row) for row in rows}) <= 1
     for row in rows:
-        assert (row.dtype, row.shape) == (np.uint8, shown.pixels.shape)
+        assert (row.dtype, row.shape[1:]) == (np.uint8, shown.pixels.shape[1:])
     assert [row.tobytes() for row in learner.preview(shown)] == [row.tobytes() for row in rows]
     assert same(frozen(learner), before)
 
@@ -226,7 +231,7 @@ def test_its_layers_are_told_apart_and_hold_all_that_its_phases_train(name: str,
     for layer in layers:
         assert layer.kind
         assert layer.shape
-        assert layer.output_bytes == 4 * BATCH * math.prod(layer.shape), layer
+        assert layer.output_bytes in [n * 4 * BATCH * math.prod(layer.shape) for n in (1, 2)], layer
     counted = [int(count.replace(",", "")) for line in phases for count in re.findall(r"([\d,]+) parameters", line)]
     assert len(counted) == len(phases) > 0
     assert sum(layer.parameters for layer in layers) == sum(counted)

@@ -126,9 +126,9 @@ def test_classes_are_needed_to_be_told_them() -> None:
         made(Facts(8, 8, 1), options(condition="joined"))
 
 
-def test_growth_needs_the_same_resolutions() -> None:
-    with pytest.raises(RecipeError, match="14×14 28×28"):
-        made(GREY, options("style", "dcgan", growth={"first": 4}))
+def test_growth_needs_resolutions_to_grow_through() -> None:
+    with pytest.raises(RecipeError, match="7×7 14×14 28×28"):
+        made(GREY, options("style", "dcgan", growth={"first": 28}))
 
 
 @pytest.mark.parametrize(("generator", "critic"), [("dcgan", "dcgan"), ("resnet", "style"), ("style", "resnet")])
@@ -137,14 +137,13 @@ def test_a_network_grows_and_fades_in(generator: str, critic: str) -> None:
     seen = []
     for step in range(10):
         stage = model._stage(moment(step))
-        assert stage is not None
         shown = model._drawn(moment(step), "critic", None, stage)
         assert shown.shape == model._at(stage, batch(GREY).images).shape
         assert model.critic(shown, None, stage).shape == (4,)
-        seen.append((stage.level, round(stage.fade, 2)))
+        seen.append((-stage.halvings, round(stage.fade, 2)))
     assert seen == sorted(seen)
-    top = model.generator.picture_sizes.index((28, 28))
-    assert seen[5:] == [(top, 1.0)] * 5
+    assert seen[0][0] < 0
+    assert seen[5:] == [(0, 1.0)] * 5
     assert any(0 < fade < 1 for _, fade in seen)
     # drawn before it is grown, pictures have their full size all the same
     model._stage(moment(0))
@@ -156,10 +155,10 @@ def test_a_fading_level_begins_as_the_level_below() -> None:
     assert isinstance(model.generator, ConvGenerator)
     model.eval()
     latents = torch.randn(3, 5)
-    below, barely = (model.generator(latents, None, stage) for stage in (Stage(1), Stage(2, 0.0)))
+    below, barely = (model.generator(latents, None, stage) for stage in (Stage(1), Stage(0, 0.0)))
     torch.testing.assert_close(barely, below.repeat_interleave(2, 2).repeat_interleave(2, 3))
     shown = torch.rand(3, 1, 28, 28)
-    scores = model.critic(shown, None, Stage(2, 0.0))
+    scores = model.critic(shown, None, Stage(0, 0.0))
     small = torch.nn.functional.avg_pool2d(shown, 2)
     torch.testing.assert_close(scores, model.critic(small, None, Stage(1)))
 

@@ -41,8 +41,12 @@ SMALL = {
         "digits-ffnn", "model.hidden=[12,8]", "model.dropout=0.3", "model.normalization=batch", "model.l2=0.001",
         "training.batch_size=64", "training.optimizer={kind: adamw}", "training.clip_gradient=1", "training.ema=0.9",
     ),
+    "classifier": (
+        "judge-digits", "data.validation=237", "model.widths=[4,8]", "model.blocks=[0,1]", "model.dropout=0.2", "training.device=cpu",
+        "training.precision=fp32", "training.batch_size=64", "training.ema=0.9",
+    ),
     "gan": (
-        "digits-cgan", "model.latent_size=6", "model.critic_steps=2", "training.device=cpu", "training.precision=fp32",
+        "digits-cgan", "training.steps=null", "model.latent_size=6", "model.critic_steps=2", "training.device=cpu", "training.precision=fp32",
         "training.batch_size=32", "training.ema=0.9", "model.objective={kind: bce}", "model.instance_noise=0.1",
         "model.generator={kind: style, widths: [6,4], style_size: 6}", "model.critic={kind: style, widths: [4,6]}",
         "model.penalty={kind: r1, every: 3}", "model.growth={first: 4}",
@@ -59,14 +63,20 @@ LONG = {
         "training.checkpoint_every=3", "training.validate_every=7",
     ),
     "ffnn": (*SMALL["ffnn"], "training.epochs=30", "training.checkpoint_every=3", "training.validate_every=7"),
+    "classifier": (
+        *SMALL["classifier"], "training.epochs=6", "training.checkpoint_every=3", "training.validate_every=7",
+    ),
     "gan": (
         *SMALL["gan"], "training.precision=bf16", "training.steps=60", "training.checkpoint_every=3",
         "training.validate_every=7",
     ),
 }  # fmt: skip
-LONG_STEPS = {"autoencoder": 108, "ffnn": 540, "gan": 60}
+LONG_STEPS = {"autoencoder": 108, "ffnn": 540, "classifier": 108, "gan": 60}
+UNPLANNED = {"gan": ("model.growth=null", "model.instance_noise=0")}
+"""What else depends on the planned length, as a schedule does, turned off."""
 CONSTANT = {
-    f: (*small, "training.schedule={kind: constant}", "training.checkpoint_every=5") for f, small in SMALL.items()
+    f: (*small, "training.schedule={kind: constant}", "training.checkpoint_every=5", *UNPLANNED.get(f, ()))
+    for f, small in SMALL.items()
 }
 
 Undisturbed = Callable[[tuple[str, ...]], Path]

@@ -21,6 +21,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from sanggar.models.blocks import Activation, Norm, norm_layer
 from sanggar.models.family import Labels, Pictures
 from sanggar.models.generators import (
+    WHOLE,
     Features,
     Sizes,
     Stage,
@@ -84,7 +85,7 @@ class ResNetCriticOptions(Options):
 
     kind: Literal["resnet"]
     widths: Widths = (128, 128, 128)
-    """channels at each resolution after the first block, largest first; all but the last halve height and width"""
+    """channels after each block; each halves height and width"""
     norm: Norm = "none"
     activation: Activation = "relu"
     dropout: Share = 0.0
@@ -184,7 +185,7 @@ class DenseCritic(nn.Module):
         if options.spectral:
             bounded(self)
 
-    def forward(self, pictures: Pictures, labels: Labels | None = None, stage: Stage | None = None) -> Scores:
+    def forward(self, pictures: Pictures, labels: Labels | None = None, stage: Stage = WHOLE) -> Scores:
         """A score a picture."""
         x = pictures.permute(0, 2, 3, 1).flatten(1)
         if self.embedding is not None:
@@ -209,13 +210,13 @@ class Descent(nn.Module):
         self.blocks = nn.ModuleList(blocks[::-1])
         self.sizes = sizes
 
-    def forward(self, shown: Features, stage: Stage | None) -> Features:
+    def forward(self, shown: Features, stage: Stage) -> Features:
         """What is left of a picture at the smallest resolution."""
-        level = len(self.sizes) - 1 if stage is None else stage.level
+        level = stage.level(self.sizes)
         x: Features = self.entries[min(level, len(self.entries) - 1)](shown)
         for i in range(level, 0, -1):
             x = self.blocks[i - 1](x)
-            if i == level and stage is not None and stage.fade < 1:
+            if i == level and stage.fade < 1:
                 small = F.adaptive_avg_pool2d(shown, self.sizes[level - 1])
                 x = mixed(self.entries[level - 1](small), x, stage.fade)
         return x
@@ -233,13 +234,12 @@ class ConvCritic(nn.Module):
         channels = self.join.channels
         entries: list[nn.Module]
         blocks: list[nn.Module]
+        sizes = task.sizes(len(widths))
+        self.picture_sizes = sizes[1:]
         if isinstance(options, DCGANCriticOptions):
-            sizes = task.sizes(len(widths))
-            self.picture_sizes = sizes[1:]
             entries = [Halving(channels, width, options.kernel) for width in widths]
             blocks = [StridedBlock(options, a, b) for a, b in pairwise(widths)]
         else:
-            self.picture_sizes = sizes = task.sizes(len(widths) - 1)
             entries = [ResidualEntry(options, channels, width) for width in widths]
             blocks = [ResidualDown(options, a, b) for a, b in pairwise(widths)]
         self.descent = Descent(entries, blocks, self.picture_sizes, task.grows)
@@ -250,7 +250,7 @@ class ConvCritic(nn.Module):
         if options.spectral:
             bounded(self)
 
-    def forward(self, pictures: Pictures, labels: Labels | None = None, stage: Stage | None = None) -> Scores:
+    def forward(self, pictures: Pictures, labels: Labels | None = None, stage: Stage = WHOLE) -> Scores:
         """A score a picture."""
         x = self.last(self.descent(self.join(pictures, labels), stage))
         # a sum would grow with the picture and the weights of its verdict shrink; the mean says the same
@@ -282,18 +282,17 @@ class StridedBlock(nn.Sequential):
 
 
 class ResidualEntry(nn.Module):
-    """Two convolutions from the picture, beside a 1×1 convolution."""
+    """A convolution from the picture, a halving by means, and a convolution, beside a 1×1 convolution."""
 
     def __init__(self, options: ResNetCriticOptions, channels: int, width: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1), leaky(options.activation), nn.Conv2d(width, width, 3, padding=1)
-        )
+        self.first = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), leaky(options.activation))
+        self.second = nn.Conv2d(width, width, 3, padding=1)
         self.skip = nn.Conv2d(channels, width, 1)
 
     def forward(self, pictures: Features) -> Features:
-        """Features of the same height and width."""
-        found: Tensor = self.body(pictures) + self.skip(pictures)
+        """Features of half the height and width, rounded up."""
+        found: Tensor = self.second(halved(self.first(pictures))) + self.skip(halved(pictures))
         return found
 
 

@@ -18,6 +18,7 @@ from sanggar.models.augment import AugmentationOptions, augment
 from sanggar.models.critics import DCGANCriticOptions, DenseCriticOptions, ResNetCriticOptions
 from sanggar.models.family import Batch, Family, Labels, Latents, Moment, Phase, Pictures, Terms
 from sanggar.models.generators import (
+    WHOLE,
     Condition,
     DCGANGeneratorOptions,
     DenseGeneratorOptions,
@@ -165,22 +166,33 @@ class GAN(Family):
         self.register_buffer("probability", torch.tensor(0.0 if isinstance(options.augmentation, Adaptive) else 1.0))
         self.register_buffer("sign", torch.zeros(()))
         self.register_buffer("trained", torch.zeros(()))
-        self._levels = self._grown_levels()
+        self._halvings = self._grown_through()
 
-    def _grown_levels(self) -> range:
-        """The levels that training goes through."""
+    @property
+    def _adapts(self) -> bool:
+        return isinstance(self.options.augmentation, Adaptive)
+
+    def _grown_through(self) -> list[int]:
+        """How often pictures are halved at each resolution that training goes through, the last not at all."""
         growth = self.options.growth
         if growth is None:
-            return range(0)
-        sizes: Sizes = self.generator.picture_sizes
-        if sizes != self.critic.picture_sizes:
-            there, here = (" ".join(f"{h}×{w}" for h, w in s) for s in (sizes, self.critic.picture_sizes))
-            raise RecipeError(
-                f"model.growth: the generator grows over {there} and the critic over {here}; both must have the same "
-                "resolutions (see widths)."
+            return [0]
+        shared: Sizes = []
+        for one, other in zip(
+            reversed(self.generator.picture_sizes), reversed(self.critic.picture_sizes), strict=False
+        ):
+            if one == other and one[0] >= growth.first:
+                shared.append(one)
+        if len(shared) < 2:
+            there, here = (
+                " ".join(f"{height}×{width}" for height, width in network.picture_sizes)
+                for network in (self.generator, self.critic)
             )
-        first = next((i for i, (height, _) in enumerate(sizes) if height >= growth.first), len(sizes) - 1)
-        return range(first, len(sizes))
+            raise RecipeError(
+                f"model.growth: nothing can grow from pictures {growth.first} high: the generator draws {there}, the "
+                f"critic sees {here} (see growth.first and widths)."
+            )
+        return list(range(len(shared)))[::-1]
 
     def phases(self) -> list[Phase]:
         """The critic's, then the generator's."""
@@ -188,7 +200,7 @@ class GAN(Family):
         critic = Phase(
             "critic", list(self.critic.parameters()), self.critic_loss, options.critic_optimizer,
             batches=options.critic_steps, after=self._after_critic,
-            watched=("accuracy", "real", "fake", "augmentation"),
+            watched=("accuracy", "real", "fake", *(["augmentation"] if self._adapts else [])),
         )  # fmt: skip
         generator = Phase(
             "generator", list(self.generator.parameters()), self.generator_loss, options.generator_optimizer
@@ -212,7 +224,7 @@ class GAN(Family):
             self.sign.copy_(found[0].sign().mean())
         # share of pairs in which the real picture has the higher score: means the same for every objective
         terms |= {"accuracy": (found[0] > found[1]).float().mean(), "real": found[0].mean(), "fake": found[1].mean()}
-        if isinstance(self.options.augmentation, Adaptive):
+        if self._adapts:
             terms["augmentation"] = self.probability.clone()
         return terms
 
@@ -226,9 +238,7 @@ class GAN(Family):
         real, fake = self._scores(self._shown(self._at(stage, batch.images), moment, "beside"), shown, labels, stage)
         return {"adversarial": objective.generator(real, fake)}
 
-    def _scores(
-        self, real: Pictures, fake: Pictures, labels: Labels | None, stage: Stage | None
-    ) -> tuple[Scores, Scores]:
+    def _scores(self, real: Pictures, fake: Pictures, labels: Labels | None, stage: Stage) -> tuple[Scores, Scores]:
         """Of both, in one pass where a score depends on nothing else in the batch."""
         if self.critic.per_batch:
             return self.critic(real, labels, stage), self.critic(fake, labels, stage)
@@ -236,9 +246,7 @@ class GAN(Family):
         real_scores, fake_scores = self.critic(torch.cat([real, fake]), twice, stage).chunk(2)
         return real_scores, fake_scores
 
-    def _penalty(
-        self, real: Pictures, fake: Pictures, labels: Labels | None, moment: Moment, stage: Stage | None
-    ) -> Terms:
+    def _penalty(self, real: Pictures, fake: Pictures, labels: Labels | None, moment: Moment, stage: Stage) -> Terms:
         penalty = self.options.penalty
         if not isinstance(penalty, GradientPenalty | R1) or not torch.is_grad_enabled() or moment.step % penalty.every:
             return {}
@@ -270,7 +278,7 @@ class GAN(Family):
     def _told(self, batch: Batch) -> Labels | None:
         return batch.labels if self.conditional else None
 
-    def _drawn(self, moment: Moment, purpose: str, labels: Labels | None, stage: Stage | None) -> Pictures:
+    def _drawn(self, moment: Moment, purpose: str, labels: Labels | None, stage: Stage) -> Pictures:
         latents = moment.normal(f"{purpose} latents", (self.latent_size,))
         pictures: Pictures = self.generator(latents, labels, stage)
         return pictures
@@ -286,31 +294,30 @@ class GAN(Family):
             pictures = pictures + left * moment.normal(f"instance noise {purpose}", pictures.shape[1:])
         return pictures
 
-    def _at(self, stage: Stage | None, images: Pictures) -> Features:
+    def _at(self, stage: Stage, images: Pictures) -> Features:
         """Real pictures at a stage's resolution, as blurred as drawn ones are while it fades in."""
-        if stage is None:
-            return images
         sizes: Sizes = self.critic.picture_sizes
-        images = F.adaptive_avg_pool2d(images, sizes[stage.level])
+        level = stage.level(sizes)
+        if stage.halvings:
+            images = F.adaptive_avg_pool2d(images, sizes[level])
         if stage.fade == 1:
             return images
-        small = F.adaptive_avg_pool2d(images, sizes[stage.level - 1])
-        return mixed(enlarge(small, sizes[stage.level]), images, stage.fade)
+        small = F.adaptive_avg_pool2d(images, sizes[level - 1])
+        return mixed(enlarge(small, sizes[level]), images, stage.fade)
 
-    def _stage(self, moment: Moment | None = None) -> Stage | None:
+    def _stage(self, moment: Moment | None = None) -> Stage:
         """Where growth is: by the moment in training, and else by where training had come when these weights were."""
-        if not self._levels:
-            return None
-        assert self.options.growth is not None
+        if self.options.growth is None:
+            return WHOLE
         if moment is not None and moment.split == "train":
             self.trained.fill_(moment.step / moment.steps)
-        done = self.trained.item() / self.options.growth.until * len(self._levels)
+        done = self.trained.item() / self.options.growth.until * len(self._halvings)
         index = int(done)
-        if index >= len(self._levels):
-            return Stage(self._levels[-1])
+        if index >= len(self._halvings):
+            return WHOLE
         # half of a resolution's time to fade in, half to settle; the first has nothing to fade in from
         fade = 1.0 if index == 0 else min(1.0, 2 * (done - index))
-        return Stage(self._levels[index], fade)
+        return Stage(self._halvings[index], fade)
 
     # -- in use ------------------------------------------------------------------------------------------------
 

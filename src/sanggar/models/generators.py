@@ -57,10 +57,19 @@ class Task:
 
 @dataclass(frozen=True)
 class Stage:
-    """How far a network has grown: the level that it works at, and how much that level counts beside the one below."""
+    """How far a network has grown."""
 
-    level: int
+    halvings: int = 0
+    """how often the pictures it works at are halved"""
     fade: float = 1.0
+    """how much its newest resolution counts beside the one below"""
+
+    def level(self, sizes: Sizes) -> int:
+        """Which of a network's resolutions that is, counted from the smallest."""
+        return len(sizes) - 1 - self.halvings
+
+
+WHOLE = Stage()
 
 
 # -- options -----------------------------------------------------------------------------------------------------
@@ -197,7 +206,7 @@ class DenseGenerator(nn.Module):
             layers += [leaky(options.activation)]
         self.layers = nn.Sequential(*layers, nn.Linear(options.widths[-1], prod(self.shape)))
 
-    def forward(self, latents: Latents, labels: Labels | None = None, stage: Stage | None = None) -> Pictures:
+    def forward(self, latents: Latents, labels: Labels | None = None, stage: Stage = WHOLE) -> Pictures:
         """The picture of each latent."""
         raw = self.layers(self.join(latents, labels))
         return squash(self.options.output, raw).reshape(-1, *self.shape).permute(0, 3, 1, 2)
@@ -241,15 +250,15 @@ class ConvGenerator(nn.Module):
         if transposed:
             self.apply(normal_weights)
 
-    def forward(self, latents: Latents, labels: Labels | None = None, stage: Stage | None = None) -> Pictures:
+    def forward(self, latents: Latents, labels: Labels | None = None, stage: Stage = WHOLE) -> Pictures:
         """The picture of each latent, at the stage's resolution."""
         x = self.dense(self.join(latents, labels)).unflatten(1, self.start).permute(0, 3, 1, 2)
-        level = len(self.picture_sizes) - 1 if stage is None else stage.level
+        level = stage.level(self.picture_sizes)
         below = x
         for block in self.blocks[:level]:
             below, x = x, block(x, labels)
         picture = squash(self.options.output, self._head(level)(x, labels))
-        if stage is not None and stage.fade < 1 and level > 0:
+        if stage.fade < 1 and level > 0:
             small = squash(self.options.output, self._head(level - 1)(below, labels))
             picture = mixed(enlarge(small, self.picture_sizes[level]), picture, stage.fade)
         return picture

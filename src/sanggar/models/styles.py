@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from sanggar.models.blocks import PixelNorm
 from sanggar.models.critics import Descent, JoinPlane, Verdict, halved
 from sanggar.models.family import Labels, Latents, Pictures
-from sanggar.models.generators import Features, Sizes, Stage, Task, Width, Widths, enlarge
+from sanggar.models.generators import WHOLE, Features, Sizes, Stage, Task, Width, Widths, enlarge
 from sanggar.models.objectives import Scores
 from sanggar.recipe import Options
 
@@ -227,30 +227,28 @@ class StyleGenerator(nn.Module):
             self.heads.append(ToPicture(after, task.facts.channels, size))
         self.register_buffer("mean_style", torch.zeros(max(1, task.classes), size))
 
-    def forward(self, latents: Latents, labels: Labels | None = None, stage: Stage | None = None) -> Pictures:
+    def forward(self, latents: Latents, labels: Labels | None = None, stage: Stage = WHOLE) -> Pictures:
         """The picture of each latent, at the stage's resolution."""
         styles = self.mapping(latents, labels)
         if self.training:
             self._remember(styles.detach().float(), labels)
         return self.draw(styles, stage)
 
-    def truncated(
-        self, latents: Latents, labels: Labels | None, truncation: float, stage: Stage | None = None
-    ) -> Pictures:
+    def truncated(self, latents: Latents, labels: Labels | None, truncation: float, stage: Stage = WHOLE) -> Pictures:
         """With styles at `truncation` of their way from the mean style (Karras et al. 2019, appendix B)."""
         styles = self.mapping(latents, labels)
         mean = self.mean_style[0 if labels is None else labels].to(styles.dtype)
         return self.draw(torch.lerp(mean.expand_as(styles), styles, truncation), stage)
 
-    def draw(self, styles: Float[Tensor, "batch style"], stage: Stage | None = None) -> Pictures:
+    def draw(self, styles: Float[Tensor, "batch style"], stage: Stage = WHOLE) -> Pictures:
         """The picture of each style."""
-        level, fade = (len(self.picture_sizes) - 1, 1.0) if stage is None else (stage.level, stage.fade)
+        level = stage.level(self.picture_sizes)
         x = self.blocks[0](self.constant(len(styles)).to(styles.dtype), styles)
         picture: Tensor = self.heads[0](x, styles).float()
         for i in range(1, level + 1):
             x = self.blocks[i](enlarge(x, self.picture_sizes[i]), styles)
             found = self.heads[i](x, styles).float()
-            picture = enlarge(picture, self.picture_sizes[i]) + (fade if i == level else 1.0) * found
+            picture = enlarge(picture, self.picture_sizes[i]) + (stage.fade if i == level else 1.0) * found
         return picture
 
     def _remember(self, styles: Float[Tensor, "batch style"], labels: Labels | None) -> None:
@@ -283,7 +281,7 @@ class StyleCritic(nn.Module):
         self.dense = EqualLinear(prod(self.picture_sizes[0]) * last, last)
         self.verdict = Verdict(last, task, EqualLinear)
 
-    def forward(self, pictures: Pictures, labels: Labels | None = None, stage: Stage | None = None) -> Scores:
+    def forward(self, pictures: Pictures, labels: Labels | None = None, stage: Stage = WHOLE) -> Scores:
         """A score a picture."""
         x = self.descent(self.join(pictures, labels), stage)
         if self.per_batch:

@@ -31,7 +31,7 @@ class Layer:
     """of its output for one picture"""
     parameters: int
     output_bytes: int
-    """of its output for a whole batch"""
+    """of its output for all that it is given at once: a batch, or a critic's real and drawn pictures together"""
     measured: int = 0
     """numbers that training measures and does not learn: running means and variances"""
 
