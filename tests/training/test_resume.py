@@ -42,12 +42,12 @@ SMALL = {
         "training.batch_size=64", "training.optimizer={kind: adamw}", "training.clip_gradient=1", "training.ema=0.9",
     ),
     "classifier": (
-        "judge-digits", "data.validation=237", "model.widths=[4,8]", "model.blocks=[0,1]", "model.dropout=0.2", "training.device=cpu",
-        "training.precision=fp32", "training.batch_size=64", "training.ema=0.9",
+        "judge-digits", "data.validation=237", "model.widths=[4,8]", "model.blocks=[0,1]", "model.dropout=0.2",
+        "training.device=cpu", "training.precision=fp32", "training.batch_size=64", "training.ema=0.9",
     ),
     "gan": (
-        "digits-cgan", "training.steps=null", "model.latent_size=6", "model.critic_steps=2", "training.device=cpu", "training.precision=fp32",
-        "training.batch_size=32", "training.ema=0.9", "model.objective={kind: bce}", "model.instance_noise=0.1",
+        "digits-cgan", "training.steps=null", "model.latent_size=6", "model.critic_steps=2",
+        "training.device=cpu", "training.precision=fp32", "training.batch_size=32", "training.ema=0.9", "model.objective={kind: bce}", "model.instance_noise=0.1",
         "model.generator={kind: style, widths: [6,4], style_size: 6}", "model.critic={kind: style, widths: [4,6]}",
         "model.penalty={kind: r1, every: 3}", "model.growth={first: 4}",
         "model.augmentation={kind: adaptive, translation: 0.2, rotation: 10, colour: 0.5, pictures: 300}",
@@ -72,8 +72,8 @@ LONG = {
     ),
 }  # fmt: skip
 LONG_STEPS = {"autoencoder": 108, "ffnn": 540, "classifier": 108, "gan": 60}
-UNPLANNED = {"gan": ("model.growth=null", "model.instance_noise=0")}
-"""What else depends on the planned length, as a schedule does, turned off."""
+UNPLANNED = {"gan": ("model.growth=null", "model.instance_noise=0", "training.validate_every=null")}
+"""What else depends on the planned length, as a schedule does, turned off; validation at each epoch."""
 CONSTANT = {
     f: (*small, "training.schedule={kind: constant}", "training.checkpoint_every=5", *UNPLANNED.get(f, ()))
     for f, small in SMALL.items()
