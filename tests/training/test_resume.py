@@ -47,7 +47,8 @@ SMALL = {
     ),
     "gan": (
         "digits-cgan", "training.steps=null", "model.latent_size=6", "model.critic_steps=2",
-        "training.device=cpu", "training.precision=fp32", "training.batch_size=32", "training.ema=0.9", "model.objective={kind: bce}", "model.instance_noise=0.1",
+        "training.device=cpu", "training.precision=fp32", "training.batch_size=32", "training.ema=0.9",
+        "model.objective={kind: bce}", "model.instance_noise=0.1",
         "model.generator={kind: style, widths: [6,4], style_size: 6}", "model.critic={kind: style, widths: [4,6]}",
         "model.penalty={kind: r1, every: 3}", "model.growth={first: 4}",
         "model.augmentation={kind: adaptive, translation: 0.2, rotation: 10, colour: 0.5, pictures: 300}",

@@ -66,6 +66,15 @@ class StyleCriticOptions(Options):
         return StyleCritic(self, task)
 
 
+LIVELY = math.sqrt(2)
+"""Gain of a layer that a leaky ReLU follows: with it, the deviation stays as it was."""
+
+
+def leaky_relu(x: Tensor) -> Tensor:
+    """x where it is positive, else x / 5."""
+    return F.leaky_relu(x, 0.2)
+
+
 # -- the generator ---------------------------------------------------------------------------------------------
 
 
@@ -75,11 +84,11 @@ class EqualLinear(nn.Linear):
     Equalized learning rate: Karras et al. 2018, arXiv:1710.10196, section 4.1.
     """
 
-    def __init__(self, before: int, after: int, pace: float = 1.0, bias: float = 0.0) -> None:
+    def __init__(self, before: int, after: int, pace: float = 1.0, bias: float = 0.0, gain: float = 1.0) -> None:
         super().__init__(before, after)
         nn.init.normal_(self.weight, std=1 / pace)
         nn.init.constant_(self.bias, bias / pace)
-        self.scale, self.pace = pace / math.sqrt(before), pace
+        self.scale, self.pace = gain * pace / math.sqrt(before), gain * pace
 
     def forward(self, x: Float[Tensor, "batch before"]) -> Float[Tensor, "batch after"]:
         """The layer's outputs."""
@@ -89,11 +98,11 @@ class EqualLinear(nn.Linear):
 class EqualConv(nn.Conv2d):
     """A convolution with an equalized learning rate, which a style may modulate."""
 
-    def __init__(self, before: int, after: int, kernel: int) -> None:
+    def __init__(self, before: int, after: int, kernel: int, gain: float = 1.0) -> None:
         super().__init__(before, after, kernel, padding=kernel // 2)
         nn.init.normal_(self.weight)
         nn.init.zeros_(self.biases)
-        self.scale = 1 / math.sqrt(before * kernel**2)
+        self.scale, self.gain = gain / math.sqrt(before * kernel**2), gain
 
     @property
     def biases(self) -> Tensor:
@@ -110,11 +119,11 @@ class EqualConv(nn.Conv2d):
         """
         weight = self.weight * self.scale
         if modulation is None:
-            return F.conv2d(x, weight, self.bias, padding=self.padding)
+            return F.conv2d(x, weight, self.biases * self.gain, padding=self.padding)
         power = weight.float().square().sum(dim=(2, 3))  # (after, before)
-        back = torch.rsqrt(modulation.float().square() @ power.T + 1e-8)
+        back = self.gain * torch.rsqrt(modulation.float().square() @ power.T + 1e-8)
         y = F.conv2d(x * modulation[:, :, None, None].to(x.dtype), weight, padding=self.padding)
-        return y * back[:, :, None, None].to(y.dtype) + self.biases[:, None, None].to(y.dtype)
+        return y * back[:, :, None, None].to(y.dtype) + (self.biases * self.gain)[:, None, None].to(y.dtype)
 
 
 class Mapping(nn.Module):
@@ -126,7 +135,9 @@ class Mapping(nn.Module):
         size, widths = options.style_size, [task.latent_size + (options.embedding if task.classes else 0)]
         widths += [size] * options.mapping_layers
         self.norm = PixelNorm()
-        self.layers = nn.ModuleList(EqualLinear(before, after, pace=0.01) for before, after in pairwise(widths))
+        self.layers = nn.ModuleList(
+            EqualLinear(before, after, pace=0.01, gain=LIVELY) for before, after in pairwise(widths)
+        )
 
     def forward(self, latents: Latents, labels: Labels | None) -> Float[Tensor, "batch style"]:
         """The style of each latent."""
@@ -134,7 +145,7 @@ class Mapping(nn.Module):
         if self.embedding is not None:
             x = torch.cat([x, self.norm(self.embedding(labels))], dim=1)
         for layer in self.layers:
-            x = lively(layer(x))
+            x = leaky_relu(layer(x))
         found: Tensor = x
         return found
 
@@ -145,13 +156,13 @@ class StyledConv(nn.Module):
     def __init__(self, before: int, after: int, style_size: int, noise_at: tuple[int, int] | None) -> None:
         super().__init__()
         self.style = EqualLinear(style_size, before, bias=1.0)
-        self.conv = EqualConv(before, after, 3)
+        self.conv = EqualConv(before, after, 3, LIVELY)
         self.noise = Noise(noise_at) if noise_at is not None else nn.Identity()
 
     def forward(self, x: Features, styles: Float[Tensor, "batch style"]) -> Features:
         """Of the same height and width."""
         y: Tensor = self.noise(self.conv(x, self.style(styles)))
-        return lively(y)
+        return leaky_relu(y)
 
 
 class Styled(nn.ModuleList):
@@ -273,12 +284,14 @@ class StyleCritic(nn.Module):
         self.group = options.group
         self.per_batch = options.group > 1
         self.join = JoinPlane(task, options.embedding)
-        entries: list[nn.Module] = [nn.Sequential(EqualConv(self.join.channels, w, 1), Lively()) for w in widths]
+        entries: list[nn.Module] = [
+            nn.Sequential(EqualConv(self.join.channels, w, 1, LIVELY), nn.LeakyReLU(0.2)) for w in widths
+        ]
         blocks: list[nn.Module] = [StyleDown(a, b) for a, b in pairwise(widths)]
         self.descent = Descent(entries, blocks, self.picture_sizes, task.grows)
         last = widths[-1]
-        self.conv = EqualConv(last + self.per_batch, last, 3)
-        self.dense = EqualLinear(prod(self.picture_sizes[0]) * last, last)
+        self.conv = EqualConv(last + self.per_batch, last, 3, LIVELY)
+        self.dense = EqualLinear(prod(self.picture_sizes[0]) * last, last, gain=LIVELY)
         self.verdict = Verdict(last, task, EqualLinear)
 
     def forward(self, pictures: Pictures, labels: Labels | None = None, stage: Stage = WHOLE) -> Scores:
@@ -286,8 +299,8 @@ class StyleCritic(nn.Module):
         x = self.descent(self.join(pictures, labels), stage)
         if self.per_batch:
             x = torch.cat([x, deviation(x, self.group)], dim=1)
-        x = lively(self.conv(x)).permute(0, 2, 3, 1).flatten(1)
-        found: Scores = self.verdict(lively(self.dense(x)), labels)
+        x = leaky_relu(self.conv(x)).permute(0, 2, 3, 1).flatten(1)
+        found: Scores = self.verdict(leaky_relu(self.dense(x)), labels)
         return found
 
 
@@ -296,36 +309,23 @@ class StyleDown(nn.Module):
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
-        self.conv1, self.conv2 = EqualConv(before, before, 3), EqualConv(before, after, 3)
+        self.conv1, self.conv2 = EqualConv(before, before, 3, LIVELY), EqualConv(before, after, 3, LIVELY)
         self.skip = EqualConv(before, after, 1)
 
     def forward(self, x: Features) -> Features:
         """Half as high and wide, rounded up."""
-        body = lively(self.conv2(halved(lively(self.conv1(x)))))
+        body = leaky_relu(self.conv2(halved(leaky_relu(self.conv1(x)))))
         found: Tensor = (body + self.skip(halved(x))) / math.sqrt(2)
         return found
 
 
 def deviation(x: Features, group: int) -> Features:
-    """A channel with the mean deviation among each `group` of pictures of a batch (Karras et al. 2018, section 3).
+    """A channel with the mean deviation within groups of pictures of a batch (Karras et al. 2018, section 3).
 
-    The last group is smaller where the batch does not divide; one picture has a deviation of 0.
+    The groups have `group` pictures, or fewer where the batch does not divide by that.
     """
-    means = []
-    for part in torch.split(x.float(), group):
-        spread = part.var(dim=0, correction=0).add(1e-8).sqrt().mean()
-        means.append(spread.expand(len(part)))
-    return torch.cat(means).to(x.dtype)[:, None, None, None].expand(-1, 1, *x.shape[2:])
-
-
-class Lively(nn.Module):
-    """`lively`, as a layer."""
-
-    def forward(self, x: Features) -> Features:
-        """Of the same shape."""
-        return lively(x)
-
-
-def lively(x: Tensor) -> Tensor:
-    """Leaky ReLU, with the deviation kept."""
-    return F.leaky_relu(x, 0.2) * math.sqrt(2)
+    group = math.gcd(len(x), group)
+    parts = x.float().reshape(-1, group, *x.shape[1:])
+    spread = (parts - parts.mean(dim=1, keepdim=True)).square().mean(dim=1)
+    means: Tensor = (spread + 1e-8).sqrt().mean(dim=(1, 2, 3)).repeat_interleave(group)
+    return means.to(x.dtype)[:, None, None, None].expand(-1, 1, *x.shape[2:])
