@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -129,7 +130,8 @@ class Family(nn.Module):
         try:
             self.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
         except RuntimeError as error:
-            raise ValueError(str(error)) from None
+            # PyTorch names every array that is amiss; the first ones tell enough
+            raise ValueError(textwrap.shorten(str(error), 300, placeholder=" …")) from None
 
     def place(self, device: torch.device) -> Family:
         """Move to a device, the weights in the memory order that pictures have."""
