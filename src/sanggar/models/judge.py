@@ -66,7 +66,7 @@ class Judge:
 
     @property
     def name(self) -> str:
-        """As a protocol names it: judge cifar-10 v1."""
+        """As a protocol names it: judge cifar-10 v2."""
         return f"judge {self.source} v{self.version}"
 
     @property
