@@ -9,6 +9,7 @@ import pytest
 import sanggar
 from sanggar import recipe
 from sanggar.data.sources import presence
+from sanggar.models.family import best_device
 from sanggar.plan import resolve
 from sanggar.reporting.page import report
 from sanggar.runs import fresh_folder
@@ -36,6 +37,8 @@ def test_it_trains_and_is_measured_and_reported(name: str, tmp_path: Path) -> No
     plan = resolve(recipe.read(name))
     if presence(plan.data.source).state == "absent":
         pytest.skip(f"{plan.data.source} is not under the data root (SANGGAR_DATA)")
+    if name.endswith("-gpu") and best_device() == "cpu":
+        pytest.skip("for a GPU")
     run = sanggar.evaluate(sanggar.train(name, SHORT, out=tmp_path / name))
     assert (run.status, run.info["step"]) == ("finished", 2)
     report(run)
