@@ -126,6 +126,17 @@ def test_classes_are_needed_to_be_told_them() -> None:
         made(Facts(8, 8, 1), options(condition="joined"))
 
 
+@pytest.mark.parametrize("network", ["generator", "critic"])
+def test_an_instance_norm_needs_pixels(network: str) -> None:
+    deep = {"kind": "dcgan", "widths": [4, 4, 4, 4, 4], "norm": "instance"}
+    with pytest.raises(RecipeError, match="1×1"):
+        made(GREY, options().model_copy(update={network: _read(network, deep)}))
+
+
+def _read(network: str, chosen: dict[str, Any]) -> Any:
+    return getattr(GANOptions.model_validate({network: chosen}), network)
+
+
 def test_growth_needs_resolutions_to_grow_through() -> None:
     with pytest.raises(RecipeError, match="7×7 14×14 28×28"):
         made(GREY, options("style", "dcgan", growth={"first": 28}))
@@ -136,7 +147,8 @@ def test_a_network_grows_and_fades_in(generator: str, critic: str) -> None:
     model = made(GREY, options(generator, critic, growth={"first": 4, "until": 0.5}))
     seen = []
     for step in range(10):
-        stage = model._stage(moment(step))
+        model.critic_loss(batch(GREY), moment(step))
+        stage = model._stage()
         shown = model._drawn(moment(step), "critic", None, stage)
         assert shown.shape == model._at(stage, batch(GREY).images).shape
         assert model.critic(shown, None, stage).shape == (4,)
@@ -146,7 +158,7 @@ def test_a_network_grows_and_fades_in(generator: str, critic: str) -> None:
     assert seen[5:] == [(0, 1.0)] * 5
     assert any(0 < fade < 1 for _, fade in seen)
     # drawn before it is grown, pictures have their full size all the same
-    model._stage(moment(0))
+    model.critic_loss(batch(GREY), moment(0))
     assert model.eval().sample(torch.randn(2, 5)).shape == (2, 1, 28, 28)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from sanggar.data.images import Facts
-from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style
+from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm
 from sanggar.models.family import Batch, Family, Latents, Moment, Phase, Pictures, Terms
 from sanggar.models.losses import PixelLoss, pixel_loss, to_picture
 from sanggar.models.noise import NoiseOptions, disturb
@@ -54,6 +54,7 @@ class Autoencoder(Family):
         self.options = options
         strides = options.strides or (2,) * len(options.widths)
         ladder = Ladder(facts.channels, (facts.height, facts.width), options.widths, strides)
+        check_norm(options.norm, ladder.sizes[-1])
         style = Style(options.blocks, options.activation, options.norm)
         self.encoder = Encoder(ladder, options.latent_size, style)
         self.decoder = Decoder(ladder, options.latent_size, style)

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sanggar.errors import RecipeError
 from sanggar.models.family import Latents, Pictures
 
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
@@ -52,6 +53,15 @@ def norm_layer(kind: Norm, width: int) -> nn.Module:
     if kind == "pixel":
         return PixelNorm()
     return nn.Identity()
+
+
+def check_norm(kind: Norm, smallest: tuple[int, int]) -> None:
+    """Raises RecipeError for an instance norm over a single pixel, which would make everything 0."""
+    if kind == "instance" and smallest == (1, 1):
+        raise RecipeError(
+            "model: instance norm is taken over a picture's pixels, and these widths leave 1×1 of them; give fewer "
+            "widths, or another norm."
+        )
 
 
 class PixelNorm(nn.Module):

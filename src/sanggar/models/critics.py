@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from sanggar.models.blocks import Activation, Norm, norm_layer
+from sanggar.models.blocks import Activation, Norm, check_norm, norm_layer
 from sanggar.models.family import Labels, Pictures
 from sanggar.models.generators import (
     WHOLE,
     Features,
+    Join,
     Sizes,
     Stage,
     Task,
@@ -81,7 +82,7 @@ class DCGANCriticOptions(Options):
 
 
 class ResNetCriticOptions(Options):
-    """Residual blocks that halve height and width, and a sum over what is left (Miyato et al. 2018)."""
+    """Residual blocks that halve height and width, and the mean over what is left (Miyato et al. 2018)."""
 
     kind: Literal["resnet"]
     widths: Widths = (128, 128, 128)
@@ -173,12 +174,10 @@ class DenseCritic(nn.Module):
 
     def __init__(self, options: DenseCriticOptions, task: Task) -> None:
         super().__init__()
-        pixels = prod(task.facts.shape)
         self.picture_sizes: Sizes = task.sizes(0)
-        joined = task.condition == "joined"
-        self.embedding = nn.Embedding(task.classes, options.embedding) if joined else None
+        self.join = Join(prod(task.facts.shape), task, options.embedding)
         layers: list[nn.Module] = []
-        for before, after in pairwise((pixels + (options.embedding if joined else 0), *options.widths)):
+        for before, after in pairwise((self.join.size, *options.widths)):
             layers += [nn.Linear(before, after), leaky(options.activation), *drops(options.dropout)]
         self.layers = nn.Sequential(*layers)
         self.verdict = Verdict(options.widths[-1], task)
@@ -187,10 +186,8 @@ class DenseCritic(nn.Module):
 
     def forward(self, pictures: Pictures, labels: Labels | None = None, stage: Stage = WHOLE) -> Scores:
         """A score a picture."""
-        x = pictures.permute(0, 2, 3, 1).flatten(1)
-        if self.embedding is not None:
-            x = torch.cat([x, self.embedding(labels).to(x.dtype)], dim=1)
-        found: Scores = self.verdict(self.layers(x), labels)
+        rows = self.join(pictures.permute(0, 2, 3, 1).flatten(1), labels)
+        found: Scores = self.verdict(self.layers(rows), labels)
         return found
 
 
@@ -235,6 +232,7 @@ class ConvCritic(nn.Module):
         entries: list[nn.Module]
         blocks: list[nn.Module]
         sizes = task.sizes(len(widths))
+        check_norm(options.norm, sizes[0])
         self.picture_sizes = sizes[1:]
         if isinstance(options, DCGANCriticOptions):
             entries = [Halving(channels, width, options.kernel) for width in widths]

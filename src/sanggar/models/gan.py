@@ -211,7 +211,9 @@ class GAN(Family):
 
     def critic_loss(self, batch: Batch, moment: Moment) -> Terms:
         """The critic's side of the objective, and its penalty at the steps where it is due."""
-        stage, labels = self._stage(moment), self._told(batch)
+        if self.training:  # the first of a step's phases says for all where training is
+            self.trained.fill_(moment.step / moment.steps)
+        stage, labels = self._stage(), self._told(batch)
         real = self._at(stage, batch.images)
         with torch.no_grad():
             fake = self._drawn(moment, "critic", labels, stage)
@@ -230,7 +232,7 @@ class GAN(Family):
 
     def generator_loss(self, batch: Batch, moment: Moment) -> Terms:
         """The generator's side of the objective."""
-        stage, labels, objective = self._stage(moment), self._told(batch), self.options.objective
+        stage, labels, objective = self._stage(), self._told(batch), self.options.objective
         shown = self._shown(self._drawn(moment, "generator", labels, stage), moment, "drawn")
         if objective.kind != "relativistic":  # the others do not look at real pictures here
             fake = self.critic(shown, labels, stage)
@@ -266,10 +268,10 @@ class GAN(Family):
         if isinstance(penalty, Clip):
             clip_weights(self.critic, penalty.limit)
         if isinstance(augmentation, Adaptive):
-            sign = self.sign
-            if distributed.is_available() and distributed.is_initialized():
-                distributed.all_reduce(sign)  # of a sum the sign below needs only the mean's place
-                sign = sign / distributed.get_world_size()
+            sign = self.sign.clone()
+            if distributed.is_available() and distributed.is_initialized():  # every process must steer alike
+                distributed.all_reduce(sign)
+                sign /= distributed.get_world_size()
             step = torch.sign(sign - augmentation.target) * (moment.batch / augmentation.pictures)
             self.probability.add_(step).clamp_(0, 1)
 
@@ -305,12 +307,10 @@ class GAN(Family):
         small = F.adaptive_avg_pool2d(images, sizes[level - 1])
         return mixed(enlarge(small, sizes[level]), images, stage.fade)
 
-    def _stage(self, moment: Moment | None = None) -> Stage:
-        """Where growth is: by the moment in training, and else by where training had come when these weights were."""
+    def _stage(self) -> Stage:
+        """Where growth is, by how far the training of these weights had come."""
         if self.options.growth is None:
             return WHOLE
-        if moment is not None and moment.split == "train":
-            self.trained.fill_(moment.step / moment.steps)
         done = self.trained.item() / self.options.growth.until * len(self._halvings)
         index = int(done)
         if index >= len(self._halvings):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sanggar.data.images import Facts
-from sanggar.models.blocks import ACTIVATIONS, Activation, Norm, norm_layer
+from sanggar.models.blocks import ACTIVATIONS, Activation, Norm, check_norm, norm_layer
 from sanggar.models.family import Labels, Latents, Pictures
 from sanggar.recipe import Options
 
@@ -131,17 +131,20 @@ class ResNetGeneratorOptions(Options):
 
 
 class Join(nn.Module):
-    """The latent, with an embedding of the class behind it where the class is joined (Mirza & Osindero 2014)."""
+    """Rows of `width` numbers, with an embedding of the class behind each where the class is joined.
 
-    def __init__(self, task: Task, embedding: int) -> None:
+    Mirza & Osindero 2014, arXiv:1411.1784.
+    """
+
+    def __init__(self, width: int, task: Task, embedding: int) -> None:
         super().__init__()
         joined = task.condition == "joined"
         self.embedding = nn.Embedding(task.classes, embedding) if joined else None
-        self.size = task.latent_size + (embedding if joined else 0)
+        self.size = width + (embedding if joined else 0)
 
-    def forward(self, latents: Latents, labels: Labels | None) -> Float[Tensor, "batch size"]:
+    def forward(self, rows: Float[Tensor, "batch width"], labels: Labels | None) -> Float[Tensor, "batch size"]:
         """What the first layer is given."""
-        return latents if self.embedding is None else torch.cat([latents, self.embedding(labels)], dim=1)
+        return rows if self.embedding is None else torch.cat([rows, self.embedding(labels).to(rows.dtype)], dim=1)
 
 
 class ConditionalNorm(nn.Module):
@@ -197,7 +200,7 @@ class DenseGenerator(nn.Module):
         self.options = options
         self.shape = task.facts.shape
         self.picture_sizes: Sizes = task.sizes(0)
-        self.join = Join(task, options.embedding)
+        self.join = Join(task.latent_size, task, options.embedding)
         layers: list[nn.Module] = []
         for before, after in pairwise((self.join.size, *options.widths)):
             layers += [nn.Linear(before, after)]
@@ -227,26 +230,27 @@ class ConvGenerator(nn.Module):
         widths = options.widths
         transposed = isinstance(options, DCGANGeneratorOptions)
         # transposed convolutions make the picture while they double once more; residual blocks leave it to a head
-        self.sizes = task.sizes(len(widths) if transposed else len(widths) - 1)
-        self.join = Join(task, options.embedding)
-        self.start = (*self.sizes[0], widths[0])
+        sizes = task.sizes(len(widths) if transposed else len(widths) - 1)
+        self.join = Join(task.latent_size, task, options.embedding)
+        check_norm(options.norm, sizes[0])
+        self.start = (*sizes[0], widths[0])
         self.dense = nn.Linear(self.join.size, prod(self.start))
         told = task.classes if task.condition == "projection" else 0
         heads: list[nn.Module]
-        pairs = list(zip(pairwise(widths), self.sizes[1:], strict=False))
+        pairs = list(zip(pairwise(widths), sizes[1:], strict=False))
         if isinstance(options, DCGANGeneratorOptions):
             self.blocks = nn.ModuleList(
                 TransposedBlock(options, before, after, size, told) for (before, after), size in pairs
             )
             heads = [TransposedBlock(options, w, task.facts.channels, size, told)
-                     for w, size in zip(widths, self.sizes[1:], strict=True)]  # fmt: skip
+                     for w, size in zip(widths, sizes[1:], strict=True)]  # fmt: skip
         else:
             self.blocks = nn.ModuleList(
                 ResidualUp(options, before, after, size, told) for (before, after), size in pairs
             )
             heads = [ResidualHead(options, w, task.facts.channels, told) for w in widths]
         self.heads = nn.ModuleList(heads if task.grows else heads[-1:])
-        self.picture_sizes: Sizes = self.sizes[1:] if transposed else self.sizes
+        self.picture_sizes: Sizes = sizes[1:] if transposed else sizes
         if transposed:
             self.apply(normal_weights)
 
@@ -257,14 +261,11 @@ class ConvGenerator(nn.Module):
         below = x
         for block in self.blocks[:level]:
             below, x = x, block(x, labels)
-        picture = squash(self.options.output, self._head(level)(x, labels))
+        picture = squash(self.options.output, self.heads[min(level, len(self.heads) - 1)](x, labels))
         if stage.fade < 1 and level > 0:
-            small = squash(self.options.output, self._head(level - 1)(below, labels))
+            small = squash(self.options.output, self.heads[level - 1](below, labels))
             picture = mixed(enlarge(small, self.picture_sizes[level]), picture, stage.fade)
         return picture
-
-    def _head(self, level: int) -> nn.Module:
-        return self.heads[level if len(self.heads) > 1 else -1]
 
 
 class TransposedBlock(nn.Module):

@@ -68,11 +68,11 @@ class Description:
         ]
 
     def _totals(self) -> str:
-        """Of the whole, and of each part that training has an optimizer for; measured numbers count, as in Keras."""
-        parts = [phase.split(" ")[0] for phase in self.phases]
+        """Of the whole, or of each part where several phases train them; measured numbers count, as in Keras."""
+        parts = dict.fromkeys(layer.name.split(".")[0] for layer in self.layers) if len(self.phases) > 1 else [""]
         lines = []
-        for part in parts if len(parts) > 1 else [""]:
-            mine = [layer for layer in self.layers if layer.name.startswith(part)]
+        for part in parts:
+            mine = [layer for layer in self.layers if layer.name.split(".")[0] == part or not part]
             trained, measured = sum(x.parameters for x in mine), sum(x.measured for x in mine)
             split = f" ({trained:,} trained, {measured:,} measured)" if measured else ""
             lines.append(f"{part or 'all'}: {trained + measured:,} parameters{split}".removeprefix("all: "))
