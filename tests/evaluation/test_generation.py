@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sanggar import recipe
 from sanggar.data.images import Images
-from sanggar.data.sources import SOURCES, DataOptions, Dataset
+from sanggar.data.sources import SOURCES, DataOptions, Dataset, fingerprint
 from sanggar.errors import DataError, RecipeError
 from sanggar.evaluation import generation, rulers
 from sanggar.evaluation.generation import FLOOR, measure_generation
@@ -251,7 +251,8 @@ def test_what_the_cache_holds_is_what_was_computed(
     monkeypatch.setattr(generation, "cloud", None)
     monkeypatch.setattr(rulers.Ruler, "look", None)
     ruler = rulers.open_ruler("judge", "digits")
-    assert len(ruler.known(digits.train).features) == len(digits.train)  # not looked at again
+    seen = ruler.known(digits.train, fingerprint(digits.train))
+    assert len(seen.features) == len(digits.train)  # not looked at again
 
 
 def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,9 +73,9 @@ class Ruler:
         predicted = None if self.judge is None else self.judge.classify(pixels).argmax(axis=1)
         return Seen(self.network.features(pixels), predicted)
 
-    def known(self, images: Images) -> Seen:
-        """The same of real pictures, from the cache where it holds them."""
-        found = remembered(("seen", fingerprint(images), *self.key), lambda: _arrays(self.look(images.pixels)))
+    def known(self, images: Images, content: str) -> Seen:
+        """The same of real pictures, from the cache where it holds them; `content` is their fingerprint."""
+        found = remembered(("seen", content, *self.key), lambda: _arrays(self.look(images.pixels)))
         return Seen(found["features"], found.get("predicted"))
 
     @property
@@ -132,9 +132,9 @@ class Real:
     def of(cls, ruler: Ruler, train: Images, test: Images, seed: int) -> Real:
         """What a ruler makes of them, and training pictures drawn by `seed`."""
         drawn = drawn_like(train.labels, test.labels, len(train), len(test), seed)
-        of_train, of_test = ruler.known(train), ruler.known(test)
-        key = (fingerprint(train), fingerprint(test), seed, *ruler.key)
-        return cls(train, test, of_train, of_test, drawn, cloud(of_test.features), key)
+        contents = fingerprint(train), fingerprint(test)
+        of_train, of_test = (ruler.known(*pair) for pair in zip((train, test), contents, strict=True))
+        return cls(train, test, of_train, of_test, drawn, cloud(of_test.features), (*contents, seed, *ruler.key))
 
 
 def drawn_like(labels: Int64[np.ndarray, "many"] | None, wanted: Labels | None, many: int, n: int, seed: int) -> Labels:
