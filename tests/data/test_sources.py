@@ -23,21 +23,18 @@ from hypothesis.extra import numpy as hnp
 
 from sanggar.data import sources
 from sanggar.data.images import Facts, Images
+from sanggar.data.remote import Remote, fetch, find, unpack
 from sanggar.data.sources import (
     IDX_FILES,
     SOURCES,
     DataOptions,
     Presence,
-    Remote,
     Source,
-    fetch,
-    find,
     fingerprint,
     presence,
     read_cifar_layout,
     read_idx,
     read_mnist_layout,
-    unpack,
 )
 from sanggar.errors import DataError
 
