@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64, UInt8
 
 from sanggar import recipe
 from sanggar.data.batches import address
-from sanggar.data.images import Facts, as_pixels, read_image, read_images, to_float, to_uint8
+from sanggar.data.images import Attribute, Facts, as_pixels, read_image, read_images, to_float, to_uint8
 from sanggar.errors import RunError, suggest
 from sanggar.models.family import CAPABILITIES, CHUNK, Moment
 from sanggar.models.noise import NoiseOptions
@@ -37,7 +37,8 @@ def plan_of(run: Run, family: type[Model] | None = None) -> Plan:
 def facts_of(run: Run) -> Facts:
     """What the run's pictures are like, without looking at the data."""
     data = run.info["data"]
-    return Facts(data["height"], data["width"], data["channels"], tuple(data["classes"]))
+    attributes = (Attribute(**{**column, "values": tuple(column["values"])}) for column in data.get("attributes", ()))
+    return Facts(data["height"], data["width"], data["channels"], tuple(data["classes"]), tuple(attributes))
 
 
 class Painter:

@@ -6,13 +6,14 @@ import io
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Float32, Int64, UInt8
 from PIL import Image, ImageOps
 
 from sanggar.errors import DataError, suggest
@@ -27,6 +28,19 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
+class Attribute:
+    """A column of what is known of pictures beside their class."""
+
+    name: str
+    kind: Literal["flag", "category", "number"]
+    values: tuple[str, ...] = ()
+    """of a category: its names, by code; of a flag: what stands for no, and for yes"""
+    mean: float = 0.0
+    """of a number, over the source's pictures"""
+    deviation: float = 1.0
+
+
+@dataclass(frozen=True)
 class Facts:
     """What a network has to know of the pictures it is built for."""
 
@@ -34,6 +48,7 @@ class Facts:
     width: int
     channels: int
     classes: tuple[str, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -48,33 +63,44 @@ class Facts:
 
 @dataclass(frozen=True)
 class Images:
-    """Pictures with their labels: pixels uint8 `(N, H, W, C)` in 0…255, labels int64 `(N,)`."""
+    """Pictures with what is known of them: pixels uint8 `(N, H, W, C)` in 0…255, labels int64 `(N,)`.
+
+    Attributes are float32 `(N, columns)`, a column for each of the facts' attributes: a flag is 0 or 1, a category its
+    code, a number itself.
+    """
 
     pixels: UInt8[np.ndarray, "n height width channels"]
     labels: Int64[np.ndarray, "n"] | None = None
+    attributes: Float32[np.ndarray, "n columns"] | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def take(self, index: Int64[np.ndarray, "b"]) -> Images:
         """The pictures at `index`, gathered in one go (no picture is opened one by one)."""
-        labels = None if self.labels is None else self.labels[index]
-        return Images(np.take(self.pixels, index, axis=0), labels)
+        return self._each(lambda array: np.take(array, index, axis=0))
 
     def joined(self, other: Images) -> Images:
         """These pictures, and then those of `other`."""
-        labels = None if self.labels is None or other.labels is None else np.concatenate([self.labels, other.labels])
-        return Images(np.concatenate([self.pixels, other.pixels]), labels)
+        pixels = np.concatenate([self.pixels, other.pixels])
+        return Images(pixels, _joined(self.labels, other.labels), _joined(self.attributes, other.attributes))
 
     def first(self, n: int | None) -> Images:
         """The first `n` pictures, or all of them, without a copy."""
-        return Images(self.pixels[:n], None if self.labels is None else self.labels[:n])
+        return self._each(itemgetter(slice(n)))
 
     def chunks(self, size: int) -> Iterator[Images]:
         """The pictures in order, `size` at a time; the last chunk may be smaller."""
         for start in range(0, len(self), size):
-            labels = None if self.labels is None else self.labels[start : start + size]
-            yield Images(self.pixels[start : start + size], labels)
+            yield self._each(itemgetter(slice(start, start + size)))
+
+    def _each(self, change: Callable[[np.ndarray], np.ndarray]) -> Images:
+        labels = None if self.labels is None else change(self.labels)
+        return Images(change(self.pixels), labels, None if self.attributes is None else change(self.attributes))
+
+
+def _joined(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    return None if first is None or second is None else np.concatenate([first, second])
 
 
 def to_float(pixels: UInt8[Tensor, "n height width channels"]) -> Float[Tensor, "n channels height width"]:

@@ -24,15 +24,17 @@ CHUNK = 512
 Pictures = Float[Tensor, "batch channels height width"]
 Latents = Float[Tensor, "batch latent"]
 Labels = Int64[Tensor, "batch"]
+Attributes = Float[Tensor, "batch columns"]
 Terms = dict[str, Float[Tensor, ""]]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a phase is shown: pictures float32 in [-1, 1], labels int64 where the data has them."""
+    """What a phase is shown: pictures float32 in [-1, 1], labels int64 and attributes where the data has them."""
 
     images: Pictures
     labels: Labels | None = None
+    attributes: Attributes | None = None
 
     def __len__(self) -> int:
         return len(self.images)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from sanggar.models.blocks import PixelNorm
 from sanggar.models.critics import Descent, JoinPlane, Verdict, halved
 from sanggar.models.family import Labels, Latents, Pictures
-from sanggar.models.generators import WHOLE, Features, Sizes, Stage, Task, Width, Widths, enlarge
+from sanggar.models.generators import WHOLE, Features, Sizes, Stage, Task, Width, Widths
 from sanggar.models.objectives import Scores
 from sanggar.recipe import Options
 
@@ -26,8 +26,8 @@ from sanggar.recipe import Options
 class StyleGeneratorOptions(Options):
     """Styles that scale the channels of convolutions, noise, and pictures summed over resolutions.
 
-    In the manner of StyleGAN2 (Karras et al. 2020, arXiv:1912.04958). Without its filtered resampling and path length
-    penalty, which serve large pictures.
+    In the manner of StyleGAN2 (Karras et al. 2020, arXiv:1912.04958), without its path length penalty, which serves
+    large pictures.
     """
 
     kind: Literal["style"]
@@ -150,18 +150,31 @@ class Mapping(nn.Module):
         return found
 
 
-class StyledConv(nn.Module):
-    """A 3×3 convolution modulated by a style, noise, and leaky ReLU."""
+def smoothly(x: Features, size: tuple[int, int]) -> Features:
+    """Enlarged to a height and width by straight lines between pixels: the filter [1, 3, 3, 1] of StyleGAN2."""
+    height, width = size
+    if (height, width) == x.shape[2:]:
+        return x
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear")[:, :, :height, :width]
 
-    def __init__(self, before: int, after: int, style_size: int, noise_at: tuple[int, int] | None) -> None:
+
+class StyledConv(nn.Module):
+    """A 3×3 convolution modulated by a style, noise, and leaky ReLU.
+
+    What it makes is enlarged to `size` after the convolution, which costs a quarter of a convolution of what is
+    enlarged already; StyleGAN2's transposed convolution and filter cost the same.
+    """
+
+    def __init__(self, before: int, after: int, style_size: int, size: tuple[int, int], noise: bool) -> None:
         super().__init__()
+        self.size = size
         self.style = EqualLinear(style_size, before, bias=1.0)
         self.conv = EqualConv(before, after, 3, LIVELY)
-        self.noise = Noise(noise_at) if noise_at is not None else nn.Identity()
+        self.noise = Noise(size) if noise else nn.Identity()
 
     def forward(self, x: Features, styles: Float[Tensor, "batch style"]) -> Features:
-        """Of the same height and width."""
-        y: Tensor = self.noise(self.conv(x, self.style(styles)))
+        """Of this block's height and width."""
+        y: Tensor = self.noise(smoothly(self.conv(x, self.style(styles)), self.size))
         return leaky_relu(y)
 
 
@@ -169,7 +182,7 @@ class Styled(nn.ModuleList):
     """Convolutions one after another, modulated by one style."""
 
     def forward(self, x: Features, styles: Float[Tensor, "batch style"]) -> Features:
-        """Of the same height and width."""
+        """Of this block's height and width."""
         for conv in self:
             x = conv(x, styles)
         return x
@@ -231,10 +244,8 @@ class StyleGenerator(nn.Module):
         self.constant = Constant(widths[0], self.picture_sizes[0])
         self.blocks, self.heads = nn.ModuleList(), nn.ModuleList()
         for before, after, place in zip((widths[0], *widths), widths, self.picture_sizes, strict=False):
-            at = place if options.noise else None
-            first = place == self.picture_sizes[0]
-            convs = [StyledConv(after, after, size, at)]
-            self.blocks.append(Styled(convs if first else [StyledConv(before, after, size, at), *convs]))
+            inner = [] if place == self.picture_sizes[0] else [StyledConv(before, after, size, place, options.noise)]
+            self.blocks.append(Styled([*inner, StyledConv(after, after, size, place, options.noise)]))
             self.heads.append(ToPicture(after, task.facts.channels, size))
         self.register_buffer("mean_style", torch.zeros(max(1, task.classes), size))
 
@@ -257,9 +268,9 @@ class StyleGenerator(nn.Module):
         x = self.blocks[0](self.constant(len(styles)).to(styles.dtype), styles)
         picture: Tensor = self.heads[0](x, styles).float()
         for i in range(1, level + 1):
-            x = self.blocks[i](enlarge(x, self.picture_sizes[i]), styles)
+            x = self.blocks[i](x, styles)
             found = self.heads[i](x, styles).float()
-            picture = enlarge(picture, self.picture_sizes[i]) + (stage.fade if i == level else 1.0) * found
+            picture = smoothly(picture, self.picture_sizes[i]) + (stage.fade if i == level else 1.0) * found
         return picture
 
     def _remember(self, styles: Float[Tensor, "batch style"], labels: Labels | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,7 @@ def _info(plan: Plan, dataset: Dataset, learner: Learner) -> dict[str, Any]:
             "source": plan.data.source, "about": plan.source.about, "licence": plan.source.licence,
             "note": dataset.note, "fingerprint": dataset.fingerprint, "height": facts.height,
             "width": facts.width, "channels": facts.channels, "classes": list(facts.classes),
+            "attributes": [asdict(column) for column in facts.attributes],
             "train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test),
         },
         **learner.describe(),

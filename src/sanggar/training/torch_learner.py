@@ -104,8 +104,9 @@ class TorchLearner:
 
     def _batch(self, images: Images) -> Batch:
         pixels = torch.from_numpy(images.pixels).to(self.device, non_blocking=True)
-        labels = None if images.labels is None else torch.from_numpy(images.labels).to(self.device)
-        return Batch(to_float(pixels), labels)
+        known = (images.labels, images.attributes)
+        labels, attributes = (None if array is None else torch.from_numpy(array).to(self.device) for array in known)
+        return Batch(to_float(pixels), labels, attributes)
 
     def _augmented(self, batch: Batch, moment: Moment) -> Batch:
         options = self.options.augmentation
