@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64, UInt8
 
 from sanggar import recipe
 from sanggar.data.batches import address
-from sanggar.data.images import Attribute, Facts, as_pixels, read_image, read_images, to_float, to_uint8
+from sanggar.data.images import Attribute, Facts, Images, as_pixels, read_image, read_images, to_float, to_uint8
 from sanggar.errors import RunError, suggest
 from sanggar.models.family import CAPABILITIES, CHUNK, Moment
 from sanggar.models.noise import NoiseOptions
@@ -22,6 +22,7 @@ from sanggar.runs import Run, load_arrays
 Pixels = UInt8[np.ndarray, "n height width channels"]
 Vectors = Float[np.ndarray, "n latent"]
 Classes = Int64[np.ndarray, "n"]
+Told = Float[np.ndarray, "n numbers"]
 Label = int | str | None
 """A class by number or name; None: each in turn"""
 Given = np.ndarray | str | Path | Sequence[str | Path]
@@ -68,11 +69,11 @@ class Painter:
         self.model.ready(device)
 
     def can(self, capability: str) -> bool:
-        """Whether the model has a capability: encode, decode, reconstruct, sample, disturb, classify, neurons."""
+        """Whether the model has a capability: one of CAPABILITIES."""
         return isinstance(self.model, CAPABILITIES[capability])
 
     def _compute(self, capability: str, *arrays: np.ndarray, **how: float) -> np.ndarray:
-        self._need(capability)
+        self._need("posterior" if capability == "weigh" else capability)
         found: np.ndarray = self.model.compute(capability, *arrays, **how)
         return found
 
@@ -92,12 +93,32 @@ class Painter:
         return np.stack([read_image(Path(name), self.facts) for name in images])
 
     def encode(self, images: Given) -> Vectors:
-        """The latent of each picture, float32 `(N, latent)`."""
+        """The latent of each picture, float32 `(N, latent)`: where there is a posterior, its mean."""
         return self._compute("encode", self.pixels(images))
 
-    def reconstruct(self, images: Given) -> Pixels:
-        """Each picture as the network holds it to be, undisturbed."""
-        return self._compute("reconstruct", self.pixels(images))
+    def reconstruct(self, images: Given, told: Told | None = None) -> Pixels:
+        """Each picture as the network holds it to be, undisturbed; `told` is what `told` gives, or nothing."""
+        return self._compute("reconstruct", self.pixels(images), *_given(told))
+
+    def told(self, images: Images) -> Told | None:
+        """What the network is told of pictures beside their pixels, float32 `(N, numbers)`; None where it is nothing.
+
+        Raises RunError when the network infers nothing, and so is told nothing.
+        """
+        self._need("posterior")
+        conditions = self.model.conditions
+        if not conditions.width:
+            return None
+        known = (None if array is None else torch.from_numpy(array) for array in (images.labels, images.attributes))
+        return np.asarray(conditions.told(*known))
+
+    def posterior(self, images: Given) -> Float[np.ndarray, "n 2 latent"]:
+        """Mean and logarithm of the variance of each picture's latent, float32."""
+        return self._compute("posterior", self.pixels(images))
+
+    def weigh(self, images: Given, noise: Vectors, told: Told | None = None) -> Float[np.ndarray, "n 3"]:
+        """With z = μ + σ · noise: log p(x | z), log p(z), log q(z | x) of each picture, in nats."""
+        return self._compute("weigh", self.pixels(images), noise, *_given(told))
 
     def classify(self, images: Given) -> Vectors:
         """The probability of each class for each picture, float32 `(N, classes)`."""
@@ -206,15 +227,19 @@ class Painter:
             parts.append(to_uint8(self.model.disturb(chunk, moment, level)))
         return np.concatenate(parts)
 
-    def decode(self, latents: np.ndarray) -> Pixels:
-        """The picture of each latent, float `(N, latent)`."""
-        return self._compute("decode", np.asarray(latents, np.float32))
+    def decode(self, latents: np.ndarray, told: Told | None = None) -> Pixels:
+        """The picture of each latent, float `(N, latent)`; `told` is what `told` gives, or nothing."""
+        return self._compute("decode", np.asarray(latents, np.float32), *_given(told))
 
     def interpolate(self, first: Given, second: Given, steps: int) -> Pixels:
         """`steps` pictures on the straight line between two pictures' latents, both ends included."""
         ends = [self.encode(images)[0] for images in (first, second)]
         way = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
         return self.decode((1 - way) * ends[0] + way * ends[1])
+
+
+def _given(told: Told | None) -> tuple[Told, ...]:
+    return () if told is None else (told,)
 
 
 def open(path: str | Path | Run, device: str | None = None, family: type[Model] | None = None) -> Painter:

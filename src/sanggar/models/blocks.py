@@ -36,6 +36,10 @@ class Style:
     """residual blocks at each resolution"""
     activation: Activation
     norm: Norm
+    residual: bool = True
+    """whether a block adds to what it is given, or replaces it"""
+    scales: bool = False
+    """whether the code is read from every resolution, and the picture painted at every one"""
 
 
 def norm_layer(kind: Norm, width: int) -> nn.Module:
@@ -74,12 +78,17 @@ class PixelNorm(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + f(x) with two 3×3 convolutions, norm and activation before each (He et al. 2016, arXiv:1603.05027)."""
+    """x + f(x) with two 3×3 convolutions, norm and activation before each (He et al. 2016, arXiv:1603.05027).
+
+    Its plain twin gives f(x): the same layers with nothing going round them.
+    """
 
     def __init__(self, width: int, style: Style) -> None:
         super().__init__()
+        self.residual = style.residual
         last = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(last.weight)  # each block begins as the identity
+        if style.residual:
+            nn.init.zeros_(last.weight)  # each block begins as the identity
         act, norm = ACTIVATIONS[style.activation], style.norm
         self.body = nn.Sequential(
             norm_layer(norm, width),
@@ -91,9 +100,9 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The input with the block's correction added."""
-        corrected: Tensor = x + self.body(x)
-        return corrected
+        """The input with the block's correction added, or what a plain block makes of it."""
+        found: Tensor = x + self.body(x) if self.residual else self.body(x)
+        return found
 
 
 @dataclass(frozen=True)
@@ -142,26 +151,40 @@ class Upsample(nn.ConvTranspose2d):
 
 
 class Encoder(nn.Module):
-    """Pictures to `outputs` numbers: a convolution a width, residual blocks after it, then a dense layer."""
+    """Pictures to `outputs` numbers: a convolution a width, residual blocks after it, then a dense layer.
+
+    With `scales` the dense layer is also given the mean of each channel at every resolution before the last.
+    """
 
     def __init__(self, ladder: Ladder, outputs: int, style: Style) -> None:
         super().__init__()
         layers: list[nn.Module] = []
+        self.ends: list[int] = []
+        """layers after which a resolution is left, where they are looked at"""
         for (before, after), stride in zip(pairwise((ladder.channels, *ladder.widths)), ladder.strides, strict=True):
+            if style.scales and layers:
+                self.ends.append(len(layers))
             layers += [nn.Conv2d(before, after, 3, stride, padding=1), *norm_and_activation(style, after)]
             layers += [ResidualBlock(after, style) for _ in range(style.blocks)]
         self.convolutions = nn.Sequential(*layers)
-        self.dense = nn.Linear(prod(ladder.end), outputs)
+        seen = sum(ladder.widths[:-1]) if style.scales else 0
+        self.dense = nn.Linear(prod(ladder.end) + seen, outputs)
 
     def forward(self, images: Pictures) -> Float[Tensor, "batch outputs"]:
         """The code of each picture."""
+        x, seen = images, []
+        for start, end in pairwise([0, *self.ends, len(self.convolutions)]):
+            x = self.convolutions[start:end](x)
+            seen.append(x.mean(dim=(2, 3)))
         # height, width, channels: the order in memory, so that flattening moves nothing
-        features = self.convolutions(images).permute(0, 2, 3, 1).flatten(1)
-        return self.dense(features)  # type: ignore[no-any-return]
+        return self.dense(torch.cat([*seen[:-1], x.permute(0, 2, 3, 1).flatten(1)], dim=1))  # type: ignore[no-any-return]
 
 
 class Decoder(nn.Module):
-    """The encoder in reverse: a dense layer, then blocks and a transposed convolution a width."""
+    """The encoder in reverse: a dense layer, then blocks and a transposed convolution a width.
+
+    With `scales` the picture is a sum: each resolution before the last adds one of its own, enlarged.
+    """
 
     def __init__(self, ladder: Ladder, inputs: int, style: Style) -> None:
         super().__init__()
@@ -170,17 +193,30 @@ class Decoder(nn.Module):
         sizes = ladder.sizes
         steps = list(enumerate(zip(pairwise((ladder.channels, *ladder.widths)), ladder.strides, strict=True)))
         layers: list[nn.Module] = []
+        self.ends: list[int] = []
         for step, ((after, before), stride) in reversed(steps):
+            if style.scales and layers:
+                self.ends.append(len(layers))
             layers += [ResidualBlock(before, style) for _ in range(style.blocks)]
             layers += [Upsample(before, after, stride, sizes[step + 1], sizes[step])]
             if step > 0:
                 layers += norm_and_activation(style, after)
         self.convolutions = nn.Sequential(*layers)
+        painted = reversed(ladder.widths[:-1]) if style.scales else ()
+        self.painted = nn.ModuleList(nn.Conv2d(width, ladder.channels, 1) for width in painted)
 
     def forward(self, latents: Latents) -> Pictures:
         """The raw picture of each code."""
-        start = self.dense(latents).unflatten(1, self.start).permute(0, 3, 1, 2)
-        return self.convolutions(start)  # type: ignore[no-any-return]
+        x: Tensor = self.dense(latents).unflatten(1, self.start).permute(0, 3, 1, 2)
+        own = []
+        for place, (start, end) in enumerate(pairwise([0, *self.ends, len(self.convolutions)])):
+            x = self.convolutions[start:end](x)
+            if place < len(self.painted):
+                own.append(self.painted[place](x))
+        size = x.shape[2:]
+        for picture in own:
+            x = x + nn.functional.interpolate(picture, size, mode="bilinear")
+        return x
 
 
 def norm_and_activation(style: Style, width: int) -> list[nn.Module]:

@@ -107,6 +107,15 @@ class Classifier(Family):
         """The last stage averaged over height and width, float32; never negative where the activation is a ReLU."""
         return self.stages(images).float().mean(dim=(2, 3))  # type: ignore[no-any-return]
 
+    def maps(self, images: Pictures) -> list[Float[Tensor, "_ _ _ _"]]:
+        """What leaves each stage, the largest first: channels at places."""
+        x, found = images, []
+        for layer in self.stages:
+            if isinstance(layer, nn.MaxPool2d):
+                found.append(x)
+            x = layer(x)
+        return [*found, x]
+
     def logits(self, features: Features) -> Float[Tensor, "batch classes"]:
         """The logarithms of the probabilities, up to a constant, float32."""
         return self.linear(self.dropout(features)).float()  # type: ignore[no-any-return]
@@ -114,6 +123,20 @@ class Classifier(Family):
     def classify(self, images: Pictures) -> Float[Tensor, "batch classes"]:
         """The probability of each class."""
         return torch.softmax(self.logits(self.features(images)), dim=1)
+
+
+def dissimilarity(network: Classifier, x: Pictures, y: Pictures) -> Float[Tensor, "batch"]:
+    """How differently a classifier sees two pictures: LPIPS without learned weights (Zhang et al. 2018,
+    arXiv:1801.03924, equation 1).
+
+    At each stage, the channels at a place are divided by their norm; squared differences are averaged over places and
+    summed over channels and stages. 0 for the same pictures, at most 4 a stage.
+    """
+    total = torch.zeros(len(x), device=x.device)
+    for one, other in zip(network.maps(x), network.maps(y), strict=True):
+        difference = F.normalize(one.float(), dim=1) - F.normalize(other.float(), dim=1)
+        total = total + difference.square().sum(dim=1).mean(dim=(1, 2))
+    return total
 
 
 def convolution(before: int, after: int, norm: Norm) -> list[nn.Module]:

@@ -198,6 +198,25 @@ class Reconstructs(Protocol):
 
 
 @runtime_checkable
+class Infers(Protocol):
+    """Holds a picture to come from a latent, and says how likely: a bound on the probability of a picture."""
+
+    latent_size: int
+    likelihood: Any
+    """what the decoder says of pixels; `discrete` where its nats make bits per dimension"""
+    conditions: Any
+    """what the decoder is told beside the latent"""
+
+    def posterior(self, images: Pictures) -> Float[Tensor, "batch 2 latent"]:
+        """Mean and logarithm of the variance of each dimension."""
+        ...
+
+    def weigh(self, images: Pictures, noise: Latents, told: Any = None) -> Float[Tensor, "batch 3"]:
+        """With z = μ + σ · noise: log p(x | z), log p(z) and log q(z | x), in nats."""
+        ...
+
+
+@runtime_checkable
 class Samples(Protocol):
     """Draws pictures from standard normal latents."""
 
@@ -245,6 +264,7 @@ CAPABILITIES: dict[str, type] = {
     "encode": Encodes,
     "decode": Decodes,
     "reconstruct": Reconstructs,
+    "posterior": Infers,
     "sample": Samples,
     "disturb": Disturbs,
     "classify": Classifies,

@@ -39,8 +39,7 @@ from sanggar.models.objectives import (
     PenaltyOptions,
     Scores,
     clip_weights,
-    gradient_penalty,
-    r1_penalty,
+    penalty_terms,
 )
 from sanggar.models.optimizers import OptimizerOptions
 from sanggar.models.styles import StyleCriticOptions, StyleGenerator, StyleGeneratorOptions
@@ -85,6 +84,22 @@ class Growth(Options):
     """share of the training after which all is grown; each resolution takes an equal part of it, half to fade in"""
 
 
+def check_game(critic: CriticOptions, objective: ObjectiveOptions, penalty: PenaltyOptions | None) -> None:
+    """Raises ValueError where a critic, what it plays for and what bounds it have no meaning together."""
+    gradient = isinstance(penalty, GradientPenalty | R1)
+    if gradient and critic.norm == "batch":
+        raise ValueError(
+            "penalty: a penalty on the gradient for each picture has no meaning with batch norm in the critic, "
+            "which makes scores depend on the whole batch; choose another critic.norm"
+        )
+    if isinstance(penalty, Clip) and critic.spectral:
+        raise ValueError("penalty: clip and critic.spectral both bound the critic's weights; choose one")
+    if isinstance(penalty, Clip) and objective.kind != "wasserstein":
+        raise ValueError("penalty: clip is what keeps a wasserstein critic Lipschitz; it serves no other objective")
+    if objective.kind == "wasserstein" and penalty is None and not critic.spectral:
+        raise ValueError("objective: nothing bounds this wasserstein critic; give it a penalty, or spectral: true")
+
+
 class GANOptions(Options):
     """A generator, a critic, and what they play for."""
 
@@ -111,19 +126,8 @@ class GANOptions(Options):
 
     @model_validator(mode="after")
     def _make_sense(self) -> GANOptions:
-        critic, penalty, objective = self.critic, self.penalty, self.objective
-        gradient = isinstance(penalty, GradientPenalty | R1)
-        if gradient and critic.norm == "batch":
-            raise ValueError(
-                "penalty: a penalty on the gradient for each picture has no meaning with batch norm in the critic, "
-                "which makes scores depend on the whole batch; choose another critic.norm"
-            )
-        if isinstance(penalty, Clip) and critic.spectral:
-            raise ValueError("penalty: clip and critic.spectral both bound the critic's weights; choose one")
-        if isinstance(penalty, Clip) and objective.kind != "wasserstein":
-            raise ValueError("penalty: clip is what keeps a wasserstein critic Lipschitz; it serves no other objective")
-        if objective.kind == "wasserstein" and penalty is None and not critic.spectral:
-            raise ValueError("objective: nothing bounds this wasserstein critic; give it a penalty, or spectral: true")
+        critic, objective = self.critic, self.objective
+        check_game(critic, objective, self.penalty)
         if isinstance(self.augmentation, Adaptive) and objective.kind in ("wasserstein", "relativistic"):
             raise ValueError(
                 f"augmentation: adaptive reads the sign of a score, and a {objective.kind} score has no zero; "
@@ -249,18 +253,11 @@ class GAN(Family):
         return real_scores, fake_scores
 
     def _penalty(self, real: Pictures, fake: Pictures, labels: Labels | None, moment: Moment, stage: Stage) -> Terms:
-        penalty = self.options.penalty
-        if not isinstance(penalty, GradientPenalty | R1) or not torch.is_grad_enabled() or moment.step % penalty.every:
-            return {}
-
         def critic(pictures: Pictures) -> Scores:
             scores: Scores = self.critic(pictures, labels, stage)
             return scores
 
-        if isinstance(penalty, R1):
-            return {"r1": r1_penalty(critic, real) * (penalty.weight * penalty.every)}
-        value = gradient_penalty(critic, real, fake, moment.uniform("between", (1, 1, 1)))
-        return {"gradient": value * (penalty.weight * penalty.every)}
+        return penalty_terms(self.options.penalty, critic, real, fake, moment)
 
     def _after_critic(self, moment: Moment) -> None:
         """Clip weights, steer the augmentation."""

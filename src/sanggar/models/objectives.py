@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sanggar.models.family import Pictures
+from sanggar.models.family import Moment, Pictures, Terms
 from sanggar.recipe import Options
 
 Scores = Float[Tensor, "n"]
@@ -152,6 +152,18 @@ def r1_penalty(critic: Critic, real: Pictures) -> Loss:
     real = real.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
     return gradient.float().square().sum(dim=(1, 2, 3)).mean() / 2
+
+
+def penalty_terms(
+    penalty: Clip | GradientPenalty | R1 | None, critic: Critic, real: Pictures, fake: Pictures, moment: Moment
+) -> Terms:
+    """The penalty on a critic's gradient at the steps where it is due, as a term to be added; else nothing."""
+    if not isinstance(penalty, GradientPenalty | R1) or not torch.is_grad_enabled() or moment.step % penalty.every:
+        return {}
+    weight = penalty.weight * penalty.every
+    if isinstance(penalty, R1):
+        return {"r1": r1_penalty(critic, real) * weight}
+    return {"gradient": gradient_penalty(critic, real, fake, moment.uniform("between", (1, 1, 1))) * weight}
 
 
 def _slopes(scores: Scores, pictures: Pictures) -> Scores:

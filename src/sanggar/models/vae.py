@@ -1,0 +1,312 @@
+"""The variational autoencoder (Kingma & Welling 2014, arXiv:1312.6114), with residual blocks.
+
+Both terms of the bound are summed over a picture and averaged over the batch, in nats; `beta` is the weight of the
+KL divergence in that convention. The prior is a standard normal distribution, the posterior a diagonal one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sanggar.data.images import Facts
+from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm
+from sanggar.models.classifier import Classifier, dissimilarity
+from sanggar.models.conditions import CLASS, Conditions, Told
+from sanggar.models.critics import DCGANCriticOptions
+from sanggar.models.family import Batch, Family, Labels, Latents, Moment, Phase, Pictures, Terms
+from sanggar.models.gan import CriticOptions, check_game
+from sanggar.models.generators import Task
+from sanggar.models.judge import open_judge
+from sanggar.models.likelihoods import GaussianOptions, LikelihoodOptions, Nats
+from sanggar.models.objectives import BCE, R1, Clip, ObjectiveOptions, PenaltyOptions, clip_weights, penalty_terms
+from sanggar.models.optimizers import OptimizerOptions
+from sanggar.recipe import Options
+
+Width = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Posterior = tuple[Latents, Latents]
+"""Mean and logarithm of the variance, of each dimension"""
+LOG_VARIANCES = (-14.0, 6.0)
+"""Between these a posterior's stay, so that no single picture can make a step infinite."""
+
+
+class Beta(Options):
+    """The weight of the KL divergence (Higgins et al. 2017), constant or rising."""
+
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    warm_up: Share = 0.0
+    """share of the training (or of a cycle) in which it rises from 0 (Bowman et al. 2016, arXiv:1511.06349)"""
+    cycles: int = Field(default=1, ge=1)
+    """how often it rises anew (Fu et al. 2019, arXiv:1903.10145)"""
+
+    @model_validator(mode="after")
+    def _rises(self) -> Beta:
+        if self.cycles > 1 and self.warm_up == 0:
+            raise ValueError("cycles: there is nothing to repeat without a warm_up")
+        return self
+
+    def at(self, done: float) -> float:
+        """The weight when a share `done` of the training is over."""
+        if self.warm_up == 0:
+            return self.weight
+        within = (done * self.cycles) % 1.0 if done < 1 else 1.0
+        return self.weight * min(1.0, within / self.warm_up)
+
+
+class Capacity(Options):
+    """The KL divergence is steered to a target that rises: weight · |KL − target| (Burgess et al. 2018,
+    arXiv:1804.03599).
+    """
+
+    nats: Positive = 25.0
+    """the target at its end"""
+    rise: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """share of the training in which the target rises from 0"""
+    weight: Positive = 10.0
+
+
+class Perceptual(Options):
+    """The distance of a judge's features, beside the likelihood (Hou et al. 2017, arXiv:1610.00291)."""
+
+    judge: str
+    """name of a judge that comes with sanggar, for pictures of this size"""
+    weight: Positive = 1.0
+    """nats that a mean squared difference of 1, in features of unit deviation, is worth"""
+
+
+class Adversarial(Options):
+    """A critic that tells reconstructions and drawn pictures from real ones (Larsen et al. 2016, arXiv:1512.09300)."""
+
+    critic: CriticOptions = DCGANCriticOptions(kind="dcgan", norm="none")
+    objective: ObjectiveOptions = BCE()
+    penalty: Annotated[PenaltyOptions | None, Field()] = R1(kind="r1", weight=0.1)
+    weight: Positive = 10.0
+    """nats that the critic's verdict is worth"""
+    optimizer: OptimizerOptions | None = None
+    """the critic's; none: training.optimizer"""
+
+    @model_validator(mode="after")
+    def _make_sense(self) -> Adversarial:
+        check_game(self.critic, self.objective, self.penalty)
+        return self
+
+
+class VAEOptions(Options):
+    """A convolutional encoder to a normal distribution, and a decoder to a distribution of pictures."""
+
+    family: Literal["vae"] = "vae"
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=7)] = (32, 64, 128)
+    """channels after each convolution; their number is the depth"""
+    strides: tuple[Literal[1, 2], ...] | None = None
+    """what each convolution divides height and width by; none: 2 each"""
+    blocks: int = Field(default=1, ge=0, le=8)
+    """blocks of two convolutions at each resolution"""
+    residual: bool = True
+    """whether blocks add to what they are given; off: the plain twin, of as many parameters"""
+    scales: bool = False
+    """multi-scale: the code is read from every resolution, and the picture painted at every one"""
+    latent_size: int = Field(default=32, ge=1)
+    activation: Activation = "silu"
+    norm: Norm = "group"
+    likelihood: LikelihoodOptions = GaussianOptions()
+    beta: Beta = Beta()
+    free_bits: float = Field(default=0.0, ge=0)
+    """nats of each dimension, in the mean over a batch, that cost nothing (Kingma et al. 2016, arXiv:1606.04934)"""
+    capacity: Capacity | None = None
+    """instead of beta"""
+    condition: tuple[str, ...] = ()
+    """what the decoder is told: `class`, or names of attributes"""
+    untold: Share = 0.1
+    """share of the training pictures of which it is told nothing all the same"""
+    perceptual: Perceptual | None = None
+    adversarial: Adversarial | None = None
+
+    @model_validator(mode="after")
+    def _make_sense(self) -> VAEOptions:
+        if self.strides is not None and len(self.strides) != len(self.widths):
+            raise ValueError(f"strides: {len(self.strides)} strides for {len(self.widths)} widths")
+        if self.capacity is not None and (self.beta != Beta() or self.free_bits):
+            raise ValueError("capacity: it steers the KL divergence in place of beta and free_bits; give one of them")
+        return self
+
+
+class VAE(Family):
+    """A model of family `vae`. It encodes, decodes, reconstructs, samples, and weighs pictures."""
+
+    Options: ClassVar[type[Options]] = VAEOptions
+
+    def __init__(self, options: VAEOptions, facts: Facts) -> None:
+        super().__init__()
+        self.options, self.facts, self.latent_size = options, facts, options.latent_size
+        self.conditions = Conditions(options.condition, facts)
+        self.conditional = CLASS in options.condition
+        strides = options.strides or (2,) * len(options.widths)
+        ladder = Ladder(facts.channels, (facts.height, facts.width), options.widths, strides)
+        check_norm(options.norm, ladder.sizes[-1])
+        style = Style(options.blocks, options.activation, options.norm, options.residual, options.scales)
+        self.encoder = Encoder(ladder, 2 * options.latent_size, style)
+        self.decoder = Decoder(ladder, options.latent_size + self.conditions.width, style)
+        self.likelihood = options.likelihood.build(facts.channels)
+        self.critic: Any = None
+        if options.adversarial is not None:
+            self.critic = options.adversarial.critic.build(Task(facts, options.latent_size, "none"))
+        # an instrument, and no part of the network: it is neither trained nor saved, hence outside of the module
+        self._judge = [] if options.perceptual is None else [open_judge(options.perceptual.judge, "cpu").network]
+
+    def phases(self) -> list[Phase]:
+        """One phase, and before it the critic's where there is one."""
+        parts: list[nn.Module] = [self.encoder, self.decoder, self.likelihood]
+        parameters = [parameter for part in parts for parameter in part.parameters()]
+        phase = Phase("vae", parameters, self.loss, watched=("rate", "beta"))
+        if self.critic is None or self.options.adversarial is None:
+            return [phase]
+        optimizer = self.options.adversarial.optimizer
+        critic = Phase(
+            "critic", list(self.critic.parameters()), self.critic_loss, optimizer, after=self._after_critic,
+            watched=("accuracy",),
+        )  # fmt: skip
+        return [critic, phase]
+
+    # -- the losses --------------------------------------------------------------------------------------------
+
+    def loss(self, batch: Batch, moment: Moment) -> Terms:
+        """Minus the bound in nats a picture, its KL divergence weighted; and what else the recipe asks for.
+
+        Validation counts the KL divergence with the weight that it has at the end.
+        """
+        mean, log_variance = self._posterior(batch.images)
+        latents = mean + torch.exp(log_variance / 2) * moment.normal("posterior", (self.latent_size,))
+        raw = self.decoder(self._with(latents, self._told(batch, moment)))
+        divergences = kl_divergence(mean, log_variance)
+        done = moment.step / moment.steps if moment.split == "train" else 1.0
+        price, beta = self._price(divergences, done)
+        terms = {"distortion": -self.likelihood.log_probability(raw, batch.images).mean(), "divergence": price}
+        picture = self.likelihood.picture(raw)
+        if self.options.perceptual is not None:
+            seen = dissimilarity(self._seeing(batch.images.device), picture, batch.images).mean()
+            terms["perceptual"] = self.options.perceptual.weight * seen
+        if self.critic is not None and self.options.adversarial is not None:
+            game = self.options.adversarial
+            real, fake = self.critic(batch.images), self.critic(picture)
+            terms["adversarial"] = game.weight * game.objective.generator(real, fake)
+        return terms | {"rate": divergences.detach().sum(dim=1).mean(), "beta": mean.new_tensor(beta)}
+
+    def _price(self, divergences: Latents, done: float) -> tuple[Float[Tensor, ""], float]:
+        """What the KL divergence costs, and its weight."""
+        options = self.options
+        if options.capacity is not None:
+            target = options.capacity.nats * min(1.0, done / options.capacity.rise)
+            return options.capacity.weight * (divergences.sum(dim=1).mean() - target).abs(), options.capacity.weight
+        beta = options.beta.at(done)
+        counted = divergences.mean(dim=0).clamp(min=options.free_bits) if options.free_bits else divergences.mean(dim=0)
+        return beta * counted.sum(), beta
+
+    def critic_loss(self, batch: Batch, moment: Moment) -> Terms:
+        """The critic's side, of real pictures against reconstructions and, as many again, drawn ones."""
+        assert self.critic is not None and self.options.adversarial is not None
+        game, critic = self.options.adversarial, self.critic
+        with torch.no_grad():
+            told = self._told(batch, moment)
+            came_back = self._painted(self._posterior(batch.images)[0], told)
+            drawn = self._painted(moment.normal("drawn", (self.latent_size,)), told)
+        half = (len(drawn) + 1) // 2
+        fake = torch.cat([came_back[:half], drawn[half:]])
+        real_scores, fake_scores = critic(batch.images), critic(fake)
+        terms = {"adversarial": game.objective.critic(real_scores, fake_scores)}
+        terms |= penalty_terms(game.penalty, critic, batch.images, fake, moment)
+        return terms | {"accuracy": (real_scores > fake_scores).float().mean()}
+
+    def _after_critic(self, moment: Moment) -> None:
+        assert self.critic is not None and self.options.adversarial is not None
+        if isinstance(self.options.adversarial.penalty, Clip):
+            clip_weights(self.critic, self.options.adversarial.penalty.limit)
+
+    def _told(self, batch: Batch, moment: Moment) -> Told | None:
+        """What the decoder is told, of some training pictures nothing."""
+        if not self.options.condition:
+            return None
+        told = self.conditions.told(batch.labels, batch.attributes)
+        if moment.split == "train":
+            told = told * (moment.uniform("untold", (1,)) >= self.options.untold)
+        return told
+
+    def _seeing(self, device: torch.device) -> Classifier:
+        """The judge, on the device of the pictures."""
+        network = self._judge[0].to(device)
+        for parameter in network.parameters():
+            parameter.requires_grad_(False)
+        return network
+
+    # -- the distribution ----------------------------------------------------------------------------------------
+
+    def _posterior(self, images: Pictures) -> Posterior:
+        mean, log_variance = self.encoder(images).float().chunk(2, dim=1)
+        lowest, highest = LOG_VARIANCES
+        return mean, log_variance.clamp(lowest, highest)
+
+    def _with(self, latents: Latents, told: Told | None) -> Latents:
+        """Latents with what is told behind them; zeros where nothing is."""
+        if not self.conditions.width:
+            return latents
+        if told is None:
+            told = latents.new_zeros(len(latents), self.conditions.width)
+        return torch.cat([latents, told.to(latents.dtype)], dim=1)
+
+    def _painted(self, latents: Latents, told: Told | None) -> Pictures:
+        found: Pictures = self.likelihood.picture(self.decoder(self._with(latents, told)))
+        return found
+
+    # -- in use ------------------------------------------------------------------------------------------------
+
+    def posterior(self, images: Pictures) -> Float[Tensor, "batch 2 latent"]:
+        """Mean and logarithm of the variance of each dimension."""
+        return torch.stack(self._posterior(images), dim=1)
+
+    def weigh(self, images: Pictures, noise: Latents, told: Told | None = None) -> Float[Tensor, "batch 3"]:
+        """With z = μ + σ · noise: log p(x | z), log p(z) and log q(z | x), in nats.
+
+        First plus second minus third is one draw of the bound; the mean of its exponential over draws is an unbiased
+        estimate of p(x), its logarithm the importance-weighted bound (Burda et al. 2016, arXiv:1509.00519).
+        """
+        mean, log_variance = self._posterior(images)
+        latents = mean + torch.exp(log_variance / 2) * noise
+        given = self.likelihood.log_probability(self.decoder(self._with(latents, told)), images)
+        return torch.stack([given, log_normal(latents), log_normal(noise) - log_variance.sum(dim=1) / 2], dim=1)
+
+    def encode(self, images: Pictures) -> Latents:
+        """The posterior's mean."""
+        return self._posterior(images)[0]
+
+    def decode(self, latents: Latents, told: Told | None = None) -> Pictures:
+        """The mean picture of each latent, of what is told."""
+        return self._painted(latents, told)
+
+    def reconstruct(self, images: Pictures, told: Told | None = None) -> Pictures:
+        """`decode(encode(images))`: from the posterior's mean."""
+        return self._painted(self.encode(images), told)
+
+    def sample(self, latents: Latents, labels: Labels | None = None, truncation: float = 1.0) -> Pictures:
+        """The mean picture of each latent; `truncation` is the temperature, by which latents are scaled."""
+        told = None
+        if labels is not None:
+            told = latents.new_zeros(len(latents), self.conditions.width)
+            told[:, self.conditions.place(CLASS)] = F.one_hot(labels, len(self.facts.classes)).to(told.dtype)
+        return self._painted(latents * truncation, told)
+
+
+def kl_divergence(mean: Latents, log_variance: Latents) -> Latents:
+    """KL(N(μ, σ²) ‖ N(0, 1)) of each dimension in nats: (μ² + σ² − log σ² − 1) / 2 (Kingma & Welling 2014, B)."""
+    return (mean.square() + torch.exp(log_variance) - log_variance - 1) / 2
+
+
+def log_normal(z: Latents) -> Nats:
+    """Logarithm of the standard normal density at each row."""
+    return -0.5 * (z.square().sum(dim=1) + z.shape[1] * math.log(2 * math.pi))
