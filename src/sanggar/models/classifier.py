@@ -1,4 +1,4 @@
-"""A small residual convolutional network that tells classes apart, and whose features judges look at."""
+"""A small residual convolutional network that tells classes or attributes, and whose features judges look at."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from sanggar.data.images import Facts
 from sanggar.errors import DataError
 from sanggar.models.blocks import ACTIVATIONS, Activation, norm_layer
+from sanggar.models.conditions import Conditions, Kind, Told
 from sanggar.models.family import Batch, Family, Moment, Phase, Pictures, Terms
 from sanggar.recipe import Options
 
@@ -38,6 +39,9 @@ class ClassifierOptions(Options):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """share of each label that is spread evenly over the classes while training (Szegedy et al. 2016,
     arXiv:1512.00567)"""
+
+    attributes: tuple[str, ...] = ()
+    """attributes that it tells beside the class, or instead where the pictures have no classes"""
 
     @model_validator(mode="after")
     def _as_many(self) -> ClassifierOptions:
@@ -66,15 +70,19 @@ class Block(nn.Module):
 
 
 class Classifier(Family):
-    """A model of family `classifier`. It classifies, and shows the features that it classifies by."""
+    """A model of family `classifier`. It classifies, tells attributes, and shows the features that it goes by."""
 
     Options: ClassVar[type[Options]] = ClassifierOptions
 
     def __init__(self, options: ClassifierOptions, facts: Facts) -> None:
         super().__init__()
-        if not facts.classes:
-            raise DataError("classifier tells classes apart, and these pictures have none.")
+        if not facts.classes and not options.attributes:
+            raise DataError(
+                "classifier tells classes apart, and these pictures have none; name attributes in model.attributes."
+            )
         self.options = options
+        self.asked = Conditions(options.attributes, facts, "model.attributes")
+        """the attributes that it tells, as numbers"""
         self.size = options.widths[-1]
         """numbers in a picture's features"""
         stages: list[nn.Module] = []
@@ -85,23 +93,33 @@ class Classifier(Family):
             stages += [Block(after, options.norm, options.activation) for _ in range(options.blocks[stage])]
         self.stages = nn.Sequential(*stages)
         self.dropout = nn.Dropout(options.dropout)
-        self.linear = nn.Linear(self.size, len(facts.classes))
+        self.classes = len(facts.classes)
+        if self.classes:
+            self.linear = nn.Linear(self.size, self.classes)
+        if options.attributes:
+            self.heads = nn.Linear(self.size, self.asked.width)
 
     def phases(self) -> list[Phase]:
-        """One phase: all parameters, one loss, and the accuracy to look at."""
-        return [Phase("classifier", list(self.parameters()), self.loss, watched=("accuracy",))]
+        """One phase: all parameters, one loss, and the accuracy to look at where there are classes."""
+        watched = ("accuracy",) if self.classes else ()
+        return [Phase("classifier", list(self.parameters()), self.loss, watched=watched)]
 
     def loss(self, batch: Batch, moment: Moment) -> Terms:
-        """Cross-entropy in nats, and the share of the pictures that were told right."""
-        if batch.labels is None:
-            raise DataError("classifier learns from labels, and these pictures have none.")
-        logits = self.logits(self.features(batch.images))
-        smoothing = self.options.label_smoothing if self.training else 0.0
-        right = (logits.detach().argmax(dim=1) == batch.labels).float().mean()
-        return {
-            "cross_entropy": F.cross_entropy(logits, batch.labels, label_smoothing=smoothing),
-            "accuracy": right,
-        }
+        """Cross-entropy in nats and the share told right; of attributes, cross-entropy or half the squared error."""
+        features, terms = self.dropout(self.features(batch.images)), {}
+        if self.classes:
+            if batch.labels is None:
+                raise DataError("classifier learns from labels, and these pictures have none.")
+            logits = self.linear(features).float()
+            smoothing = self.options.label_smoothing if self.training else 0.0
+            terms["cross_entropy"] = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+            terms["accuracy"] = (logits.detach().argmax(dim=1) == batch.labels).float().mean()
+        if self.options.attributes:
+            wanted, raw = self.asked.told(batch.labels, batch.attributes), self.heads(features).float()
+            for name in self.asked.names:
+                place = self.asked.place(name)
+                terms[name] = attribute_loss(self.asked.kind(name), raw[:, place], wanted[:, place])
+        return terms
 
     def features(self, images: Pictures) -> Features:
         """The last stage averaged over height and width, float32; never negative where the activation is a ReLU."""
@@ -118,11 +136,34 @@ class Classifier(Family):
 
     def logits(self, features: Features) -> Float[Tensor, "batch classes"]:
         """The logarithms of the probabilities, up to a constant, float32."""
-        return self.linear(self.dropout(features)).float()  # type: ignore[no-any-return]
+        return self.linear(features).float()  # type: ignore[no-any-return]
 
     def classify(self, images: Pictures) -> Float[Tensor, "batch classes"]:
         """The probability of each class."""
         return torch.softmax(self.logits(self.features(images)), dim=1)
+
+    def tell(self, images: Pictures) -> Told:
+        """The attributes of each picture: the probability of a flag and of each category, a number in its own unit."""
+        raw, found = self.heads(self.features(images)).float(), []
+        for name in self.asked.names:
+            part, kind = raw[:, self.asked.place(name)], self.asked.kind(name)
+            if kind == "number":
+                column = self.asked.columns[name][1]
+                found.append(part * column.deviation + column.mean)
+            else:
+                found.append(torch.sigmoid(part) if kind == "flag" else torch.softmax(part, dim=1))
+        return torch.cat(found, dim=1)
+
+
+def attribute_loss(kind: Kind, raw: Told, wanted: Told) -> Float[Tensor, ""]:
+    """Cross-entropy in nats of a flag (wanted: −1 or 1) or a category (one 1 among zeros); half the squared error of a
+    number in deviations.
+    """
+    if kind == "flag":
+        return F.softplus(-raw * wanted).mean()
+    if kind == "category":
+        return F.cross_entropy(raw, wanted.argmax(dim=1))
+    return (raw - wanted).square().mean() / 2
 
 
 def dissimilarity(network: Classifier, x: Pictures, y: Pictures) -> Float[Tensor, "batch"]:

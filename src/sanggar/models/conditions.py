@@ -7,6 +7,8 @@ either way (Ho & Salimans 2022, arXiv:2207.12598).
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,6 +19,7 @@ from sanggar.errors import RecipeError, suggest
 from sanggar.models.family import Attributes, Labels
 
 Told = Float[Tensor, "batch told"]
+Kind = Literal["flag", "category", "number"]
 CLASS = "class"
 """What the class is called among the attributes."""
 
@@ -27,12 +30,12 @@ class Conditions:
     Raises RecipeError when the pictures have no such attribute, or no classes.
     """
 
-    def __init__(self, names: tuple[str, ...], facts: Facts) -> None:
+    def __init__(self, names: tuple[str, ...], facts: Facts, key: str = "model.condition") -> None:
         known = [CLASS] * bool(facts.classes) + [column.name for column in facts.attributes]
         for name in names:
             if name not in known:
                 there = suggest(name, known) if known else "These pictures have neither classes nor attributes."
-                raise RecipeError(f"model.condition: there is no {name!r} to be told. {there}")
+                raise RecipeError(f"{key}: there is no {name!r} among the attributes. {there}")
         self.names, self.facts = names, facts
         self.columns = {column.name: (place, column) for place, column in enumerate(facts.attributes)}
         self.width = sum(self.numbers(name) for name in names)
@@ -43,6 +46,10 @@ class Conditions:
             return len(self.facts.classes)
         column = self.columns[name][1]
         return len(column.values) if column.kind == "category" else 1
+
+    def kind(self, name: str) -> Kind:
+        """What a name is; a class is a category."""
+        return "category" if name == CLASS else self.columns[name][1].kind
 
     def place(self, name: str) -> slice:
         """Where a name's numbers lie."""

@@ -21,6 +21,14 @@ CHUNK = 500
 """Pictures of a split that are evaluated at a time; part of what the validation noise depends on."""
 
 
+def decay_after(updates: int, decay: float) -> float:
+    """The decay of averaged weights after so many updates: it rises to `decay` as (1 + n) / (10 + n).
+
+    Otherwise the weights that training began with would still count for a third after 1 / (1 − decay) steps.
+    """
+    return min(decay, (1 + updates) / (10 + updates))
+
+
 @dataclass(frozen=True)
 class Layer:
     """One layer as a batch goes through it."""

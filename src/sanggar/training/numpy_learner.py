@@ -21,7 +21,7 @@ from sanggar.runs import Arrays
 from sanggar.scratch import Tensor, no_grad
 from sanggar.scratch.network import quantiles
 from sanggar.scratch.optimizers import optimizer
-from sanggar.training.learner import CHUNK, Layer, Values
+from sanggar.training.learner import CHUNK, Layer, Values, decay_after
 from sanggar.training.machine import accelerator, described, processor
 
 
@@ -65,7 +65,7 @@ class NumpyLearner:
                 network.descend(loss, self.optimizer)
             else:
                 self._descend_clipped(loss, self.options.clip_gradient)
-            self._average()
+            self._average(step)
         return terms
 
     def _terms(self, logits: Tensor, images: Images) -> tuple[Values, Tensor]:
@@ -88,14 +88,14 @@ class NumpyLearner:
                 gradient *= longest / length
         self.optimizer.step(self.network.parameters)
 
-    def _average(self) -> None:
+    def _average(self, updates: int) -> None:
         if self.options.ema is None:
             return
         if self.averaged is None:
             self.averaged = {name: array.copy() for name, array in self.network.arrays().items()}
         for name, array in self.network.arrays().items():
             average = self.averaged[name]
-            average += (1 - self.options.ema) * (array - average)
+            average += (1 - decay_after(updates, self.options.ema)) * (array - average)
 
     def read(self, terms: Sequence[Values]) -> list[Values]:
         """Terms are numbers already."""

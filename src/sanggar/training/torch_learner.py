@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from sanggar.models.family import Batch, Disturbs, Family, Moment, Phase, Recons
 from sanggar.painter import build
 from sanggar.plan import Plan
 from sanggar.runs import Arrays
-from sanggar.training.learner import CHUNK, Layer, Values
+from sanggar.training.learner import CHUNK, Layer, Values, decay_after
 from sanggar.training.machine import accelerator, described, processor
 
 
@@ -37,8 +37,7 @@ class TorchLearner:
         self.model = cast("Family", build(plan, facts, options.seed)).place(self.device)
         self.averaged = None
         if options.ema is not None:
-            average = get_ema_multi_avg_fn(options.ema)  # type: ignore[no-untyped-call]
-            self.averaged = AveragedModel(self.model, multi_avg_fn=average, use_buffers=False)
+            self.averaged = AveragedModel(self.model, multi_avg_fn=averaging(options.ema), use_buffers=False)
         if options.compile:
             for part in self.model.children():
                 part.compile()
@@ -103,7 +102,8 @@ class TorchLearner:
             gradient.copy_(mean.view_as(gradient))
 
     def _batch(self, images: Images) -> Batch:
-        pixels = torch.from_numpy(images.pixels).to(self.device, non_blocking=True)
+        writable = np.require(images.pixels, requirements="W")  # a copy, where they are mapped from the disk
+        pixels = torch.from_numpy(writable).to(self.device, non_blocking=True)
         known = (images.labels, images.attributes)
         labels, attributes = (None if array is None else torch.from_numpy(array).to(self.device) for array in known)
         return Batch(to_float(pixels), labels, attributes)
@@ -307,6 +307,16 @@ class TorchLearner:
         """End the tracker."""
         if self.options.tracker:
             self.accelerator.end_training()
+
+
+def averaging(decay: float) -> Callable[..., None]:
+    """What AveragedModel does at an update."""
+
+    def update(averages: Sequence[Tensor], values: Sequence[Tensor], updates: int | Tensor) -> None:
+        now = decay_after(int(updates), decay)
+        get_ema_multi_avg_fn(now)(averages, values, updates)  # type: ignore[no-untyped-call]
+
+    return update
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
