@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import autoencoder, ffnn, gan, machine
+from benchmarks import anomaly, autoencoder, ffnn, gan, machine, prepare, vae
 
-BENCHMARKS = {"autoencoder": autoencoder.main, "ffnn": ffnn.main, "gan": gan.main}
+BENCHMARKS = {
+    "autoencoder": autoencoder.main,
+    "ffnn": ffnn.main,
+    "gan": gan.main,
+    "anomaly": anomaly.main,
+    "prepare": prepare.main,
+    "vae": vae.main,
+}
 
 
 def main() -> None:

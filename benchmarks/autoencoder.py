@@ -31,7 +31,7 @@ STEPS, ROUNDS = 60, 5
 def loop(plan: Plan) -> Loop:
     """The loop of a recipe, with nothing written anywhere."""
     dataset = plan.source.load(plan.data)
-    learner = TorchLearner(plan, plan.source.facts)
+    learner = TorchLearner(plan, plan.facts)
     batches = Batches(dataset.train, plan.training.batch_size, plan.training.seed)
     return Loop(plan, learner, batches, dataset.validation.first(100), Progress(), None)
 
@@ -103,7 +103,7 @@ def overhead() -> None:
 def floor() -> None:
     """Measured step beside the time that its multiply-adds alone would take at the machine's best convolution rate."""
     plan = resolve(recipe.read("fashion-denoising-autoencoder"))
-    model = Autoencoder(cast("AutoencoderOptions", plan.model), plan.source.facts)
+    model = Autoencoder(cast("AutoencoderOptions", plan.model), plan.facts)
     forward = machine.multiply_adds(torch.nn.Sequential(model.encoder, model.decoder), torch.zeros(128, 1, 28, 28))
     walked = loop(plan)
     batches = walked.batches.at(0)

@@ -53,11 +53,15 @@ TINY_GAN = (
     "training.validate_every=10", "evaluation.images=200", "evaluation.samples=200",
 )  # fmt: skip
 """The same for digits-cgan."""
+TINY_VAE = ("model.widths=[4,8]", "model.latent_size=6", *BRIEF, "evaluation.images=200", "evaluation.samples=100",
+            "evaluation.bound_images=20")  # fmt: skip
+"""The same for digits-vae."""
 DEMOS = {
     "autoencoder": ("digits-denoising-autoencoder", TINY),
     "ffnn": ("digits-ffnn", TINY_FFNN),
     "classifier": ("judge-digits", TINY_CLASSIFIER),
     "gan": ("digits-cgan", TINY_GAN),
+    "vae": ("digits-vae", TINY_VAE),
 }
 """By family: a recipe on digits, and what makes it small. A family that is not here is trained as it comes."""
 
@@ -83,13 +87,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def features_cached_aside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What is measured of real pictures is not kept in the user's cache."""
-    from sanggar.evaluation import rulers
-
-    folder = tmp_path_factory.mktemp("features")
+def cached_aside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is measured of real pictures, and prepared ones, are not kept in the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rulers, "cache_folder", lambda: folder)
+        patch.setenv("SANGGAR_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

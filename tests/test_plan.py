@@ -193,7 +193,7 @@ NAMES = "linear, relu, leaky_relu, elu, sigmoid, tanh, softmax, gelu, silu"
     ("model.hidden=[8, 0]", "model.hidden[1]: expected greater than or equal to 1, got 0."),
     ("model.dropout=1", "model.dropout: expected less than 1, got 1."),
     ("model.l2=-1", "model.l2: expected greater than or equal to 0, got -1."),
-    ("data.test=0", "data.test: expected greater than or equal to 1, got 0."),
+    ("data.test=0", "data.test: expected a number of pictures, or a share of them below 1, got 0."),
 ])  # fmt: skip
 def test_a_mistake_in_a_network_from_scratch_is_answered_once(override: str, says: str) -> None:
     assert refusal(override, recipe="digits-ffnn") == f"digits-ffnn: {says}"
@@ -282,7 +282,9 @@ def test_a_shipped_recipe_fits_the_schema_written_and_resolved(name: str) -> Non
 def test_the_schema_knows_every_source_and_family_and_refuses_what_it_does_not_know() -> None:
     rules = schema()
     definitions = rules["$defs"]
-    assert definitions["data"]["properties"]["source"]["enum"] == list(SOURCES)
+    sources = [definitions[f"data_{name}"]["properties"]["source"]["const"] for name in SOURCES]
+    assert sources == list(SOURCES)
+    assert len(rules["properties"]["data"]["anyOf"]) == len(SOURCES)
     assert len(rules["properties"]["model"]["anyOf"]) == len(FAMILIES)
     assert set(PARTS) < set(rules["properties"])
     tree = resolve(read(DIGITS)).tree()

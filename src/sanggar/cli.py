@@ -158,13 +158,44 @@ def encode(run: str, images: str, out: Path) -> None:
     type=click.IntRange(2, 1000),
     help="Pictures, both ends included.",
 )
+@click.option("--arc", is_flag=True, help="On the arc between them (slerp), which keeps the latents' length.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="FILE.png or FILE.npz.")
-def interpolate(run: str, first: str, second: str, steps: int, out: Path) -> None:
-    """Walk in a straight line between two pictures' latents."""
+def interpolate(run: str, first: str, second: str, steps: int, arc: bool, out: Path) -> None:
+    """Walk in a straight line between two pictures' latents, or on an arc."""
     from sanggar.painter import open as open_run
 
     _check_ending(out, ".png", ".npz")
-    _write(out, open_run(run).interpolate(first, second, steps), columns=steps)
+    _write(out, open_run(run).interpolate(first, second, steps, arc), columns=steps)
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("images", metavar="IMAGES")
+@click.option("--attribute", required=True, metavar="NAME", help="What to change; NAME=VALUE of a category or class.")
+@click.option(
+    "--strength",
+    "strengths",
+    multiple=True,
+    type=click.FloatRange(-20, 20),
+    help="How far; below 0 takes it away. Several make a strip; default: -3 to 3.",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="FILE.png (a row a picture) or FILE.npz.")
+def edit(run: str, images: str, attribute: str, strengths: Sequence[float], out: Path) -> None:
+    """Change an attribute of IMAGES in the latent space of a RUN, and say how well that works.
+
+    IMAGES is a file, a folder, or an .npz with `images`. A strength of 1 is where about half of what can be changed
+    changes.
+    """
+    from sanggar.evaluation.edits import METHODS, SHOWN, edited, measured
+    from sanggar.painter import open as open_run
+
+    _check_ending(out, ".png", ".npz")
+    painter, wanted = open_run(run), strengths or SHOWN
+    pixels, how = edited(painter, images, attribute, wanted)
+    _write(out, pixels, columns=len(wanted))
+    click.echo(f"{attribute}: {METHODS[how.method]}.")
+    for sentence in measured(painter.run, attribute, wanted):
+        click.echo(sentence)
 
 
 @cli.command()
@@ -208,6 +239,27 @@ def sample(run: str, count: int, label: str | None, seed: int, truncation: float
 
         write_stack(out, chunks(), count, painter.facts)
     click.echo(out)
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("images", metavar="IMAGES")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A new folder for scores.csv and a heat map of each picture.",
+)
+def anomaly(run: str, images: str, out: Path) -> None:
+    """Say how odd IMAGES are to a RUN's network, and where.
+
+    IMAGES is a file, a folder, or an .npz with `images`. Beside each score stands the share of normal validation
+    pictures that score lower.
+    """
+    from sanggar.evaluation.inspection import inspect
+    from sanggar.painter import open as open_run
+
+    click.echo(inspect(open_run(run), images, out, say=_say))
 
 
 @cli.command()
@@ -303,13 +355,18 @@ def runs(folder: Path) -> None:
     type=click.IntRange(min=1),
     help="How many pictures --out writes.",
 )
-def data(source: str | None, out: Path | None, count: int) -> None:
+@click.option("--prepared", is_flag=True, help="List the pictures that lie prepared in the cache.")
+@click.option("--evict", metavar="KEY|all", help="Remove prepared pictures from the cache.")
+def data(source: str | None, out: Path | None, count: int, prepared: bool, evict: str | None) -> None:
     """List the data sets, or write some pictures.
 
     With SOURCE and --out, some of its test pictures are written, to try things on.
     """
     from sanggar.data.sources import SOURCES, presence, root
 
+    if prepared or evict is not None:
+        _cache(evict)
+        return
     if source is None:
         click.echo(f"Data root: {root()}")
         width = max(len(entry.licence) for entry in SOURCES.values())
@@ -320,19 +377,35 @@ def data(source: str | None, out: Path | None, count: int) -> None:
         return
     if source not in SOURCES:
         raise DataError(f"There is no data set {source!r}. {suggest(source, SOURCES)}")
+    if presence(source).state == "your own":
+        raise click.UsageError(f"{source}: these pictures are your own; there are none to write.")
     if out is None:
         raise click.UsageError("Say with --out where the pictures should go: a folder, or FILE.npz.")
     _export(source, out, count)
 
 
+def _cache(key: str | None) -> None:
+    """List what is prepared, or evict some of it."""
+    from sanggar.data.prepared import evict, folder, kept
+
+    if key is not None:
+        click.echo(f"{evict(key) / 1e6:,.1f} MB freed in {folder()}")
+        return
+    click.echo(f"Prepared pictures: {folder()}")
+    for found in kept():
+        size = f"{found.bytes / 1e6:,.1f} MB"
+        click.echo(f"{found.key}  {size:>12}  {len(found.pixels):>9,} pictures  {found.settings:<22}  {found.place}")
+
+
 def _export(source: str, out: Path, count: int) -> None:
-    from sanggar.data.sources import SOURCES, DataOptions
+    from sanggar.data.sources import SOURCES
     from sanggar.data.stacks import write_stack
 
     if out.suffix not in ("", ".npz"):
         raise DataError(f"{out}: expected a folder, or a name ending in .npz.")
-    test = SOURCES[source].load(DataOptions(source=source, validation=1)).test.first(count)
-    write_stack(out, [(test.pixels, test.labels)], len(test), SOURCES[source].facts)
+    options = SOURCES[source].Options(source=source, validation=1)
+    test = SOURCES[source].load(options).test.first(count)
+    write_stack(out, [(test.pixels, test.labels)], len(test), SOURCES[source].facts_for(options))
     click.echo(out)
 
 

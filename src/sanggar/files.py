@@ -1,4 +1,4 @@
-"""Writing a file at once: what stood there before is whole until the new content is."""
+"""Writing a file at once: what stood there before is whole until the new content is. And where a cache lies."""
 
 from __future__ import annotations
 
@@ -41,6 +41,14 @@ def written(path: Path) -> Iterator[BinaryIO]:
                 f"--out; what was saved before is unchanged."
             ) from None
         raise
+
+
+def cache_folder(name: str) -> Path:
+    """A folder of the user's cache, or of `SANGGAR_CACHE`. What lies there can be made anew and deleted."""
+    import platformdirs
+
+    chosen = os.environ.get("SANGGAR_CACHE")
+    return Path(chosen or platformdirs.user_cache_dir("sanggar", appauthor=False)) / name
 
 
 def _sync_folder(folder: Path) -> None:

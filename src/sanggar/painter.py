@@ -120,6 +120,12 @@ class Painter:
         """With z = μ + σ · noise: log p(x | z), log p(z), log q(z | x) of each picture, in nats."""
         return self._compute("weigh", self.pixels(images), noise, *_given(told))
 
+    def regret(
+        self, images: Given, noise: Float[np.ndarray, "n draws latent"], told: Told | None = None
+    ) -> Float[np.ndarray, "n 2"]:
+        """The bound of each picture in nats: with its posterior, and with one fitted to it alone, never lower."""
+        return self._compute("regret", self.pixels(images), noise, *_given(told))
+
     def classify(self, images: Given) -> Vectors:
         """The probability of each class for each picture, float32 `(N, classes)`."""
         return self._compute("classify", self.pixels(images))
@@ -221,7 +227,7 @@ class Painter:
         self._need("disturb")
         pixels, parts = self.pixels(images), []
         for number, start in enumerate(range(0, len(pixels), CHUNK)):
-            chunk = to_float(torch.from_numpy(np.ascontiguousarray(pixels[start : start + CHUNK])))
+            chunk = to_float(torch.from_numpy(np.require(pixels[start : start + CHUNK], requirements=["C", "W"])))
             # drawn on the CPU, so that every machine measures with the same noise
             moment = Moment(seed, number, 1, len(chunk), slice(len(chunk)), torch.device("cpu"), split="measured")
             parts.append(to_uint8(self.model.disturb(chunk, moment, level)))
@@ -231,11 +237,29 @@ class Painter:
         """The picture of each latent, float `(N, latent)`; `told` is what `told` gives, or nothing."""
         return self._compute("decode", np.asarray(latents, np.float32), *_given(told))
 
-    def interpolate(self, first: Given, second: Given, steps: int) -> Pixels:
-        """`steps` pictures on the straight line between two pictures' latents, both ends included."""
+    def interpolate(self, first: Given, second: Given, steps: int, arc: bool = False) -> Pixels:
+        """`steps` pictures between two pictures' latents, both ends included: on the straight line, or on the arc."""
         ends = [self.encode(images)[0] for images in (first, second)]
+        if arc:
+            return self.decode(slerp(ends[0], ends[1], steps))
         way = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
         return self.decode((1 - way) * ends[0] + way * ends[1])
+
+
+def slerp(first: Float[np.ndarray, "d"], last: Float[np.ndarray, "d"], steps: int) -> Float[np.ndarray, "steps d"]:
+    """Points on the arc from one latent to another, both included (Shoemake 1985; White 2016, arXiv:1609.04468).
+
+    A straight line between two normal draws passes where hardly any draw lies, nearer to the origin; the arc does
+    not. Latents in one direction or in opposite ones make no arc: between them the line is taken.
+    """
+    way = np.linspace(0, 1, steps)[:, None]
+    lengths = float(np.linalg.norm(first)) * float(np.linalg.norm(last))
+    angle = np.arccos(np.clip(np.dot(first, last) / lengths, -1, 1)) if lengths else 0.0
+    if np.sin(angle) < 1e-6:
+        found = (1 - way) * first + way * last
+    else:
+        found = (np.sin((1 - way) * angle) * first + np.sin(way * angle) * last) / np.sin(angle)
+    return np.asarray(found, first.dtype)
 
 
 def _given(told: Told | None) -> tuple[Told, ...]:

@@ -6,13 +6,16 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from sanggar.data.sources import SOURCES, DataOptions, Source
+from sanggar.data.dataset import DataOptions, Source
+from sanggar.data.images import Facts
+from sanggar.data.sources import SOURCES
 from sanggar.errors import RecipeError, suggest
 from sanggar.models.augment import AugmentationOptions
 from sanggar.models.autoencoder import Autoencoder
@@ -21,6 +24,7 @@ from sanggar.models.family import Family
 from sanggar.models.ffnn import FeedForward
 from sanggar.models.gan import GAN
 from sanggar.models.optimizers import Adam, Constant, OptimizerOptions, ScheduleOptions
+from sanggar.models.vae import VAE
 from sanggar.recipe import Options, Recipe, to_yaml
 
 Model = Family | FeedForward
@@ -30,6 +34,7 @@ FAMILIES: dict[str, type[Model]] = {
     "autoencoder": Autoencoder,
     "ffnn": FeedForward,
     "classifier": Classifier,
+    "vae": VAE,
     "gan": GAN,
 }
 
@@ -60,7 +65,7 @@ class TrainingOptions(Options):
     augmentation: AugmentationOptions | None = None
     """what is done at random to training pictures; never to validation or test ones"""
     ema: float | None = Field(default=None, gt=0, lt=1)
-    """decay of the averaged weights, which are then the ones measured and saved"""
+    """decay of the averaged weights, which are then the ones measured and saved; it begins lower and rises to this"""
     early_stopping: EarlyStopping | None = None
     validate_every: int | None = Field(default=None, ge=1)
     """steps between validations; none: an epoch"""
@@ -105,10 +110,16 @@ class EvaluationOptions(Options):
     """training pictures, with labels, for the linear probe and the nearest neighbours"""
     map_images: int = Field(default=2000, ge=20)
     """test pictures on the latent map and in the silhouette"""
+    bound_images: int = Field(default=500, ge=20)
+    """test pictures, from the first, of which the importance-weighted bound is taken: a hundred draws of each"""
     samples: int = Field(default=10_000, ge=20)
     """generated pictures that are measured; as many as there are test pictures, where those are fewer"""
     feature_network: Literal["judge", "inception"] = "judge"
     """whose features generated pictures are measured by: the source's own judge, or the network that defines FID"""
+    anomaly_images: int | None = Field(default=1000, ge=20)
+    """test pictures, and validation pictures, on which anomaly scores are measured; none: all"""
+    regret_steps: int = Field(default=10, ge=0)
+    """Adam steps that fit a posterior to each of them, for the likelihood regret; 0: it is not measured"""
     seed: int = Field(default=0, ge=0)
     """of the noise and of every draw made while measuring"""
 
@@ -125,6 +136,11 @@ class Plan:
     evaluation: EvaluationOptions
     source: Source
     family: type[Model]
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What a network has to know of the pictures; of one's own pictures only their files can tell."""
+        return self.source.facts_for(self.data)
 
     def tree(self) -> dict[str, Any]:
         """The resolved recipe as plain values: running it again gives the same run."""
@@ -150,7 +166,7 @@ def resolve(recipe: Recipe, family: type[Model] | None = None) -> Plan:
     Raises RecipeError that names the key, what was expected there, and the nearest known name.
     """
     where = recipe.name
-    source_name = _choice(where, "data.source", recipe.data, "source", SOURCES)
+    source = SOURCES[_choice(where, "data.source", recipe.data, "source", SOURCES)]
     if family is None:
         family = FAMILIES[_choice(where, "model.family", recipe.model, "family", FAMILIES)]
     elif "family" not in family.Options.model_fields:
@@ -158,11 +174,11 @@ def resolve(recipe: Recipe, family: type[Model] | None = None) -> Plan:
     return Plan(
         name=recipe.name,
         about=recipe.about,
-        data=_validate(where, "data", DataOptions, recipe.data),
+        data=_validate(where, "data", source.Options, recipe.data),
         model=_validate(where, "model", family.Options, recipe.model),
         training=_validate(where, "training", TrainingOptions, recipe.training),
         evaluation=_validate(where, "evaluation", EvaluationOptions, recipe.evaluation),
-        source=SOURCES[source_name],
+        source=source,
         family=family,
     )
 
@@ -170,7 +186,8 @@ def resolve(recipe: Recipe, family: type[Model] | None = None) -> Plan:
 def schema() -> dict[str, Any]:
     """The JSON Schema of recipes, for editors that complete and check YAML as it is written."""
     parts: dict[str, type[BaseModel]] = {
-        "data": DataOptions, "training": TrainingOptions, "evaluation": EvaluationOptions,
+        "training": TrainingOptions, "evaluation": EvaluationOptions,
+        **{f"data_{name}": source.Options for name, source in SOURCES.items()},
         **{f"model_{name}": family.Options for name, family in FAMILIES.items()},
     }  # fmt: skip
     definitions: dict[str, Any] = {}
@@ -178,7 +195,8 @@ def schema() -> dict[str, Any]:
         found = TypeAdapter(options).json_schema(ref_template="#/$defs/{model}")
         definitions.update(found.pop("$defs", {}))
         definitions[part] = found
-    definitions["data"]["properties"]["source"]["enum"] = list(SOURCES)
+    for name in SOURCES:
+        definitions[f"data_{name}"]["properties"]["source"]["const"] = name
     text = {"type": "string"}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -189,7 +207,8 @@ def schema() -> dict[str, Any]:
             "name": text,
             "about": text,
             "base": text,
-            **{part: {"$ref": f"#/$defs/{part}"} for part in ("data", "training", "evaluation")},
+            **{part: {"$ref": f"#/$defs/{part}"} for part in ("training", "evaluation")},
+            "data": {"anyOf": [{"$ref": f"#/$defs/data_{name}"} for name in SOURCES]},
             "model": {"anyOf": [{"$ref": f"#/$defs/model_{name}"} for name in FAMILIES]},
         },
         "$defs": definitions,

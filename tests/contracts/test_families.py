@@ -72,6 +72,18 @@ def reconstructed(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
     return {"reconstruct": found}
 
 
+def inferred(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+    assert isinstance(model, CAPABILITIES["posterior"])
+    posterior = model.compute("posterior", given)
+    assert (posterior.dtype, posterior.shape) == (np.float32, (len(given), 2, model.latent_size))
+    np.testing.assert_array_equal(posterior[:, 0], model.compute("encode", given))
+    noise = np.random.default_rng(0).standard_normal((len(given), model.latent_size)).astype(np.float32)
+    weighed = model.compute("weigh", given, noise)
+    assert (weighed.dtype, weighed.shape) == (np.float32, (len(given), 3))
+    assert np.isfinite(weighed).all()
+    return {"posterior": posterior, "weigh": weighed}
+
+
 def classified(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
     shares = model.compute("classify", given)
     assert (shares.dtype, shares.shape) == (np.float32, (len(given), len(facts.classes)))
@@ -107,7 +119,7 @@ def looked_into(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
 
 WORDS: dict[str, Callable[[Model, np.ndarray, Facts], Arrays]] = {
     "encode": encoded, "decode": decoded, "reconstruct": reconstructed, "sample": drawn, "classify": classified,
-    "neurons": looked_into,
+    "neurons": looked_into, "posterior": inferred,
 }  # fmt: skip
 ON_TENSORS = {"disturb"}
 """Held to their word in test_torch_families.py."""

@@ -35,7 +35,7 @@ def test_it_says_itself_again(name: str) -> None:
 @pytest.mark.parametrize("name", recipe.shipped())
 def test_it_trains_and_is_measured_and_reported(name: str, tmp_path: Path) -> None:
     plan = resolve(recipe.read(name))
-    if presence(plan.data.source).state == "absent":
+    if presence(plan.data.source, plan.data).state == "absent":
         pytest.skip(f"{plan.data.source} is not under the data root (SANGGAR_DATA)")
     if name.endswith("-gpu") and best_device() == "cpu":
         pytest.skip("for a GPU")

@@ -78,7 +78,7 @@ def without(part: str) -> Callable[[View], View]:
 
 PARTS = (
     "metrics", "pictures", "numbers", "reconstruction", "best", "worst", "denoising", "strips", "latent", "map", "grid",
-    "classification", "classes", "mistakes", "neurons", "generation",
+    "classification", "classes", "mistakes", "neurons", "generation", "anomaly", "inference", "attributes",
 )  # fmt: skip
 EVERY = pytest.mark.parametrize("section", SECTIONS)
 OF_EACH_FAMILY = pytest.mark.parametrize("family", FAMILIES)

@@ -23,19 +23,9 @@ from hypothesis.extra import numpy as hnp
 
 from sanggar.data import sources
 from sanggar.data.images import Facts, Images
+from sanggar.data.published import IDX_FILES, Published, read_cifar_layout, read_idx, read_mnist_layout
 from sanggar.data.remote import Remote, fetch, find, unpack
-from sanggar.data.sources import (
-    IDX_FILES,
-    SOURCES,
-    DataOptions,
-    Presence,
-    Source,
-    fingerprint,
-    presence,
-    read_cifar_layout,
-    read_idx,
-    read_mnist_layout,
-)
+from sanggar.data.sources import SOURCES, DataOptions, Presence, fingerprint, presence
 from sanggar.errors import DataError
 
 Temporary = pytest.TempPathFactory
@@ -189,7 +179,7 @@ def test_a_fingerprint_notices_one_pixel_one_label_and_the_order() -> None:
 # -- a test split drawn anew -------------------------------------------------------------------------------------
 
 
-def numbered(train: int, test: int) -> Source:
+def numbered(train: int, test: int) -> Published:
     """A source whose pictures say their number, from 0 over train and then test; the label is its last digit."""
     number = np.arange(train + test)
     pixels = np.stack([number // 256, number % 256], axis=1).astype(np.uint8).reshape(-1, 2, 1, 1)
@@ -349,11 +339,11 @@ def test_when_no_mirror_serves_nothing_is_left_and_all_is_said(tmp_path: Path, s
 
 
 @pytest.fixture
-def small_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Source, dict[str, bytes]]:
+def small_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Published, dict[str, bytes]]:
     """A source of four small files, in the table as `small`, none of them under the data root yet."""
     contents = mnist_like(tmp_path / "elsewhere")
     files = tuple(Remote(n, hashlib.sha256(c).hexdigest(), len(c)) for n, c in contents.items())
-    source = Source(
+    source = Published(
         "small",
         "none",
         FACTS,
@@ -432,11 +422,11 @@ COLOURS = replace(FACTS, channels=3)
 
 
 @pytest.fixture
-def batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Source, dict[str, bytes]]:
+def batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Published, dict[str, bytes]]:
     """A source of three small batches, in the table as `batches`, none of them under the data root yet."""
     contents = cifar_like(tmp_path / "elsewhere")
     files = remotes(contents)
-    source = Source(
+    source = Published(
         "small", "none", COLOURS, lambda place: read_cifar_layout(place, facts=COLOURS, files=files), 18, 9, files,
         ("http://127.0.0.1:9/x.tar.gz",), folder="batches-bin",
     )  # fmt: skip
@@ -589,12 +579,3 @@ def test_an_archive_with_a_flipped_byte_is_never_half_unpacked(place: int, tmp_p
     except DataError:
         return
     assert sorted(path.name for path in paths) == sorted(BATCHES)
-
-
-@pytest.mark.parametrize("name", SOURCES)
-def test_every_source_says_what_it_is(name: str) -> None:
-    source = SOURCES[name]
-    assert source.about
-    assert source.licence
-    assert all(len(file.sha256) == 64 and file.size > 0 for file in source.files)
-    assert not source.files or len(source.mirrors) >= 2

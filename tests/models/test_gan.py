@@ -266,7 +266,7 @@ def test_ema_averages_the_generator_and_not_the_critic() -> None:
 
     plan = resolve(read("digits-cgan", ["training.ema=0.999", "training.precision=fp32", "training.batch_size=8"]))
     data = plan.source.load(plan.data).train.first(8)
-    learner = learner_of(plan, plan.source.facts)
+    learner = learner_of(plan, plan.facts)
     learner.steps = 3
     for step in range(3):
         learner.step(step, [data])

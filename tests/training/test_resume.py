@@ -22,7 +22,8 @@ import pytest
 
 from conftest import Cli
 from sanggar.data.images import Images
-from sanggar.data.sources import SOURCES, read_digits
+from sanggar.data.published import read_digits
+from sanggar.data.sources import SOURCES
 from sanggar.plan import FAMILIES
 from sanggar.runs import Run, load_arrays
 from training import killing
@@ -44,6 +45,14 @@ SMALL = {
     "classifier": (
         "judge-digits", "data.validation=237", "model.widths=[4,8]", "model.blocks=[0,1]", "model.dropout=0.2",
         "training.device=cpu", "training.precision=fp32", "training.batch_size=64", "training.ema=0.9",
+    ),
+    "vae": (
+        "digits-vae", "data.validation=237", "model.widths=[4,8]", "model.latent_size=6", "model.norm=batch",
+        "training.device=cpu", "training.precision=fp32", "training.batch_size=64", "training.ema=0.9",
+        "model.beta={warm_up: 0.5}", "model.free_bits=0.1", "model.condition=[class]", "model.untold=0.3",
+        "model.perceptual={judge: digits}",
+        "model.adversarial.critic={kind: dcgan, widths: [4,8], norm: none, spectral: true}",
+        "model.adversarial.penalty={kind: r1, every: 3}",
     ),
     "gan": (
         "digits-cgan", "training.steps=null", "model.latent_size=6", "model.critic_steps=2",
@@ -67,13 +76,19 @@ LONG = {
     "classifier": (
         *SMALL["classifier"], "training.epochs=6", "training.checkpoint_every=3", "training.validate_every=7",
     ),
+    "vae": (
+        *SMALL["vae"], "training.epochs=6", "training.checkpoint_every=3", "training.validate_every=7",
+    ),
     "gan": (
         *SMALL["gan"], "training.precision=bf16", "training.steps=60", "training.checkpoint_every=3",
         "training.validate_every=7",
     ),
 }  # fmt: skip
-LONG_STEPS = {"autoencoder": 108, "ffnn": 540, "classifier": 108, "gan": 60}
-UNPLANNED = {"gan": ("model.growth=null", "model.instance_noise=0", "training.validate_every=null")}
+LONG_STEPS = {"autoencoder": 108, "ffnn": 540, "classifier": 108, "vae": 108, "gan": 60}
+UNPLANNED = {
+    "gan": ("model.growth=null", "model.instance_noise=0", "training.validate_every=null"),
+    "vae": ("model.beta.warm_up=0",),
+}  # fmt: skip
 """What else depends on the planned length, as a schedule does, turned off; validation at each epoch."""
 CONSTANT = {
     f: (*small, "training.schedule={kind: constant}", "training.checkpoint_every=5", *UNPLANNED.get(f, ()))

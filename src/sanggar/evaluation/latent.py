@@ -2,51 +2,80 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 
 from sanggar.data.images import Images
+from sanggar.evaluation.attributes import attribute_probes, columns_of, disentanglement
+from sanggar.evaluation.probes import Table, fitted, logistic, pixel_table, shrunk
 from sanggar.evaluation.protocol import Findings, Number, Subject, averaged, first_of_each_class, share_interval
 
-Table = Float[np.ndarray, "_ _"]
 NEIGHBOURS = 10
 
 
 def measure_latent(subject: Subject) -> Findings:
-    """Linear-probe and nearest-neighbour accuracy, silhouette and effective rank of each representation."""
+    """Linear-probe and nearest-neighbour accuracy, silhouette and effective rank of each representation.
+
+    Where the data have attributes, what a linear probe tells of them, and how far single dimensions stand for them.
+    """
     painter, options = subject.painter, subject.options
     train, test = subject.dataset.train.first(options.probe_images), subject.test
-    if train.labels is None or test.labels is None:
+    classes = _classes(train, test)
+    columns = columns_of(painter.facts, train, test)
+    if classes is None and not columns:
         return Findings()
     numbers: list[Number] = []
     given = {"split": "test", "n": len(test), "data": painter.data_name}
-    fitted = {**given, "fitted_on": f"{len(train)} training pictures"}
-    for name, (train_table, test_table) in _representations(subject, train, test).items():
-        hits = _probe(train_table, train.labels, test_table) == test.labels
-        near = _nearest(train_table, train.labels, test_table) == test.labels
-        for key, label, found, how in (
-            ("probe", "linear-probe accuracy", hits, "logistic regression on standardized features"),
-            ("knn", "kNN accuracy", near, f"{NEIGHBOURS} neighbours, Euclidean"),
-        ):
-            number = Number(
-                f"latent.{key}", f"{label}: {name}", float(found.mean()), "", "higher", fitted | {"method": how}
-            )
-            shown = name == "network" and key == "probe"
-            numbers.append(replace(number, subject=name, interval=share_interval(found), headline=shown))
-        few = slice(options.map_images)
-        widths = _silhouettes(test_table[few], test.labels[few])
-        fewer = {**given, "n": len(widths)}
-        numbers.append(averaged("latent.silhouette", f"silhouette: {name}", widths, fewer, subject=name))
+    fitted_on = {**given, "fitted_on": f"{len(train)} training pictures"}
+    tables = _representations(subject, train, test)
+    for name, (train_table, test_table) in tables.items():
+        if classes is not None:
+            numbers += _class_numbers(name, train_table, test_table, classes, given, fitted_on, subject)
         method = {"size": test_table.shape[1], "method": "Roy & Vetterli 2007, of centred features"}
         number = Number(
             "latent.rank", f"effective rank: {name}", effective_rank(test_table), "dimensions", "higher", given
         )
         numbers.append(replace(number, protocol=given | method, subject=name))
-    pictures = _map(subject, test) | (_strips(subject, test) if painter.can("decode") else {})
+    numbers += attribute_probes(columns, tables, fitted_on, subject)
+    numbers += disentanglement(columns, tables, given, options.seed)
+    pictures = {} if test.labels is None else _map(subject, test)
+    pictures |= _strips(subject, test) if painter.can("decode") else {}
     return Findings(numbers, pictures, _alarms(numbers))
+
+
+def _classes(train: Images, test: Images) -> tuple[Int64[np.ndarray, "_"], Int64[np.ndarray, "_"]] | None:
+    """The labels of both splits, where there are several classes to tell apart in each."""
+    if train.labels is None or test.labels is None:
+        return None
+    several = all(len(np.unique(labels)) > 1 for labels in (train.labels, test.labels))
+    return (train.labels, test.labels) if several else None
+
+
+def _class_numbers(
+    name: str, train: Table, test: Table, classes: tuple[np.ndarray, np.ndarray], given: dict[str, Any],
+    fitted_on: dict[str, Any], subject: Subject,
+) -> list[Number]:  # fmt: skip
+    """How well one representation keeps classes apart."""
+    numbers = []
+    hits = fitted(logistic(), train, classes[0]).predict(test) == classes[1]
+    near = _nearest(train, classes[0], test) == classes[1]
+    for key, label, found, how in (
+        ("probe", "linear-probe accuracy", hits, "logistic regression on standardized features"),
+        ("knn", "kNN accuracy", near, f"{NEIGHBOURS} neighbours, Euclidean"),
+    ):
+        facts = subject.painter.facts
+        blocks = shrunk(facts.height, facts.width) if name != "network" else ""
+        protocol = fitted_on | {"method": how} | ({"pixels": blocks} if blocks else {})
+        number = Number(f"latent.{key}", f"{label}: {name}", float(found.mean()), "", "higher", protocol)
+        shown = name == "network" and key == "probe"
+        numbers.append(replace(number, subject=name, interval=share_interval(found), headline=shown))
+    few = slice(subject.options.map_images)
+    widths = _silhouettes(test[few], classes[1][few])
+    fewer = {**given, "n": len(widths)}
+    return [*numbers, averaged("latent.silhouette", f"silhouette: {name}", widths, fewer, subject=name)]
 
 
 def _representations(subject: Subject, train: Images, test: Images) -> dict[str, tuple[Table, Table]]:
@@ -55,7 +84,7 @@ def _representations(subject: Subject, train: Images, test: Images) -> dict[str,
 
     latent = subject.painter.encode(train.pixels), subject.painter.encode(test.pixels)
     # a table of features, not pictures: none of what is measured on it depends on its scale
-    pixels = tuple(split.pixels.reshape(len(split), -1).astype(np.float32) for split in (train, test))
+    pixels = tuple(pixel_table(split) for split in (train, test))
     size = min(latent[0].shape[1], *pixels[0].shape)
     pca = PCA(size, random_state=subject.options.seed).fit(pixels[0])
     return {
@@ -63,18 +92,6 @@ def _representations(subject: Subject, train: Images, test: Images) -> dict[str,
         "PCA": (pca.transform(pixels[0]), pca.transform(pixels[1])),
         "pixels": (pixels[0], pixels[1]),
     }
-
-
-def _probe(train: Table, labels: np.ndarray, test: Table) -> np.ndarray:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # 300 iterations are part of the protocol
-        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)).fit(train, labels)
-    return np.asarray(model.predict(test))
 
 
 def _nearest(train: Table, labels: np.ndarray, test: Table) -> np.ndarray:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from sanggar.errors import RunError
 from sanggar.evaluation.classification import measure_classification
+from sanggar.evaluation.detection import looked_for, measure_anomaly
+from sanggar.evaluation.editing import measure_edits
 from sanggar.evaluation.generation import measure_generation
+from sanggar.evaluation.inference import measure_inference
 from sanggar.evaluation.latent import measure_latent
 from sanggar.evaluation.protocol import Findings, Subject
 from sanggar.evaluation.reconstruction import measure_denoising, measure_reconstruction
@@ -27,12 +30,21 @@ class Metric:
 
     measure: Callable[[Subject], Findings]
     needs: tuple[str, ...]
+    when: Callable[[Painter], bool] = lambda painter: True
+    """what else must be so"""
+
+    def applies(self, painter: Painter) -> bool:
+        """Whether a run's network is measured by it."""
+        return all(painter.can(need) for need in self.needs) and self.when(painter)
 
 
 METRICS: dict[str, Metric] = {
     "reconstruction": Metric(measure_reconstruction, ("reconstruct",)),
     "denoising": Metric(measure_denoising, ("reconstruct", "disturb")),
     "latent": Metric(measure_latent, ("encode",)),
+    "edits": Metric(measure_edits, ("encode", "decode")),
+    "anomaly": Metric(measure_anomaly, ("reconstruct",), looked_for),
+    "inference": Metric(measure_inference, ("posterior",)),
     "classification": Metric(measure_classification, ("classify",)),
     "generation": Metric(measure_generation, ("sample",)),
 }
@@ -53,7 +65,7 @@ def evaluate(
     subject = Subject(painter, dataset, painter.plan.evaluation)
     found, pictures, seconds = [], Arrays(), {}
     for name, metric in METRICS.items():
-        if all(painter.can(need) for need in metric.needs):
+        if metric.applies(painter):
             if say:
                 say(f"measuring {name}")
             began = time.perf_counter()

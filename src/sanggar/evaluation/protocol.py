@@ -58,8 +58,22 @@ class Subject:
 
     @property
     def test(self) -> Images:
-        """The test pictures that this evaluation looks at."""
+        """The test pictures that this evaluation looks at: where training saw some classes alone, those of them."""
+        whole, classes = self.whole, normal_classes(self.painter)
+        if classes is None or whole.labels is None:
+            return whole
+        return whole.take(np.flatnonzero(np.isin(whole.labels, classes)))
+
+    @property
+    def whole(self) -> Images:
+        """The same of all classes, those that training never saw too."""
         return self.dataset.test.first(self.options.images)
+
+
+def normal_classes(painter: Painter) -> list[int] | None:
+    """The classes that training saw, by number, where the recipe keeps some alone (`data.only`); None where all."""
+    only = getattr(painter.plan.data, "only", None)
+    return None if only is None else sorted(painter.facts.classes.index(name) for name in only)
 
 
 def averaged(

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
+from sanggar import files
+from sanggar.data.dataset import fingerprint
 from sanggar.data.images import Images
-from sanggar.data.sources import fingerprint
 from sanggar.errors import RunError
 from sanggar.evaluation.distances import Cloud, cloud
 from sanggar.models.family import CHUNK
@@ -177,9 +178,7 @@ def look_at(
 
 def cache_folder() -> Path:
     """Where features of real pictures are kept: in the user's cache. What lies there may be deleted at any time."""
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("sanggar", appauthor=False)) / "features"
+    return files.cache_folder("features")
 
 
 def remembered(key: Sequence[object], compute: Callable[[], Arrays]) -> Arrays:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
 
 from sanggar.evaluation.distances import Moments, cloud, frechet_of, nearest, neighbourhoods, too_few
 from sanggar.evaluation.rulers import Labels, Latents, Pixels, Real, Ruler, Seen, look_at
-from sanggar.painter import Painter
+from sanggar.painter import Painter, slerp
 from sanggar.runs import Arrays
 
 LEVELS = (1.0, 0.8, 0.6, 0.4, 0.2)
@@ -16,22 +15,6 @@ SWEPT = 1000
 """Pictures that each level of truncation is measured on."""
 COLUMNS, WALKS, STEPS, NEIGHBOURS = 8, 4, 9, 3
 """Pictures in a row, walks through the latent space, pictures on each, training pictures below a sample."""
-
-
-def slerp(first: Float[np.ndarray, "d"], last: Float[np.ndarray, "d"], steps: int) -> Float[np.ndarray, "steps d"]:
-    """Points on the arc from one latent to another, both included (Shoemake 1985; White 2016, arXiv:1609.04468).
-
-    A straight line between two normal draws passes where hardly any draw lies, nearer to the origin; the arc does
-    not. Latents in one direction or in opposite ones make no arc: between them the line is taken.
-    """
-    way = np.linspace(0, 1, steps)[:, None]
-    lengths = float(np.linalg.norm(first)) * float(np.linalg.norm(last))
-    angle = np.arccos(np.clip(np.dot(first, last) / lengths, -1, 1)) if lengths else 0.0
-    if np.sin(angle) < 1e-6:
-        found = (1 - way) * first + way * last
-    else:
-        found = (np.sin((1 - way) * angle) * first + np.sin(way * angle) * last) / np.sin(angle)
-    return np.asarray(found, first.dtype)
 
 
 def shown_pictures(painter: Painter, seed: int) -> Arrays:

@@ -161,7 +161,7 @@ class Family(nn.Module):
 
 def _given(array: np.ndarray, device: torch.device) -> Tensor:
     """Pixels and latents as float32, labels as they are."""
-    chunk = torch.from_numpy(np.ascontiguousarray(array)).to(device)
+    chunk = torch.from_numpy(np.require(array, requirements=["C", "W"])).to(device)
     if chunk.dtype == torch.uint8:
         return to_float(chunk)
     return chunk.float() if chunk.is_floating_point() else chunk
@@ -217,6 +217,17 @@ class Infers(Protocol):
 
 
 @runtime_checkable
+class Regrets(Protocol):
+    """Can give a single picture a posterior of its own, and say what that gains."""
+
+    def regret(
+        self, images: Pictures, noise: Float[Tensor, "batch draws latent"], told: Any = None
+    ) -> Float[Tensor, "batch 2"]:
+        """The bound in nats with the encoder's posterior, and with one fitted to each picture, never lower."""
+        ...
+
+
+@runtime_checkable
 class Samples(Protocol):
     """Draws pictures from standard normal latents."""
 
@@ -265,6 +276,7 @@ CAPABILITIES: dict[str, type] = {
     "decode": Decodes,
     "reconstruct": Reconstructs,
     "posterior": Infers,
+    "regret": Regrets,
     "sample": Samples,
     "disturb": Disturbs,
     "classify": Classifies,

@@ -212,7 +212,7 @@ class Inception:
         device = self.network.fc.weight.device
         parts = []
         for start in range(0, len(pixels), CHUNK):
-            chunk = torch.from_numpy(np.ascontiguousarray(pixels[start : start + CHUNK])).to(device)
+            chunk = torch.from_numpy(np.require(pixels[start : start + CHUNK], requirements=["C", "W"])).to(device)
             # TensorFloat-32 would make a GPU measure otherwise than a processor
             with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
                 images = to_float(chunk)

@@ -21,7 +21,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from sanggar import recipe
 from sanggar.data.images import Facts, as_pixels, to_float
-from sanggar.data.sources import SOURCES, DataOptions
+from sanggar.data.sources import SOURCES
 from sanggar.errors import RunError, suggest
 from sanggar.models.classifier import Classifier, ClassifierOptions
 from sanggar.runs import Arrays, Run, load_arrays, save_arrays
@@ -90,7 +90,9 @@ class Judge:
         return features, shares
 
     def _look(self, pixels: Pixels) -> tuple[Features, Shares]:
-        shown = to_float(torch.from_numpy(np.ascontiguousarray(pixels)).to(self.network.linear.weight.device))
+        shown = to_float(
+            torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self.network.linear.weight.device)
+        )
         # TensorFloat-32, a GPU's default for convolutions, would measure otherwise than a processor
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             features = self.network.features(shown)
@@ -115,7 +117,8 @@ def read_judge(path: Path, device: str | None = None) -> Judge:
         raise RunError(f"{path} holds no judge.")
     if meta["judge"] > FORMAT:
         raise RunError(f"{path} was written by a newer sanggar (format {meta['judge']}). Update sanggar to open it.")
-    facts = Facts(**{**meta["facts"], "classes": tuple(meta["facts"]["classes"])})
+    known = {name: meta["facts"][name] for name in ("height", "width", "channels")}
+    facts = Facts(**known, classes=tuple(meta["facts"]["classes"]))  # a judge knows of classes, and of nothing beside
     try:
         network = _network(meta["recipe"], facts, arrays, device)
     except ValueError as error:
@@ -137,7 +140,8 @@ def ship(run: Run, out: Path, number: int = 1) -> Judge:
     if run.status != "finished" or tree.model.get("family") != "classifier":
         raise RunError(f"{run.path} is no finished run of family classifier: nothing to make a judge of.")
     source, data = str(tree.data["source"]), run.info["data"]
-    dataset = SOURCES[source].load(DataOptions.model_validate(tree.data))
+    options = SOURCES[source].Options.model_validate(tree.data)
+    dataset = SOURCES[source].load(options)
     if dataset.fingerprint != data["fingerprint"]:
         raise RunError(f"{run.path} was trained on other data than {source} holds now.")
     arrays, _ = load_arrays(run.weights_file)
@@ -145,7 +149,7 @@ def ship(run: Run, out: Path, number: int = 1) -> Judge:
     weight = sum(array.nbytes for array in kept.values())
     if weight > LIMIT:
         raise RunError(f"{run.path}: its weights take {weight:,} bytes, a judge's at most {LIMIT:,}.")
-    facts, text = SOURCES[source].facts, run.recipe_text()
+    facts, text = SOURCES[source].facts_for(options), run.recipe_text()
     judge = Judge(source, number, facts, math.nan, 0, text, data["note"], "", _network(text, facts, kept, None))
     right = judge.classify(dataset.test.pixels).argmax(axis=1) == dataset.test.labels
     meta = {

@@ -25,6 +25,9 @@ BIN = 2 / 255
 """Width of a pixel's value on [-1, 1]."""
 SMALLEST = 0.5 * BIN
 """A learned deviation is not let below half a bin, where a density has no meaning for pixels any more."""
+START = 0.2
+"""What a learned deviation begins at: near where it ends on most pictures. A step moves its logarithm by about the
+learning rate, and as long as it is too wide, the KL divergence weighs too much."""
 
 
 class GaussianOptions(Options):
@@ -73,9 +76,19 @@ class GaussianLikelihood(nn.Module):
 
     def __init__(self, options: GaussianOptions) -> None:
         super().__init__()
-        learned = options.deviation == "learned"
-        start = torch.tensor(math.log(0.5 if learned else float(options.deviation)))
-        self.log_deviation = nn.Parameter(start) if learned else start
+        self.given = None if options.deviation == "learned" else options.deviation
+        if self.given is None:
+            self.log_deviation = nn.Parameter(torch.tensor(math.log(START)))
+
+    @property
+    def deviation(self) -> float:
+        """As given or as learned, on [-1, 1]."""
+        return float(self._log_deviation(torch.zeros(())).detach().exp())
+
+    def _log_deviation(self, like: Tensor) -> Float[Tensor, ""]:
+        if self.given is not None:
+            return like.new_tensor(math.log(self.given), dtype=torch.float32)
+        return at_least(self.log_deviation.float(), math.log(SMALLEST))
 
     def picture(self, raw: Pictures) -> Pictures:
         """The mean, in [-1, 1] or a little beyond."""
@@ -83,7 +96,7 @@ class GaussianLikelihood(nn.Module):
 
     def log_probability(self, raw: Pictures, images: Pictures) -> Nats:
         """Of each picture (float32 in [-1, 1]) under what the decoder said."""
-        log_deviation = at_least(self.log_deviation.to(raw.device).float(), math.log(SMALLEST))
+        log_deviation = self._log_deviation(raw)
         z = (images - raw.float()) * torch.exp(-log_deviation)
         each = -0.5 * z.square() - log_deviation - 0.5 * math.log(2 * math.pi) + math.log(BIN)
         return each.flatten(1).sum(dim=1)
@@ -111,7 +124,7 @@ class LogisticLikelihood(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.full((channels, 1, 1), math.log(0.2)))
+        self.log_scale = nn.Parameter(torch.full((channels, 1, 1), math.log(START / 2)))
 
     def picture(self, raw: Pictures) -> Pictures:
         """The mean, in [-1, 1] or a little beyond."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sanggar.data.images import Facts
+from sanggar.errors import RecipeError
 from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm
 from sanggar.models.classifier import Classifier, dissimilarity
 from sanggar.models.conditions import CLASS, Conditions, Told
@@ -27,6 +28,7 @@ from sanggar.models.judge import open_judge
 from sanggar.models.likelihoods import GaussianOptions, LikelihoodOptions, Nats
 from sanggar.models.objectives import BCE, R1, Clip, ObjectiveOptions, PenaltyOptions, clip_weights, penalty_terms
 from sanggar.models.optimizers import OptimizerOptions
+from sanggar.models.regret import refitted
 from sanggar.recipe import Options
 
 Width = Annotated[int, Field(ge=1)]
@@ -79,11 +81,14 @@ class Perceptual(Options):
     judge: str
     """name of a judge that comes with sanggar, for pictures of this size"""
     weight: Positive = 1.0
-    """nats that a mean squared difference of 1, in features of unit deviation, is worth"""
+    """nats that a dissimilarity of 1 is worth: see `classifier.dissimilarity`, which is at most 4 a stage"""
 
 
 class Adversarial(Options):
-    """A critic that tells reconstructions and drawn pictures from real ones (Larsen et al. 2016, arXiv:1512.09300)."""
+    """A critic that tells reconstructions and drawn pictures from real ones (Larsen et al. 2016, arXiv:1512.09300).
+
+    Beside the likelihood of pixels, not in its place as in the paper: the bound stays a bound.
+    """
 
     critic: CriticOptions = DCGANCriticOptions(kind="dcgan", norm="none")
     objective: ObjectiveOptions = BCE()
@@ -124,8 +129,9 @@ class VAEOptions(Options):
     """instead of beta"""
     condition: tuple[str, ...] = ()
     """what the decoder is told: `class`, or names of attributes"""
-    untold: Share = 0.1
-    """share of the training pictures of which it is told nothing all the same"""
+    untold: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """share of the training pictures of which it is told nothing all the same: pictures are reconstructed, and
+    sampled, without being told of them as well"""
     perceptual: Perceptual | None = None
     adversarial: Adversarial | None = None
 
@@ -135,6 +141,8 @@ class VAEOptions(Options):
             raise ValueError(f"strides: {len(self.strides)} strides for {len(self.widths)} widths")
         if self.capacity is not None and (self.beta != Beta() or self.free_bits):
             raise ValueError("capacity: it steers the KL divergence in place of beta and free_bits; give one of them")
+        if len(set(self.condition)) < len(self.condition):
+            raise ValueError(f"condition: {', '.join(self.condition)}: something stands there twice")
         return self
 
 
@@ -159,7 +167,7 @@ class VAE(Family):
         if options.adversarial is not None:
             self.critic = options.adversarial.critic.build(Task(facts, options.latent_size, "none"))
         # an instrument, and no part of the network: it is neither trained nor saved, hence outside of the module
-        self._judge = [] if options.perceptual is None else [open_judge(options.perceptual.judge, "cpu").network]
+        self._judge = [] if options.perceptual is None else [_eye(options.perceptual.judge, facts)]
 
     def phases(self) -> list[Phase]:
         """One phase, and before it the critic's where there is one."""
@@ -183,8 +191,8 @@ class VAE(Family):
         Validation counts the KL divergence with the weight that it has at the end.
         """
         mean, log_variance = self._posterior(batch.images)
-        latents = mean + torch.exp(log_variance / 2) * moment.normal("posterior", (self.latent_size,))
-        raw = self.decoder(self._with(latents, self._told(batch, moment)))
+        told = self._told(batch, moment)
+        raw = self.decoder(self._with(self._drawn(mean, log_variance, moment), told))
         divergences = kl_divergence(mean, log_variance)
         done = moment.step / moment.steps if moment.split == "train" else 1.0
         price, beta = self._price(divergences, done)
@@ -194,8 +202,10 @@ class VAE(Family):
             seen = dissimilarity(self._seeing(batch.images.device), picture, batch.images).mean()
             terms["perceptual"] = self.options.perceptual.weight * seen
         if self.critic is not None and self.options.adversarial is not None:
-            game = self.options.adversarial
-            real, fake = self.critic(batch.images), self.critic(picture)
+            game, half = self.options.adversarial, _half(len(batch))
+            fake = self.critic(torch.cat([picture[:half], self._prior_pictures(half, told, moment)]))
+            # the others do not look at real pictures here
+            real = self.critic(batch.images) if game.objective.kind == "relativistic" else fake
             terms["adversarial"] = game.weight * game.objective.generator(real, fake)
         return terms | {"rate": divergences.detach().sum(dim=1).mean(), "beta": mean.new_tensor(beta)}
 
@@ -210,19 +220,32 @@ class VAE(Family):
         return beta * counted.sum(), beta
 
     def critic_loss(self, batch: Batch, moment: Moment) -> Terms:
-        """The critic's side, of real pictures against reconstructions and, as many again, drawn ones."""
+        """The critic's side: half of what is not real are reconstructions, half are pictures drawn from the prior."""
         assert self.critic is not None and self.options.adversarial is not None
-        game, critic = self.options.adversarial, self.critic
+        game, critic, half = self.options.adversarial, self.critic, _half(len(batch))
         with torch.no_grad():
             told = self._told(batch, moment)
-            came_back = self._painted(self._posterior(batch.images)[0], told)
-            drawn = self._painted(moment.normal("drawn", (self.latent_size,)), told)
-        half = (len(drawn) + 1) // 2
-        fake = torch.cat([came_back[:half], drawn[half:]])
+            latents = self._drawn(*self._posterior(batch.images[:half]), moment)
+            came_back = self._painted(latents, None if told is None else told[:half])
+            fake = torch.cat([came_back, self._prior_pictures(half, told, moment)])
         real_scores, fake_scores = critic(batch.images), critic(fake)
         terms = {"adversarial": game.objective.critic(real_scores, fake_scores)}
         terms |= penalty_terms(game.penalty, critic, batch.images, fake, moment)
         return terms | {"accuracy": (real_scores > fake_scores).float().mean()}
+
+    def _drawn(self, mean: Latents, log_variance: Latents, moment: Moment) -> Latents:
+        """A draw from the posterior of each of the batch's first pictures."""
+        noise = moment.normal("posterior", (self.latent_size,))[: len(mean)]
+        return mean + torch.exp(log_variance / 2) * noise
+
+    def _prior_pictures(
+        self, first: int, told: Told | None, moment: Moment
+    ) -> Float[Tensor, "rest channels height width"]:
+        """Drawn from the prior, one for each picture of the batch from the `first` on."""
+        latents = moment.normal("drawn", (self.latent_size,))[first:]
+        if not len(latents):  # a batch of one
+            return latents.new_zeros(0, self.facts.channels, self.facts.height, self.facts.width)
+        return self._painted(latents, None if told is None else told[first:])
 
     def _after_critic(self, moment: Moment) -> None:
         assert self.critic is not None and self.options.adversarial is not None
@@ -252,7 +275,7 @@ class VAE(Family):
         lowest, highest = LOG_VARIANCES
         return mean, log_variance.clamp(lowest, highest)
 
-    def _with(self, latents: Latents, told: Told | None) -> Latents:
+    def _with(self, latents: Latents, told: Told | None) -> Float[Tensor, "batch inputs"]:
         """Latents with what is told behind them; zeros where nothing is."""
         if not self.conditions.width:
             return latents
@@ -265,6 +288,11 @@ class VAE(Family):
         return found
 
     # -- in use ------------------------------------------------------------------------------------------------
+
+    @property
+    def beta(self) -> float | None:
+        """The weight of the KL divergence at the end of the training; none where a capacity steers it."""
+        return None if self.options.capacity is not None else self.options.beta.weight
 
     def posterior(self, images: Pictures) -> Float[Tensor, "batch 2 latent"]:
         """Mean and logarithm of the variance of each dimension."""
@@ -281,17 +309,33 @@ class VAE(Family):
         given = self.likelihood.log_probability(self.decoder(self._with(latents, told)), images)
         return torch.stack([given, log_normal(latents), log_normal(noise) - log_variance.sum(dim=1) / 2], dim=1)
 
+    def regret(
+        self, images: Pictures, noise: Float[Tensor, "batch draws latent"], told: Told | None = None
+    ) -> Float[Tensor, "batch 2"]:
+        """The bound in nats with the encoder's posterior, and with one fitted to each picture (regret.refitted)."""
+        with torch.inference_mode(False), torch.enable_grad():  # it takes gradients even where nothing else does
+            images, noise = images.clone(), noise.clone()
+            told = None if told is None else told.clone()
+
+            def bound(mean: Latents, log_variance: Latents, draw: Latents) -> Nats:
+                raw = self.decoder(self._with(mean + torch.exp(log_variance / 2) * draw, told))
+                return self.likelihood.log_probability(raw, images) - kl_divergence(mean, log_variance).sum(dim=1)
+
+            with torch.no_grad():
+                mean, log_variance = self._posterior(images)
+            return refitted(mean, log_variance, bound, noise)
+
     def encode(self, images: Pictures) -> Latents:
         """The posterior's mean."""
         return self._posterior(images)[0]
 
     def decode(self, latents: Latents, told: Told | None = None) -> Pictures:
         """The mean picture of each latent, of what is told."""
-        return self._painted(latents, told)
+        return self._painted(latents, told).clamp(-1, 1)
 
     def reconstruct(self, images: Pictures, told: Told | None = None) -> Pictures:
         """`decode(encode(images))`: from the posterior's mean."""
-        return self._painted(self.encode(images), told)
+        return self.decode(self.encode(images), told)
 
     def sample(self, latents: Latents, labels: Labels | None = None, truncation: float = 1.0) -> Pictures:
         """The mean picture of each latent; `truncation` is the temperature, by which latents are scaled."""
@@ -299,7 +343,22 @@ class VAE(Family):
         if labels is not None:
             told = latents.new_zeros(len(latents), self.conditions.width)
             told[:, self.conditions.place(CLASS)] = F.one_hot(labels, len(self.facts.classes)).to(told.dtype)
-        return self._painted(latents * truncation, told)
+        return self.decode(latents * truncation, told)
+
+
+def _half(count: int) -> int:
+    """The larger half."""
+    return (count + 1) // 2
+
+
+def _eye(name: str, facts: Facts) -> Classifier:
+    """A judge's network. Raises RecipeError when it looks at other pictures than these."""
+    judge = open_judge(name, "cpu")
+    if judge.facts.shape != facts.shape:
+        raise RecipeError(
+            f"model.perceptual.judge: the {judge.name} looks at pictures of {judge.facts.size}; these are {facts.size}."
+        )
+    return judge.network
 
 
 def kl_divergence(mean: Latents, log_variance: Latents) -> Latents:

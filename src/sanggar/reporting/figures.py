@@ -105,6 +105,16 @@ def rows(named: dict[str, UInt8[np.ndarray, "n height width channels"]], words: 
     return f'<div class="rows">{"".join(lines)}</div>'
 
 
+def sheet(pictures: UInt8[np.ndarray, "rows columns height width channels"]) -> UInt8[np.ndarray, "tall wide 4"]:
+    """Pictures in rows and columns with gaps that let the page through."""
+    lines, columns, height, width, _ = pictures.shape
+    gap = max(1, width // 14)
+    found = np.zeros((lines, height + gap, columns, width + gap, 4), np.uint8)
+    found[:, :height, :, :width, :3] = pictures.swapaxes(1, 2)
+    found[:, :height, :, :width, 3] = 255
+    return found.reshape(lines * (height + gap), columns * (width + gap), 4)[:-gap, :-gap]
+
+
 def table(head: list[str], body: list[list[str]], caption: str = "", numeric_from: int = 1) -> str:
     """An HTML table; cells are HTML already. It scrolls sideways where the page is narrow."""
 

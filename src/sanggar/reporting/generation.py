@@ -14,7 +14,7 @@ from matplotlib import rc_context
 from PIL import Image
 
 from sanggar.reporting.comparison import Number, any_of, cells, comparable, protocols
-from sanggar.reporting.figures import INK, LINES, STYLE, Series, axes, line_chart, number, png, rows, svg, table
+from sanggar.reporting.figures import INK, LINES, STYLE, Series, axes, line_chart, number, png, rows, sheet, svg, table
 from sanggar.reporting.view import View, Views, headed, value
 
 Stack = UInt8[np.ndarray, "n height width channels"]
@@ -150,8 +150,8 @@ def samples(views: Views) -> str | None:
         labels, names = view.pictures.get("generation.labels"), view.info["data"]["classes"]
         if labels is None:
             columns = int(view.pictures["generation.columns"][0])
-            sheet = _sheet(pictures.reshape(-1, columns, *pictures.shape[1:]))
-            shown = f'<div class="rows">{png(sheet, f"{len(pictures)} pictures drawn by {view.name}")}</div>'
+            whole = sheet(pictures.reshape(-1, columns, *pictures.shape[1:]))
+            shown = f'<div class="rows">{png(whole, f"{len(pictures)} pictures drawn by {view.name}")}</div>'
         else:
             by_class = {names[label]: pictures[labels == label] for label in np.unique(labels)}
             shown = rows(by_class, f"pictures drawn by {view.name} when this class was asked for")
@@ -183,8 +183,8 @@ def truncation(views: Views) -> str | None:
     parts, counts = [], dict[str, None]()
     curves = dict[str, dict[str, tuple[list[float], list[float]]]]()
     for view in views:
-        if "generation.truncation.pictures" not in view.pictures:
-            continue
+        if "generation.truncation.pictures" not in view.pictures or "inference.drawn" in view.pictures:
+            continue  # the same latents at several temperatures stand beside other ways to draw
         levels = view.pictures["generation.truncation.levels"]
         distances, recalls = (view.pictures.get(f"generation.truncation.{key}") for key in ("frechet", "recall"))
         named = {}
@@ -248,7 +248,7 @@ def neighbours(views: Views) -> str | None:
 
 def _below(column: Stack) -> Sheet:
     """The first picture, and after a wider gap the others under each other."""
-    first, others = _sheet(column[:1, None]), _sheet(column[1:, None])
+    first, others = sheet(column[:1, None]), sheet(column[1:, None])
     return np.concatenate([first, np.zeros((max(3, len(first) // 5), *first.shape[1:]), np.uint8), others])
 
 
@@ -313,9 +313,9 @@ def _moving(pictures: list[Grid], words: str) -> str:
     """Sheets one after the other; the last one alone where the reader wants nothing to move, and on paper."""
     frames = []
     for i, grid in enumerate(pictures):
-        sheet = _sheet(grid)
-        frame = np.full((*sheet.shape[:2], 3), 128, np.uint8)
-        frame[sheet[..., 3] > 0] = sheet[sheet[..., 3] > 0, :3]
+        shown = sheet(grid)
+        frame = np.full((*shown.shape[:2], 3), 128, np.uint8)
+        frame[shown[..., 3] > 0] = shown[shown[..., 3] > 0, :3]
         bar = np.full((2 * GAP, frame.shape[1], 3), 128, np.uint8)
         bar[GAP:, : round(frame.shape[1] * i / (len(pictures) - 1))] = DONE
         frames.append(Image.fromarray(np.concatenate([frame, bar])))
@@ -336,16 +336,6 @@ def _data(image: Image.Image, kind: str, **how: Any) -> str:
     buffer = io.BytesIO()
     image.save(buffer, format=kind, **how)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _sheet(pictures: Grid) -> Sheet:
-    """Pictures in rows and columns with gaps that let the page through."""
-    lines, columns, height, width, _ = pictures.shape
-    gap = max(1, width // 14)
-    sheet = np.zeros((lines, height + gap, columns, width + gap, 4), np.uint8)
-    sheet[:, :height, :, :width, :3] = pictures.swapaxes(1, 2)
-    sheet[:, :height, :, :width, 3] = 255
-    return sheet.reshape(lines * (height + gap), columns * (width + gap), 4)[:-gap, :-gap]
 
 
 def _short(name: str) -> str:

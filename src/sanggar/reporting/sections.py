@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from sanggar.reporting.anomaly import odd_pictures
+from sanggar.reporting.attributes import attributes
 from sanggar.reporting.comparison import any_of, cells, comparable, protocols
 from sanggar.reporting.figures import LINES, Series, line_chart, number, png, table
 from sanggar.reporting.generation import (
@@ -19,6 +21,7 @@ from sanggar.reporting.generation import (
     truncation,
     walks,
 )
+from sanggar.reporting.inference import bound, corners, dimensions, drawn, reconstructions, traversals
 from sanggar.reporting.networks import classes, mistakes, network, neurons, watched
 from sanggar.reporting.pictures import against_noise, best_and_worst, denoised, interpolation, latent_space
 from sanggar.reporting.view import Section, View, Views, headed, protocol, value
@@ -209,17 +212,25 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "generation": ("Beside real pictures", measured),
     "asked": ("Class by class, as asked for", class_by_class),
     "samples": ("Samples", samples),
+    "drawn": ("Drawn from the prior, and otherwise", drawn),
+    "bound": ("The bound, its rate and its distortion", bound),
+    "dimensions": ("What each dimension holds", dimensions),
     "loss": ("Loss", loss_curves),
     "watched": ("What was watched", watched),
     "classes": ("Class by class", classes),
     "mistakes": ("Mistakes", mistakes),
     "network": ("The network", network),
     "neurons": ("Weights and gradients", neurons),
+    "reconstructions": ("Reconstructions", reconstructions),
     "denoised": ("Clean, noisy, reconstructed", denoised),
     "noise": ("PSNR against noise", against_noise),
     "latent": ("The latent space", latent_space),
     "interpolation": ("Interpolation", interpolation),
+    "attributes": ("Attributes in the latent space", attributes),
+    "corners": ("Between four pictures", corners),
+    "traversals": ("Along single dimensions", traversals),
     "extremes": ("Best and worst", best_and_worst),
+    "anomaly": ("Odd pictures", odd_pictures),
     "training": ("As training went", as_training_went),
     "walks": ("Walks through the latent space", walks),
     "truncation": ("Truncation", truncation),

@@ -41,7 +41,7 @@ Section = Callable[[Views], str | None]
 def value(n: dict[str, Any]) -> str:
     """A measured number with interval and unit, as HTML."""
     digits = 4
-    text = number(n["value"], digits)
+    text = f"{n['value']:.0f}" if n["unit"].startswith("of ") else number(n["value"], digits)  # counted
     if n["interval"]:
         text += f" <small>[{number(n['interval'][0], digits)}, {number(n['interval'][1], digits)}]</small>"
     return f"{text} {escape(n['unit'])}".strip()

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from sanggar import recipe as recipes
 from sanggar.data.batches import Batches
-from sanggar.data.images import Images
+from sanggar.data.images import Attribute, Images
 from sanggar.plan import Plan, resolve
 from sanggar.training.learner import Layer
 from sanggar.training.start import learner_of
@@ -80,13 +81,18 @@ class Description:
 
 
 def describe(source: str | Path | recipes.Recipe, overrides: Sequence[str] = ()) -> Description:
-    """Resolve a recipe, build its network, and time a few steps on made-up pictures; needs no data."""
+    """Resolve a recipe, build its network, and time a few steps on made-up pictures.
+
+    Needs no data, unless they are pictures of one's own: only their files can say what is known of them.
+    """
     plan = resolve(recipes.read(source, [*overrides, "training.compile=false", "training.tracker=null"]))
-    facts, training = plan.source.facts, plan.training
+    facts, training = plan.facts, plan.training
     generator = np.random.default_rng(0)
     count = training.batch_size * 64
     pixels = generator.integers(0, 256, (count, facts.height, facts.width, facts.channels), np.uint8)
-    images = Images(pixels, generator.integers(0, max(1, len(facts.classes)), count))
+    columns = [_made_up(column, count, generator) for column in facts.attributes]
+    attributes = np.stack(columns, axis=1).astype(np.float32) if columns else None
+    images = Images(pixels, generator.integers(0, max(1, len(facts.classes)), count), attributes)
     learner = learner_of(plan, facts)
     batches = Batches(images, training.batch_size, training.seed, learner.draws)
     layers = learner.layers(batches.at(0)[0])
@@ -101,10 +107,16 @@ def describe(source: str | Path | recipes.Recipe, overrides: Sequence[str] = ())
     cost = Cost(
         training.total_steps(per_epoch),
         statistics.median(seconds[2:]),
-        state + weights + 2 * sum(layer.output_bytes for layer in layers) + plan.source.bytes,
+        state + weights + 2 * sum(layer.output_bytes for layer in layers) + plan.source.memory(plan.data),
         state + weights,
     )
     return Description(plan, layers, learner.phases(), cost, learner.describe())
+
+
+def _made_up(column: Attribute, count: int, generator: np.random.Generator) -> Float64[np.ndarray, "n"]:
+    if column.kind == "number":
+        return generator.normal(column.mean, column.deviation, count)
+    return generator.integers(0, len(column.values), count).astype(np.float64)
 
 
 def _mega(count: int) -> str:

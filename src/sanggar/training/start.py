@@ -97,7 +97,7 @@ def learner_of(plan: Plan, facts: Facts, folder: Path | None = None) -> Learner:
 
 
 def _set_up(plan: Plan, dataset: Dataset, folder: Path) -> tuple[Learner, Batches]:
-    learner = learner_of(plan, plan.source.facts, folder)
+    learner = learner_of(plan, plan.facts, folder)
     size, seed = plan.training.batch_size, plan.training.seed
     return learner, Batches(dataset.train, size, seed, learner.draws, learner.rank, learner.world)
 
@@ -122,7 +122,7 @@ def _walk(
 
 
 def _info(plan: Plan, dataset: Dataset, learner: Learner) -> dict[str, Any]:
-    facts = plan.source.facts
+    facts = plan.facts
     return {
         "name": plan.name,
         "about": plan.about,

@@ -1,0 +1,170 @@
+"""One picture file of any size, mode and orientation as a small square of 8 bits; and a process that does many."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import sys
+import warnings
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from sanggar.data.images import MAX_PIXELS
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+"""What may hide behind a picture's name: Pillow knows more, some of which start other programs."""
+LARGEST = 6 * MAX_PIXELS
+"""Bytes that a picture's file may have: those of the largest picture with 16 bits a channel, not compressed."""
+
+
+def square(
+    content: bytes, size: int, fit: Literal["crop", "squash"], colour: bool
+) -> UInt8[np.ndarray, "size size channels"]:
+    """The content of a picture file as uint8 `(size, size, 3)`, or `(size, size, 1)` where `colour` is off.
+
+    Turned as its EXIF says; laid on white where it is transparent; 16 bits are scaled to 8; grey is ITU-R 601's. Cut to
+    the square in its middle (`crop`) or squashed to one, then scaled by Pillow's antialiased bicubic filter. Raises
+    ValueError where it is too large or its range is not known, and whatever Pillow raises where it is damaged.
+    """
+    mode, channels = ("RGB", 3) if colour else ("L", 1)
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width}×{image.height} pixels are more than sanggar opens ({MAX_PIXELS:,})")
+        if min(image.size) >= 4 * size:
+            image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is decoded at a half, a quarter or an eighth
+        if image.format != "JPEG" or not image.info.keys().isdisjoint(("exif", "xmp")):  # looking costs a tenth
+            ImageOps.exif_transpose(image, in_place=True)
+        plain: Image.Image = image
+        if image.mode != mode or "transparency" in image.info:
+            plain = _eight_bits(image).convert(mode)
+        if plain.size != (size, size):
+            edge = min(plain.size)
+            left, top = (plain.width - edge) / 2, (plain.height - edge) / 2
+            box = (left, top, left + edge, top + edge) if fit == "crop" else None
+            plain = plain.resize((size, size), Image.Resampling.BICUBIC, box)
+        return np.frombuffer(plain.tobytes(), np.uint8).reshape(size, size, channels)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The picture without transparency and with 8 bits a channel. Raises ValueError where its range is not known."""
+    if image.mode.startswith("I"):
+        deep = np.asarray(image).astype(np.int64)
+        if deep.min() < 0 or deep.max() > 65535:
+            raise ValueError("more than 16 bits a pixel: no range is known that would be white")
+        return Image.fromarray(np.rint(deep / 257).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("pixels are fractions: no range is known that would be white")
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        clear = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
+    return image
+
+
+@dataclass(frozen=True)
+class Job:
+    """Pictures of a folder or a zip, and the file that they go into."""
+
+    place: str
+    size: int
+    fit: Literal["crop", "squash"]
+    colour: bool
+    out: str
+    offset: int
+    """where in the file the first picture's pixels begin"""
+
+    @property
+    def weight(self) -> int:
+        """Bytes of a picture."""
+        return self.size * self.size * (3 if self.colour else 1)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of some pictures."""
+
+    start: int
+    digests: list[str]
+    """SHA-256 of each one's file; nothing for one that could not be read"""
+    broken: dict[str, str]
+    """by name: why it could not be read"""
+
+
+class Decoder:
+    """Decodes pictures of a job, some at a time."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.archive = None if Path(job.place).is_dir() else zipfile.ZipFile(job.place)
+        self.out = Path(job.out).open("r+b")  # noqa: SIM115 - open as long as this lives
+
+    def ask(self, start: int, names: Sequence[str]) -> Done:
+        """Decode pictures and write them as the job's number `start` and following. Raises OSError on a full disk."""
+        job, digests, broken = self.job, [], {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, on metadata, and on sizes that are checked here
+            for number, name in enumerate(names, start):
+                try:
+                    content = self._read(name)
+                    picture = square(content, job.size, job.fit, job.colour)
+                except Exception as error:  # a damaged file makes Pillow raise anything
+                    broken[name] = _why(error)
+                    digests.append("")
+                    continue
+                self.out.seek(job.offset + number * job.weight)
+                self.out.write(picture.data)
+                digests.append(hashlib.sha256(content).hexdigest())
+        self.out.flush()
+        return Done(start, digests, broken)
+
+    def _read(self, name: str) -> bytes:
+        """A file's content. Raises ValueError where no picture has so much."""
+        if self.archive is not None:
+            return self.archive.read(name)
+        with open(f"{self.job.place}/{name}", "rb") as file:  # noqa: PTH123 - a path object takes as long as reading
+            if os.fstat(file.fileno()).st_size > LARGEST:
+                raise ValueError(f"more than {LARGEST:,} bytes")
+            return file.read()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self.out.close()
+        if self.archive is not None:
+            self.archive.close()
+
+
+def _why(error: Exception) -> str:
+    """In a line: what Pillow says names an object of Python's where it knows no format."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"no picture that is known ({', '.join(FORMATS)})"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def main(lines: io.BufferedIOBase, answers: io.BufferedIOBase) -> None:
+    """A process that decodes: a job in JSON on the first line, some names on each other one, an answer to each."""
+
+    def answer(what: dict[str, Any]) -> None:
+        answers.write(json.dumps(what).encode() + b"\n")
+        answers.flush()
+
+    decoder = Decoder(Job(**json.loads(lines.readline())))
+    for line in lines:
+        try:
+            answer(asdict(decoder.ask(**json.loads(line))))
+        except OSError as error:
+            answer({"error": error.strerror or str(error)})
+
+
+if __name__ == "__main__":
+    try:
+        main(cast("io.BufferedIOBase", sys.stdin.buffer), cast("io.BufferedIOBase", sys.stdout.buffer))
+    except (KeyboardInterrupt, BrokenPipeError):
+        sys.exit(1)

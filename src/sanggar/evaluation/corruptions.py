@@ -1,0 +1,90 @@
+"""Pictures that are odd on purpose: normal ones with something done to them, and pictures too simple to be any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from sanggar.evaluation.protocol import Pixels
+
+NOISE = 0.1
+"""Deviation of the added noise, on [0, 1]."""
+
+
+def blurred(pixels: Pixels, seed: int) -> Pixels:
+    """Gaussian blur, its deviation a 14th of the shorter edge and at least one pixel (SciPy)."""
+    from scipy.ndimage import gaussian_filter
+
+    sigma = max(1.0, min(pixels.shape[1:3]) / 14)
+    found = [gaussian_filter(picture.astype(np.float32), (sigma, sigma, 0)) for picture in pixels]
+    return _as_pixels(np.stack(found))
+
+
+def noisy(pixels: Pixels, seed: int) -> Pixels:
+    """Gaussian noise on every pixel."""
+    noise = np.random.default_rng(seed).standard_normal(pixels.shape, np.float32)
+    return _as_pixels(pixels + np.float32(255 * NOISE) * noise)
+
+
+def occluded(pixels: Pixels, seed: int) -> Pixels:
+    """A square of mid-grey, a third of the shorter edge, anywhere inside the picture."""
+    return _patched(pixels, seed, max(1, min(pixels.shape[1:3]) // 3), lambda patch: np.full_like(patch, 128))
+
+
+def defective(pixels: Pixels, seed: int) -> Pixels:
+    """A small defect: in a square of an eighth of the shorter edge, inside the middle half, colours are inverted."""
+    return _patched(pixels, seed, max(1, min(pixels.shape[1:3]) // 8), lambda patch: 255 - patch, middle=True)
+
+
+CORRUPTIONS: dict[str, Callable[[Pixels, int], Pixels]] = {
+    "blur": blurred,
+    "noise": noisy,
+    "occlusion": occluded,
+    "small defect": defective,
+}
+"""By name: pictures and a seed to the pictures disturbed."""
+
+
+def smooth(like: Pixels, seed: int) -> Pixels:
+    """As many pictures that show nothing: a colour that runs evenly from each corner to the others.
+
+    The corners' colours are drawn from the pixels of the pictures given.
+    """
+    n, height, width, channels = like.shape
+    draw = np.random.default_rng(seed)
+    everything = like.reshape(-1, channels)
+    corners = everything[draw.integers(0, len(everything), (n, 2, 2))].astype(np.float32)
+    down, right = (np.linspace(0, 1, size, dtype=np.float32) for size in (height, width))
+    rows = np.stack([1 - down, down])
+    columns = np.stack([1 - right, right])
+    return _as_pixels(np.einsum("nabc,ah,bw->nhwc", corners, rows, columns, optimize=True))
+
+
+def faded(pixels: Pixels, seed: int) -> Pixels:
+    """Pictures of which a fifth of the contrast is left: moved four fifths of the way to their own mean picture."""
+    mean = pixels.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return _as_pixels(mean + np.float32(0.2) * (pixels - mean))
+
+
+def _patched(
+    pixels: Pixels, seed: int, edge: int, paint: Callable[[np.ndarray], np.ndarray],
+    middle: bool = False,
+) -> Pixels:  # fmt: skip
+    """Pictures with a square of each painted over."""
+    draw = np.random.default_rng(seed)
+    n, height, width, _ = pixels.shape
+    found = pixels.copy()
+    for i in range(n):
+        places = []
+        for size in (height, width):
+            margin = min(size // 4, (size - edge) // 2) if middle else 0
+            places.append(int(draw.integers(margin, size - edge - margin + 1)))
+        top, left = places
+        patch = found[i, top : top + edge, left : left + edge]
+        patch[:] = paint(patch)
+    return found
+
+
+def _as_pixels(values: np.ndarray) -> Pixels:
+    return np.asarray(np.rint(np.clip(values, 0, 255)), np.uint8)

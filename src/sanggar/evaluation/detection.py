@@ -1,0 +1,377 @@
+"""Odd pictures told from normal ones: a network's scores beside PCA and nearest neighbours, on three kinds of trial.
+
+Pictures of classes that training never saw; normal pictures with something done to them, where it saw all classes;
+and, for networks with a bound, pictures simpler than normal ones, which a likelihood takes for more normal than those
+(Nalisnick et al. 2019, arXiv:1810.09136).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from sanggar.data.batches import address
+from sanggar.data.images import Images
+from sanggar.data.sources import SOURCES, presence
+from sanggar.errors import RunError
+from sanggar.evaluation.anomaly import (
+    SLACK,
+    Known,
+    Scores,
+    auroc,
+    average_precision,
+    divergences,
+    gaussian,
+    heat,
+    hottest,
+    overlaid,
+    residual_deviations,
+    scores,
+    share_below,
+    together,
+)
+from sanggar.evaluation.corruptions import CORRUPTIONS, faded, smooth
+from sanggar.evaluation.protocol import Findings, Number, Pixels, Subject, first_of_each_class, normal_classes
+from sanggar.models.regret import RATE, WEIGHED
+from sanggar.painter import Painter
+from sanggar.runs import Arrays
+
+LABELS = {
+    "together": "residual and latent distance together",
+    "reconstruction": "reconstruction error",
+    "residual": "residual in deviations of its pixel",
+    "latent": "latent distance",
+    "kl": "KL divergence",
+    "bound": "minus the bound",
+    "regret": "likelihood regret",
+    "neighbours": "distance to training pictures",
+}
+"""What each score is called."""
+NEIGHBOURS = 5
+"""Training pictures that the distance to them is the mean over."""
+COMPONENTS = 32
+"""Of PCA beside a network that reconstructs without a latent space."""
+LARGEST = 100_000_000
+"""Numbers that the training pictures given to PCA and nearest neighbours are made of, at most."""
+SIMPLER = {"fashion-mnist": "mnist"}
+"""By source, another whose pictures are of the same size and simpler: shown where it lies on this machine."""
+SHOWN = 8
+"""Odd pictures, and as many normal ones, that the report shows."""
+
+
+# -- a network that looks for what is odd ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A network, what normal pictures are to it, and how it is asked."""
+
+    painter: Painter
+    known: Known
+    seed: int
+    regret_steps: int
+
+    @classmethod
+    def fitted(cls, painter: Painter, train: Images, validation: Images) -> Detector:
+        """What is normal, learned from training pictures; and how normal ones score, from validation pictures.
+
+        Raises RunError when the network does not reconstruct.
+        """
+        options = painter.plan.evaluation
+        came_back = painter.reconstruct(train.pixels)
+        centre, precision = gaussian(painter.encode(train.pixels)) if painter.can("encode") else (None, None)
+        known = Known(residual_deviations(train.pixels, came_back), centre, precision, {}, 1.0)
+        detector = cls(painter, known, options.seed, options.regret_steps)
+        found = detector._single(validation.pixels)
+        found |= {"together": together(found, found)} if "latent" in found else {}
+        normal = {name: np.sort(values) for name, values in found.items()}
+        limit = hottest(heat(validation.pixels, painter.reconstruct(validation.pixels)))
+        return replace(detector, known=replace(known, normal=normal, limit=limit))
+
+    @classmethod
+    def of_run(cls, painter: Painter, say: Callable[[str], None] = lambda text: None) -> Detector:
+        """As the run's evaluation left it; learned anew from the run's data where it left none, which `say` is told.
+
+        Raises RunError when the network does not reconstruct, or the data are not the run's; DataError when they are
+        missing.
+        """
+        run, options = painter.run, painter.plan.evaluation
+        if run.evaluation_file.is_file() and run.evaluation()["step"] == run.info["step"]:
+            kept = {key.removeprefix(KEPT): array for key, array in run.pictures().items() if key.startswith(KEPT)}
+            if kept:
+                return cls(painter, Known.of(kept), options.seed, options.regret_steps)
+        say("This run's evaluation left nothing of odd pictures: normal ones are looked at first.")
+        dataset = painter.plan.source.load(painter.plan.data)
+        if dataset.fingerprint != run.info["data"]["fingerprint"]:
+            raise RunError(f"{run.path} was trained on other data than {painter.plan.data.source} holds now.")
+        train, validation = fitting(Subject(painter, dataset, options))
+        return cls.fitted(painter, train, validation)
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """Every score that the network can give, higher for odder pictures."""
+        found = self._single(pixels)
+        return ({"together": together(found, self.known.normal)} if "latent" in found else {}) | found
+
+    def shares(self, found: Scores) -> Scores:
+        """Of each score, the share of normal validation pictures that score lower."""
+        return {name: share_below(values, self.known.normal[name]) for name, values in found.items()}
+
+    def heat_maps(self, pixels: Pixels) -> Float[np.ndarray, "n height width"]:
+        """Where the error sits, see `anomaly.heat`."""
+        return heat(pixels, self.painter.reconstruct(pixels))
+
+    def _single(self, pixels: Pixels) -> Scores:
+        """Every score that needs no other."""
+        painter = self.painter
+        latents = painter.encode(pixels) if painter.can("encode") else None
+        found = scores(self.known, pixels, painter.reconstruct(pixels), latents)
+        if painter.can("posterior"):
+            found["kl"] = divergences(painter.posterior(pixels))
+            # the same draws for every picture: its score is its own, whatever stands beside it
+            weighed = [painter.weigh(pixels, self._noise(len(pixels), 1, draw)[:, 0])[:, 0] for draw in range(WEIGHED)]
+            found["bound"] = found["kl"] - np.mean(weighed, axis=0, dtype=np.float64)
+        if painter.can("regret") and self.regret_steps:
+            before, after = painter.regret(pixels, self._noise(len(pixels), WEIGHED + self.regret_steps)).T
+            found["regret"] = after.astype(np.float64) - before
+        return found
+
+    def _noise(self, count: int, draws: int, first: int = 0) -> Float[np.ndarray, "n draws latent"]:
+        size = self.painter.model.latent_size
+        drawn = [
+            np.random.default_rng(address(self.seed, "anomaly", first + number)).standard_normal(size, np.float32)
+            for number in range(draws)
+        ]
+        return np.broadcast_to(np.stack(drawn), (count, draws, size))
+
+
+KEPT = "anomaly.known."
+"""Before the names of what a run keeps of a detector."""
+
+
+def fitting(subject: Subject) -> tuple[Images, Images]:
+    """Training pictures that a detector learns from, and validation pictures that say how normal ones score."""
+    dataset, options = subject.dataset, subject.options
+    train = dataset.train.first(min(options.probe_images, max(100, LARGEST // dataset.train.pixels[0].size)))
+    return train, dataset.validation.first(options.anomaly_images)
+
+
+# -- what has learned nothing -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """PCA of the network's latent size and the nearest training pictures, fitted on the same training pictures."""
+
+    pca: Any
+    near: Any
+    known: Known
+
+    @classmethod
+    def fitted(cls, train: Images, validation: Images, size: int, seed: int) -> Baselines:
+        """Both by scikit-learn."""
+        from sklearn.decomposition import PCA
+        from sklearn.neighbors import NearestNeighbors
+
+        flat = _flat(train.pixels)
+        pca = PCA(min(size, *flat.shape), random_state=seed).fit(flat)
+        near = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(flat)), algorithm="brute").fit(flat)
+        latents, came_back = _through(pca, train.pixels)
+        empty = Known(residual_deviations(train.pixels, came_back), *gaussian(latents), {}, 1.0)
+        latents, came_back = _through(pca, validation.pixels)
+        return cls(pca, near, replace(empty, normal=scores(empty, validation.pixels, came_back, latents)))
+
+    def scores(self, pixels: Pixels) -> dict[str, Scores]:
+        """By the baseline's name."""
+        latents, came_back = _through(self.pca, pixels)
+        found = scores(self.known, pixels, came_back, latents)
+        near = self.near.kneighbors(_flat(pixels))[0].mean(axis=1)
+        return {
+            "PCA": {"together": together(found, self.known.normal)} | found,
+            "kNN": {"neighbours": np.asarray(near, np.float64)},
+        }
+
+
+def _flat(pixels: Pixels) -> Float[np.ndarray, "n d"]:
+    return pixels.reshape(len(pixels), -1).astype(np.float32)
+
+
+def _through(pca: Any, pixels: Pixels) -> tuple[Float[np.ndarray, "n d"], Pixels]:
+    """PCA's latents, and what comes back through them, clamped and rounded like all else."""
+    latents = pca.transform(_flat(pixels))
+    came_back = np.clip(pca.inverse_transform(latents), 0, 255)
+    return latents, np.rint(came_back).astype(np.uint8).reshape(pixels.shape)
+
+
+# -- trials ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Odd pictures that are to be told from the normal ones."""
+
+    name: str
+    kind: str
+    pixels: Pixels
+    headline: bool = False
+
+
+def looked_for(painter: Painter) -> bool:
+    """Whether odd pictures are looked for: where training saw some classes alone, or the network has a bound."""
+    return normal_classes(painter) is not None or painter.can("posterior")
+
+
+def measure_anomaly(subject: Subject) -> Findings:
+    """AUROC and average precision of every score of the network and of the baselines, in each trial."""
+    painter, options = subject.painter, subject.options
+    train, validation = fitting(subject)
+    detector = Detector.fitted(painter, train, validation)
+    size = COMPONENTS if detector.known.centre is None else len(detector.known.centre)
+    baselines = Baselines.fitted(train, validation, size, options.seed)
+    normal, trials = _trials(subject)
+
+    def look(pixels: Pixels) -> dict[str, Scores]:
+        return {"network": detector.scores(pixels)} | baselines.scores(pixels)
+
+    of_normal = look(normal.pixels)
+    of_odd = {trial.name: look(trial.pixels) for trial in trials}
+    mixed = [trial for trial in trials if trial.kind == CORRUPTED]
+    if mixed:
+        everything = np.concatenate([trial.pixels for trial in mixed])
+        trials = [Trial("all four corruptions", CORRUPTED, everything, True), *trials]
+        of_odd[trials[0].name] = _joined([of_odd[trial.name] for trial in mixed])
+    numbers, arrays = [], _kept(of_normal, "anomaly.normal")
+    for trial in trials:
+        given = _protocol(subject, detector, trial, normal, len(train), len(validation))
+        found = of_odd[trial.name]
+        numbers += [n for who in found for n in _numbers(who, trial, of_normal[who], found[who], given, size)]
+        arrays |= _kept(found, f"anomaly.odd.{trial.name}")
+    arrays |= {KEPT + name: array for name, array in detector.known.arrays().items()}
+    return Findings(numbers, arrays | _shown(detector, normal, trials[0]))
+
+
+HELD_OUT, CORRUPTED, SIMPLE = "held-out classes", "corrupted pictures", "simpler pictures"
+
+
+def _trials(subject: Subject) -> tuple[Images, list[Trial]]:
+    """The normal test pictures, and what they are to be told from."""
+    painter, seed, count = subject.painter, subject.options.seed, subject.options.anomaly_images
+    trials, classes = [], normal_classes(painter)
+    if classes is None:
+        normal = subject.test.first(count)
+        for number, (name, disturb) in enumerate(CORRUPTIONS.items()):
+            chosen = normal.pixels[number :: len(CORRUPTIONS)]  # of each picture one: no more odd than normal ones
+            trials.append(Trial(name, CORRUPTED, disturb(chosen, address(seed, name))))
+    else:
+        whole = subject.whole.first(count)
+        assert whole.labels is not None
+        is_normal = np.isin(whole.labels, classes)
+        normal = whole.take(np.flatnonzero(is_normal))
+        trials.append(Trial("held-out classes", HELD_OUT, whole.pixels[~is_normal], True))
+    if painter.can("posterior"):
+        some = normal.first(500)
+        for name, make in (("smooth pictures", smooth), ("faded pictures", faded)):
+            trials.append(Trial(name, SIMPLE, make(some.pixels, address(seed, name))))
+        trials += _other_data(painter, len(some))
+    return normal, [trial for trial in trials if len(trial.pixels) > 1]
+
+
+def _other_data(painter: Painter, count: int) -> list[Trial]:
+    """Test pictures of a simpler source, where its files are on this machine."""
+    name = SIMPLER.get(painter.plan.data.source)
+    if name is None or presence(name).state != "present":
+        return []
+    source = SOURCES[name]
+    test = source.load(source.Options(source=name)).test.first(count)
+    return [Trial(f"{name} pictures", SIMPLE, test.pixels)]
+
+
+def _joined(found: list[dict[str, Scores]]) -> dict[str, Scores]:
+    return {
+        who: {name: np.concatenate([each[who][name] for each in found]) for name in named}
+        for who, named in found[0].items()
+    }
+
+
+def _protocol(
+    subject: Subject, detector: Detector, trial: Trial, normal: Images, train: int, validation: int
+) -> dict[str, Any]:
+    """What every number of a trial depends on."""
+    painter, classes = subject.painter, normal_classes(subject.painter)
+    named = "all" if classes is None else ", ".join(painter.facts.classes[code] for code in classes)
+    given = {
+        "split": "test", "n": len(normal), "data": painter.data_name, "trial": trial.kind, "odd": trial.name,
+        "odd_pictures": len(trial.pixels), "normal_classes": named, "seed": detector.seed,
+        "fitted_on": f"{train} training and {validation} validation pictures, all normal", "output": "clamped, uint8",
+    }  # fmt: skip
+    conditional = painter.can("posterior") and painter.model.conditions.width
+    return given | ({"told": "nothing"} if conditional else {})
+
+
+def _numbers(
+    who: str, trial: Trial, normal: Scores, odd: Scores, given: dict[str, Any], size: int
+) -> list[Number]:  # fmt: skip
+    """AUROC and average precision of each score of the network, or of a baseline."""
+    found = []
+    prevalence = round(given["odd_pictures"] / (given["odd_pictures"] + given["n"]), 4)
+    for name in normal:
+        score = given | {"score": LABELS[name]} | _how(name, who, size)
+        label = f"{trial.name}: {LABELS[name]}" + ("" if who == "network" else f", {who}")
+        first = trial.headline and who == "network" and name == main_score(trial.kind, normal)
+        value, interval = auroc(normal[name], odd[name])
+        protocol = score | {"floor": 0.5}
+        found.append(Number("anomaly.auroc", f"AUROC, {label}", value, "", "higher", protocol, who, interval, first))
+        value, interval = average_precision(normal[name], odd[name], given["seed"])
+        protocol, label = score | {"floor": prevalence}, f"average precision, {label}"
+        found.append(Number("anomaly.precision", label, value, "", "higher", protocol, who, interval))
+    return found
+
+
+def main_score(kind: str, found: Scores) -> str:
+    """The score that stands first. What is done to pixels need not show in a latent; a class never seen does."""
+    return "together" if kind == HELD_OUT and "together" in found else "residual"
+
+
+def _how(name: str, who: str, size: int) -> dict[str, Any]:
+    """How a score is taken."""
+    match name:
+        case "bound":
+            return {"draws": WEIGHED}
+        case "regret":
+            return {"draws": WEIGHED, "method": f"Adam {RATE:g} on mean and log variance, the decoder fixed"}
+        case "residual":
+            return {"slack": SLACK}
+        case "latent":
+            return {"method": "Mahalanobis, covariance by Ledoit & Wolf 2004"}
+        case "neighbours":
+            return {"method": f"mean Euclidean distance of pixels to the {NEIGHBOURS} nearest"}
+    return {"size": size} if who == "PCA" else {}
+
+
+def _kept(found: dict[str, Scores], before: str) -> Arrays:
+    return {
+        f"{before}.{who}.{name}": np.asarray(values, np.float32)
+        for who, named in found.items()
+        for name, values in named.items()
+    }
+
+
+def _shown(detector: Detector, normal: Images, trial: Trial) -> Arrays:
+    """Normal and odd pictures, what came back of them, where the error sits, and how many normal ones score lower.
+
+    Not chosen by their scores: of the odd ones, evenly spread; of the normal ones, the first.
+    """
+    spread = np.linspace(0, len(trial.pixels) - 1, min(SHOWN, len(trial.pixels))).astype(np.int64)
+    arrays: Arrays = {}
+    chosen = {"normal": normal.pixels[list(first_of_each_class(normal, SHOWN))], "odd": trial.pixels[spread]}
+    for name, pixels in chosen.items():
+        came_back, maps = detector.painter.reconstruct(pixels), detector.heat_maps(pixels)
+        over = [overlaid(picture, warm, detector.known.limit) for picture, warm in zip(pixels, maps, strict=True)]
+        coloured = [np.broadcast_to(stack, (*stack.shape[:3], 3)) for stack in (pixels, came_back)]
+        arrays[f"anomaly.shown.{name}"] = np.stack([*coloured, np.stack(over)])
+        shares = detector.shares(detector.scores(pixels))
+        arrays[f"anomaly.shown.{name}.shares"] = shares.get("together", shares["reconstruction"])
+    return arrays

@@ -1,0 +1,374 @@
+"""Pictures of one's own: what is found, how it is split, and what is wrong with it, in words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sanggar
+from gathering import encoded, load, number, own, write_pictures, zipped
+from sanggar.data import prepared
+from sanggar.data.images import Attribute, Images
+from sanggar.data.sources import SOURCES, presence
+from sanggar.data.tables import read_table
+from sanggar.errors import DataError, RecipeError, RunError
+from sanggar.plan import resolve
+from sanggar.recipe import Recipe
+from sanggar.training.start import resume
+
+Temporary = pytest.TempPathFactory
+ATTRIBUTES = (
+    Attribute("age", "number", (), 29.5, float(np.arange(60).std())),
+    Attribute("odd", "flag", ("no", "yes")),
+    Attribute("letter", "category", ("a", "b", "c")),
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: Temporary) -> Path:
+    """60 pictures with a table."""
+    return write_pictures(tmp_path_factory.mktemp("own") / "faces", 60)
+
+
+def numbers(split: Images) -> list[int]:
+    """The numbers of pictures, each of which knows its own attributes."""
+    found = [number(picture) for picture in split.pixels]
+    assert split.attributes is not None
+    assert split.attributes.dtype == np.float32
+    np.testing.assert_array_equal(split.attributes, [[i, i % 2, i % 3] for i in found])
+    return found
+
+
+# -- splits ----------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1), test=st.integers(1, 30) | st.floats(0.01, 0.6), validation=st.integers(1, 23))
+def test_splits_share_out_the_pictures_and_know_their_attributes(
+    place: Path, seed: int, test: float, validation: int
+) -> None:
+    options = own(place, seed=seed, test=test, validation=validation)
+    dataset = SOURCES["folder"].load(options)
+    parts = [numbers(split) for split in (dataset.train, dataset.validation, dataset.test)]
+    assert sorted([*parts[0], *parts[1], *parts[2]]) == list(range(60))
+    assert len(parts[1]) == validation
+    assert len(parts[2]) == (test if test >= 1 else max(1, round(60 * test)))
+    assert SOURCES["folder"].counted(options) == len(parts[0])
+    assert dataset.fingerprint == load(place).fingerprint
+    more = SOURCES["folder"].load(own(place, seed=seed, test=test, validation=1))
+    assert numbers(more.test) == parts[2]
+    assert set(parts[0]) <= set(numbers(more.train))
+
+
+def test_splits_are_views_of_one_map_and_the_seed_draws_them(place: Path) -> None:
+    dataset = load(place)
+    assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [48, 6, 6]
+    for split in (dataset.train, dataset.validation, dataset.test):
+        assert not split.pixels.flags.writeable
+        assert not split.pixels.flags.owndata
+        assert type(split.pixels) is np.ndarray
+    assert numbers(load(place, seed=1).test) != numbers(dataset.test)
+    assert dataset.note == ""
+
+
+def test_a_folder_and_its_zip_are_the_same_data(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place, tmp_path / "faces" / "within")
+    (tmp_path / "faces" / "within" / ".hidden.png").write_bytes(b"")
+    (tmp_path / "faces" / "__MACOSX").mkdir()
+    (tmp_path / "faces" / "__MACOSX" / "x.png").write_bytes(b"")
+    (tmp_path / "faces" / "notes.txt").write_text("not a picture")
+    archive = zipped(tmp_path / "faces", tmp_path / "faces.zip")
+    known = load(place)
+    for path in (place, tmp_path / "faces" / "within", archive):
+        again = load(path)
+        assert again.fingerprint == known.fingerprint
+        np.testing.assert_array_equal(again.train.pixels, known.train.pixels)
+        np.testing.assert_array_equal(again.test.attributes, known.test.attributes)
+    assert SOURCES["folder"].facts_for(own(archive)).attributes == ATTRIBUTES
+
+
+def test_the_fingerprint_notices_a_picture_a_label_and_a_size(place: Path, tmp_path: Path) -> None:
+    known = {load(place).fingerprint, load(place, size=9).fingerprint, load(place, colour=False).fingerprint}
+    known |= {load(place, label="odd").fingerprint, load(place, attributes={"age": "number"}).fingerprint}
+    other = shutil.copytree(place, tmp_path / "other")
+    (other / "007.png").write_bytes(encoded(7_000))
+    known.add(load(other).fingerprint)
+    assert len(known) == 6
+
+
+# -- classes and attributes --------------------------------------------------------------------------------------
+
+
+def test_sub_folders_are_classes_where_there_are_several(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "x" / "set", 30, ("cats", "dogs/small", "dogs/large"), table=False)
+    dataset = load(tmp_path / "x")
+    assert SOURCES["folder"].facts_for(own(tmp_path / "x")).classes == ("cats", "dogs")
+    assert dataset.train.labels is not None
+    assert dataset.train.attributes is None
+    assert dataset.train.labels.tolist() == [int(number(p) % 3 > 0) for p in dataset.train.pixels]
+    assert dataset.train.labels.dtype == np.int64
+    write_pictures(tmp_path / "x", 1, table=False)
+    assert SOURCES["folder"].facts_for(own(tmp_path / "x")).classes == ()
+    write_pictures(tmp_path / "one", 9, ("images",), table=False)
+    assert SOURCES["folder"].facts_for(own(tmp_path / "one")).classes == ()
+    write_pictures(tmp_path / "splits", 9, ("train", "test"), table=False)
+    with pytest.raises(DataError, match="test, train look like splits, not like classes"):
+        load(tmp_path / "splits")
+
+
+def test_an_attribute_may_be_the_class(place: Path) -> None:
+    facts = SOURCES["folder"].facts_for(own(place, label="letter"))
+    assert (facts.classes, facts.shape, facts.attributes) == (("a", "b", "c"), (8, 8, 3), ATTRIBUTES)
+    test = load(place, label="letter").test
+    assert test.labels is not None
+    assert test.labels.tolist() == [i % 3 for i in numbers(test)]
+    assert SOURCES["folder"].facts_for(own(place, label="odd", colour=False)).classes == ("no", "yes")
+    for label, says in (("lettre", "Did you mean 'letter'?"), ("age", "age is a number; a class is a category")):
+        with pytest.raises(DataError, match="data") as raised:
+            load(place, label=label)
+        assert says in str(raised.value)
+
+
+@given(kinds=st.lists(st.sampled_from(["flag", "signs", "digits", "number", "category", "words"]), max_size=5),
+       count=st.integers(5, 30), data=st.data())  # fmt: skip
+def test_columns_are_typed_by_what_they_hold(kinds: list[str], count: int, data: st.DataObject) -> None:
+    pools = {"flag": ["no", "yes"], "signs": ["-1", "1"], "digits": ["0", "1"], "number": ["1", "2.5", "-3e2", " 7"],
+             "category": ["red", "green", "blue"], "words": ["female", "male"]}  # fmt: skip
+    columns = [[*pools[kind], *data.draw(st.lists(st.sampled_from(pools[kind]), min_size=count, max_size=count))]
+               for kind in kinds]  # fmt: skip
+    names = [f"{i}.png" for i in range(count)]
+    order = data.draw(st.permutations(range(count)))
+    rows = [",".join([f"images/{names[i]}", *(column[i] for column in columns)]) for i in order]
+    header = ",".join(["image", *(f"c{k}" for k in range(len(kinds)))])
+    table = read_table("\n".join([header, *rows]).encode(), "t", [f"images/{n}" for n in names], None)
+    assert [a.kind for a in table.attributes] == [
+        {"number": "number", "category": "category"}.get(kind, "flag") for kind in kinds
+    ]
+    for attribute, column, found in zip(table.attributes, columns, table.values.T, strict=True):
+        cells = [cell.strip() for cell in column[:count]]
+        if attribute.kind == "number":
+            np.testing.assert_array_equal(found, np.array(cells, np.float32))
+            assert attribute.mean == pytest.approx(np.mean(np.array(cells, float)))
+        else:
+            assert [attribute.values[int(code)] for code in found] == cells
+            if attribute.kind == "flag":
+                assert attribute.values[1] in ("yes", "1", "male")
+
+
+NAMES = ["a/0.png", "a/1.png", "b/1.png", "b/2.png"]
+TABLE = "file,age,sex\n0.png,5,m\na/1.png,6,f\nb/1.png,7,f\n2.png,8,m\n"
+BAD_TABLES = {
+    "no column file": (TABLE.replace("file", "pic"), None, "no column `file` that says which picture a row is about"),
+    "empty": ("", None, "no column `file`"),
+    "not text": (b"\xff\xfe\x00", None, "not a CSV in UTF-8"),
+    "not in the folder": (TABLE + "9.png,1,m\n", None, "names 1 picture (9.png) that is not there"),
+    "climbing": (TABLE + "../0.png,1,m\n", None, "names 1 picture (../0.png) that is not there"),
+    "no row": ("file,age\n0.png,1\n", None, "has no row for 3 pictures (a/1.png, b/1.png, b/2.png)"),
+    "two rows": (TABLE + "a/0.png,5,m\n", None, "rows 2 and 6 are both about a/0.png"),
+    "two pictures": (TABLE.replace("a/1", "1"), None, "row 3: several pictures are called 1.png"),
+    "two columns": (TABLE.replace("age", "sex"), None, "two columns are called 'sex'"),
+    "ragged": (TABLE + "x\n", None, "row 6 has 1 cells, but there are 3 columns"),
+    "unknown column": (TABLE, {"agee": "number"}, "data.attributes: t has no column 'agee'. Did you mean 'age'?"),
+    "no number": (TABLE, {"sex": "number"}, "row 2 (a/0.png): column 'sex': 'm' is not a number"),
+    "infinite": (TABLE.replace(",7", ",inf"), {"age": "number"}, "row 4 (b/1.png): column 'age': 'inf' is not a"),
+    "one is no number": (TABLE.replace(",7", ",n/a"), None, "row 4 (b/1.png): column 'age': 'n/a' is not a number"),
+    "empty cell": (TABLE.replace(",7", ", "), None, "row 4 (b/1.png): column 'age': '' is empty"),
+    "no flag": (TABLE, {"age": "flag"}, "column 'age' is to be a flag, which has two values, but it has 4: 5, 6, 7, 8"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_a_bad_table_is_refused_with_row_and_column(name: str) -> None:
+    content, wanted, words = BAD_TABLES[name]
+    with pytest.raises(DataError) as raised:
+        read_table(content if isinstance(content, bytes) else content.encode(), "t", NAMES, wanted)
+    assert words in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_too_many_texts_are_no_category_and_spreadsheets_are_read() -> None:
+    names = [f"{i}.png" for i in range(300)]
+    rows = "".join(f"{name};name {i}\r\n" for i, name in enumerate(names))
+    with pytest.raises(DataError, match="holds 300 different texts"):
+        read_table(f"File;who\r\n{rows}".encode("utf-8-sig"), "t", names, None)
+    assert read_table(f"File;who\r\n{rows}".encode("utf-8-sig"), "t", names, {}).attributes == ()
+    assert len(read_table(f"File;who\r\n{rows}".encode(), "t", names, {"who": "category"}).attributes[0].values) == 300
+
+
+def test_the_table_may_lie_elsewhere(place: Path, tmp_path: Path) -> None:
+    table = shutil.copy(place / "attributes.csv", tmp_path / "other.csv")
+    assert SOURCES["folder"].facts_for(own(place, table=str(table), attributes={"odd": "category"})).attributes == (
+        Attribute("odd", "category", ("no", "yes")),
+    )
+    with pytest.raises(DataError, match=r"data\.table: there is no gone\.csv in"):
+        load(place, table="gone.csv")
+    bare = write_pictures(tmp_path / "bare", 5, table=False)
+    with pytest.raises(DataError, match=r"data\.attributes: .*bare has no table"):
+        load(bare, attributes={"odd": "flag"})
+
+
+# -- bad input ---------------------------------------------------------------------------------------------------
+
+
+def _empty(place: Path) -> Path:
+    place.mkdir()
+    (place / "readme.txt").write_text("nothing here")
+    return place
+
+
+def _texts(place: Path) -> Path:
+    place.mkdir()
+    for index in range(20):
+        (place / f"{index:02d}.jpg").write_text("a text")
+    return place
+
+
+def _cut(place: Path) -> Path:
+    write_pictures(place, 20, table=False)
+    for index in (3, 4):
+        (place / f"{index:03d}.jpg").write_bytes(encoded(index, "JPEG", (300, 300))[:-200])
+    return place
+
+
+def _zip(place: Path, change: Callable[[bytes], bytes] = bytes, **members: bytes) -> Path:
+    path = zipped(write_pictures(place, 20), place.with_suffix(".zip"))
+    with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, content in members.items():
+            archive.writestr(name, content)
+    path.write_bytes(change(path.read_bytes()))
+    return path
+
+
+def _encrypted(content: bytes) -> bytes:
+    return content.replace(b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01\x00")
+
+
+def _declared(content: bytes) -> bytes:
+    at = content.index(b"PK\x01\x02")
+    return content[: at + 24] + struct.pack("<I", 2**31) + content[at + 28 :]
+
+
+BAD_PLACES = {
+    "missing": (lambda p: p, "data.path: there is no folder or zip"),
+    "no pictures": (_empty, "holds no pictures (.png, .jpg"),
+    "one picture": (lambda p: write_pictures(p, 1), "holds 1 picture: too few to split"),
+    "texts": (_texts, "of 20 pictures more than 1 % cannot be read, which is more than an accident. First: "),
+    "cut JPEGs": (_cut, "First: 003.jpg ("),
+    "not a zip": (lambda p: _texts(p) / "03.jpg", "neither a folder nor a zip that can be read"),
+    "a cut zip": (lambda p: _zip(p, lambda c: c[:-300]), "neither a folder nor a zip that can be read"),
+    "damaged pictures": (lambda p: _zip(p, lambda c: c[:60] + bytes(900) + c[960:]), "more than 1 % cannot be read"),
+    "encrypted": (lambda p: _zip(p, _encrypted), "is encrypted. Unpack it"),
+    "climbing": (lambda p: _zip(p, **{"../up.png": b"x"}), "holds '../up.png', which climbs out of it"),
+    "absolute": (lambda p: _zip(p, **{"/etc/x.png": b"x"}), "which climbs out of it"),
+    "a drive": (lambda p: _zip(p, **{"C:/x.png": b"x"}), "which climbs out of it"),
+    "twice": (lambda p: _zip(p, **{"003.png": b"x"}), "holds two files called 003.png"),
+    "huge": (lambda p: _zip(p, _declared), "declares 2,147,483,648 bytes, more than any picture here has"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_PLACES)
+def test_a_bad_folder_or_zip_is_refused_and_nothing_is_left(name: str, tmp_path: Path) -> None:
+    make, words = BAD_PLACES[name]
+    path = make(tmp_path / "faces")
+    before = {p.name for p in prepared.folder().glob("*")}
+    with pytest.raises(DataError) as raised:
+        load(path)
+    assert words in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+    assert {p.name for p in prepared.folder().glob("*")} - before <= {"lock"}
+
+
+def test_few_broken_pictures_are_left_out_and_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = write_pictures(tmp_path / "faces", 250)
+    for index in (7, 100):
+        (place / f"{index:03d}.png").write_bytes(encoded(index)[:40])
+    dataset = load(place, validation=20, test=30)
+    parts = [numbers(split) for split in (dataset.train, dataset.validation, dataset.test)]
+    assert sorted([*parts[0], *parts[1], *parts[2]]) == [i for i in range(250) if i not in (7, 100)]
+    assert list(map(len, parts)) == [198, 20, 30]
+    assert dataset.note == "2 of 250 pictures cannot be read and are left out."
+    assert "2 of 250 pictures cannot be read and are left out: 007.png (" in capsys.readouterr().err
+    found = next(p for p in prepared.kept() if p.place == str(place))
+    about = json.loads((prepared.folder() / found.key / "about.json").read_text())
+    assert list(about["broken"]) == ["007.png", "100.png"]
+    assert load(place, validation=20, test=30).fingerprint == dataset.fingerprint
+    (place / "200.png").write_bytes(b"")
+    with pytest.raises(DataError, match="of 250 pictures more than 1 % cannot be read"):
+        load(place)
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"validation": 40, "test": 20}, "60 pictures cannot be split into 20 for test, 40 for validation"),
+    ({"test": 0.99}, "60 pictures cannot be split into 59 for test, 6 for validation"),
+])  # fmt: skip
+def test_splits_that_leave_nothing_are_refused(place: Path, options: dict, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        load(place, **options)
+
+
+# -- recipes -----------------------------------------------------------------------------------------------------
+
+
+def recipe(**data: object) -> Recipe:
+    return Recipe("own", data={"source": "folder", **data}, model={"family": "autoencoder"}, training={"steps": 2})
+
+
+def test_a_recipe_is_resolved_without_looking_at_the_disk(place: Path) -> None:
+    plan = resolve(recipe(path="nowhere", size=16, fit="squash"))
+    assert plan.tree()["data"] == {
+        "source": "folder", "validation": 0.1, "test": 0.1, "seed": 0, "size": 16, "fit": "squash", "colour": True,
+        "label": None, "path": "nowhere", "table": None, "attributes": None,
+    }  # fmt: skip
+    assert resolve(Recipe(**plan.tree())) == plan
+    with pytest.raises(DataError, match="there is no folder or zip nowhere"):
+        _ = plan.facts
+    assert (presence("folder").state, presence("folder", plan.data).state) == ("your own", "absent")
+    assert presence("folder", own(place)).state == "present"
+
+
+@pytest.mark.parametrize(("data", "words"), [
+    ({}, "data.path: missing"),
+    ({"path": "x", "fit": "crp"}, "data.fit: there is no 'crp'. Did you mean 'crop'?"),
+    ({"path": "x", "sise": 3}, "data.sise: there is no such key. Did you mean 'size'?"),
+    ({"path": "x", "test": 0}, "data.test: expected a number of pictures, or a share of them below 1, got 0"),
+    ({"path": "x", "test": 1.5}, "data.test: expected a number of pictures, or a share of them below 1, got 1.5"),
+    ({"path": "x", "validation": "a"}, "data.validation: expected a number of pictures, or a share"),
+    ({"path": "x", "attributes": {"age": "numbr"}}, "data.attributes: there is no 'numbr'. Did you mean 'number'?"),
+])  # fmt: skip
+def test_a_mistake_in_a_recipe_is_said_in_its_words(data: dict, words: str) -> None:
+    with pytest.raises(RecipeError) as raised:
+        resolve(recipe(**data))
+    assert words in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_it_trains_from_a_map_that_nothing_writes_to(place: Path, tmp_path: Path) -> None:
+    larger = write_pictures(tmp_path / "larger", 300)
+    plain = {
+        "name": "own", "data": {"source": "folder", "path": str(larger), "size": 8, "label": "odd"},
+        "model": {"family": "autoencoder", "widths": [4, 8], "latent_size": 4},
+        "training": {"steps": 2, "batch_size": 8, "device": "cpu", "precision": "fp32"},
+    }  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*not writable.*")
+        run = sanggar.train(plain, out=tmp_path / "run", watch=lambda _: None)
+        found = sanggar.open(run).reconstruct(load(larger).test.pixels)
+    assert found.shape == (30, 8, 8, 3)
+    data = run.info["data"]
+    assert (data["train"], data["validation"], data["test"]) == (240, 30, 30)
+    assert [column["name"] for column in data["attributes"]] == ["age", "odd", "letter"]
+    assert data["classes"] == ["no", "yes"]
+    (larger / "000.png").write_bytes(encoded(9_000))
+    with pytest.raises(RunError, match="was trained on other data"):
+        resume(run, ["training.steps=3"])

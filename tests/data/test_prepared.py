@@ -1,0 +1,208 @@
+"""The cache of prepared pictures: the same however it is made, whole or not there, and evicted when asked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import Cli
+from gathering import encoded, load, write_pictures
+from sanggar.data import prepared, workers
+from sanggar.errors import DataError
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache."""
+    monkeypatch.setenv("SANGGAR_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "prepared"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return write_pictures(tmp_path / "faces", 130)
+
+
+def left(cache: Path) -> list[str]:
+    """What lies in the cache, beside the lock."""
+    return sorted(path.name for path in cache.glob("*") if path.name != "lock")
+
+
+def test_processes_of_their_own_make_the_same(
+    place: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "050.png").write_bytes(b"")
+    here = load(place)
+    said = capsys.readouterr().err
+    assert f"Preparing 130 pictures of {place} at 8×8 RGB, crop: 0 MB in {cache}" in said
+    (key,) = left(cache)
+    first = (cache / key / "pixels.npy").read_bytes()
+    about = (cache / key / "about.json").read_text()
+    prepared.evict("all")
+    monkeypatch.setattr(workers, "FEW", 0)
+    monkeypatch.setattr(workers, "processors", lambda: 2)
+    there = load(place)
+    assert (cache / key / "pixels.npy").read_bytes() == first
+    assert (cache / key / "about.json").read_text() == about
+    assert there.fingerprint == here.fingerprint
+    assert len(there.train) + len(there.validation) + len(there.test) == 129
+
+
+def test_it_is_made_once_and_anew_only_for_other_pictures(place: Path, cache: Path) -> None:
+    known = load(place)
+    made = (cache / left(cache)[0] / "pixels.npy").stat().st_mtime_ns
+    for options in ({"validation": 5}, {"test": 40}, {"label": "odd"}, {"attributes": {"age": "number"}}):
+        load(place, **options)
+    assert len(left(cache)) == 1
+    assert (cache / left(cache)[0] / "pixels.npy").stat().st_mtime_ns == made
+    (place / "003.png").write_bytes(encoded(3))  # the same content at another time
+    assert load(place).fingerprint == known.fingerprint
+    assert len(left(cache)) == 2
+    for options in ({"seed": 1}, {"size": 9}, {"fit": "squash"}, {"colour": False}):
+        load(place, **options)
+    assert len(left(cache)) == 6
+
+
+@pytest.mark.parametrize("damage", [
+    lambda p: (p / "pixels.npy").write_bytes((p / "pixels.npy").read_bytes()[:-1]),
+    lambda p: (p / "pixels.npy").write_bytes(b""),
+    lambda p: (p / "pixels.npy").unlink(),
+    lambda p: (p / "about.json").write_text("{"),
+    lambda p: (p / "about.json").write_text("{}"),
+    lambda p: (p / "about.json").unlink(),
+])  # fmt: skip
+def test_what_is_not_whole_is_made_anew(damage: object, place: Path, cache: Path) -> None:
+    known = load(place)
+    pixels = known.train.pixels.copy()  # the map shows the damage
+    (key,) = left(cache)
+    assert callable(damage)
+    damage(cache / key)
+    assert prepared.kept() == []
+    again = load(place)
+    assert again.fingerprint == known.fingerprint
+    np.testing.assert_array_equal(again.train.pixels, pixels)
+    assert left(cache) == [key]
+
+
+CHILD = """
+import os, resource, signal, sys, time
+sys.path.insert(0, {tests!r})
+from gathering import load
+from pathlib import Path
+from sanggar.data import prepared, workers
+from sanggar.errors import DataError
+
+def stop(*_):
+    print("here", flush=True)
+    time.sleep(60)
+
+{change}
+try:
+    print(load(Path({place!r})).fingerprint)
+except DataError as error:
+    print(error)
+"""
+
+
+def child(place: Path, change: str = "") -> subprocess.Popen[str]:
+    """A process that loads the pictures, once `change` was done to it."""
+    text = CHILD.format(tests=str(Path(__file__).parent.parent), place=str(place), change=change)
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", text], stdout=pipe, stderr=pipe, text=True, env=dict(os.environ))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills processes")
+@pytest.mark.parametrize("change", [
+    "prepared._close_gaps = stop",
+    "Path.replace = stop",
+    "workers.FEW, workers.processors = 0, lambda: 2; prepared.os.fsync = stop",
+])  # fmt: skip
+def test_what_a_killed_process_leaves_is_not_taken_and_goes(change: str, place: Path, cache: Path) -> None:
+    (place / "050.png").write_bytes(b"")
+    process = child(place, change)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    assert [name[0] for name in left(cache)] == ["."], "written beside its place"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert len(left(cache)) == 1
+    assert prepared.kept() == []
+    dataset = load(place)
+    assert len(left(cache)) == len(prepared.kept()) == 1
+    assert dataset.fingerprint == load(place).fingerprint
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+@pytest.mark.parametrize("few", [0, 400])
+def test_a_disk_that_fills_is_said_and_leaves_nothing(few: int, place: Path, cache: Path) -> None:
+    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))"
+    out, err = child(place, f"workers.FEW, workers.processors = {few}, lambda: 2; {limit}").communicate()
+    assert f"Cannot write {cache}" in out, err
+    assert "choose another place with SANGGAR_CACHE" in out
+    assert left(cache) == []
+
+
+def test_a_disk_without_room_is_noticed_before(
+    place: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=20_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DataError, match=r"the disk has 0 MB left. The prepared pictures take 0 MB: free some space"):
+        load(place)
+    assert left(cache) == []
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("SANGGAR_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="Cannot write"):
+        load(place)
+
+
+def test_two_processes_at_once_prepare_once(place: Path, cache: Path) -> None:
+    both = [child(place), child(place)]
+    said = [process.communicate() for process in both]
+    assert said[0][0] == said[1][0]
+    assert len(said[0][0]) == 65, said
+    assert sum("Preparing 130" in err for _, err in said) == 1
+    assert len(left(cache)) == 1
+
+
+def test_a_worker_that_dies_is_reported(place: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dying(workers.Worker):
+        def ask(self, start: int, names: list[str]) -> workers.Done:
+            self.process.kill()
+            return super().ask(start, names)
+
+    monkeypatch.setattr(workers, "FEW", 0)
+    monkeypatch.setattr(workers, "processors", lambda: 2)
+    monkeypatch.setattr(workers, "Worker", Dying)
+    with pytest.raises(DataError, match=r"A process that decodes pictures ended \(status -9\) between"):
+        load(place)
+    assert left(cache) == []
+
+
+def test_the_command_lists_and_evicts(place: Path, cache: Path, run_cli: Cli) -> None:
+    load(place)
+    load(place, seed=1)
+    lines = run_cli("data", "--prepared")[1].splitlines()
+    assert lines[0] == f"Prepared pictures: {cache}"
+    assert sorted(line.split()[0] for line in lines[1:]) == left(cache)
+    assert all("130 pictures  8×8 RGB, crop" in line and line.endswith(f"  {place}") for line in lines[1:]), lines
+    status, _, err = run_cli("data", "--evict", "0000")
+    assert status == 2
+    assert "There is no preparation '0000'. Known: " in err
+    gone, stays = left(cache)
+    assert run_cli("data", "--evict", gone)[1] == f"0.0 MB freed in {cache}\n"
+    assert left(cache) == [stays]
+    (cache / ".x.new").mkdir()
+    assert run_cli("data", "--evict", "all")[0] == 0
+    assert left(cache) == []
+    status, _, err = run_cli("data", "folder", "--out", "x")
+    assert (status, "these pictures are your own" in err) == (2, True)

@@ -1,0 +1,255 @@
+"""The bound and its parts on models of which everything is known, and what is measured of a small trained one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+import sanggar
+from conftest import TINY_VAE
+from sanggar.data.images import Images
+from sanggar.errors import RunError
+from sanggar.evaluation import inference
+from sanggar.evaluation.inference import (
+    COLUMNS,
+    COMPONENTS,
+    CORNERS,
+    DRAWS,
+    TEMPERATURES,
+    divergence,
+    importance_bounds,
+    measure_inference,
+    mixture,
+)
+from sanggar.evaluation.protocol import Findings, Number, Subject, first_of_each_class
+from sanggar.evaluation.reconstruction import measure_reconstruction, perceptual_distances
+from sanggar.models.judge import open_judge
+from sanggar.models.vae import kl_divergence
+from sanggar.painter import Painter
+
+
+@given(st.lists(st.tuples(st.floats(-4, 4), st.floats(-6, 3)), min_size=1, max_size=5))
+def test_the_divergence_is_the_models(dimensions: list[tuple[float, float]]) -> None:
+    posterior = np.array(dimensions).T[None]
+    expected = kl_divergence(*torch.tensor(posterior).unbind(dim=1)).numpy()
+    np.testing.assert_allclose(divergence(posterior), expected, rtol=1e-6, atol=1e-9)
+
+
+# -- importance-weighted bounds on a model whose p(x) is known -----------------------------------------------------
+
+
+class Known(Painter):
+    """x = z + noise of deviation 1/2, z from the prior; the posterior is believed to be N(x / 2, 1)."""
+
+    def __init__(self) -> None:
+        self.model = SimpleNamespace(latent_size=1)
+
+    def weigh(self, pixels: np.ndarray, noise: np.ndarray, told: np.ndarray | None = None) -> np.ndarray:
+        x = pixels[:, 0, 0, 0] / 100.0
+        z = x / 2 + noise[:, 0]
+        terms = norm.logpdf(x, z, 0.5), norm.logpdf(z), norm.logpdf(z, x / 2, 1.0)
+        return np.stack(terms, axis=1).astype(np.float32)
+
+
+def test_more_draws_bring_the_bound_of_every_picture_nearer_to_log_p() -> None:
+    images = Images(np.arange(0, 250, 5, dtype=np.uint8).reshape(-1, 1, 1, 1))
+    x = images.pixels.flatten() / 100
+    found = importance_bounds(Known(), images, None, seed=3)
+    assert list(found) == list(DRAWS)
+    for fewer, more in pairwise(DRAWS):
+        assert (found[more] >= found[fewer]).all()
+    exact = norm.logpdf(x, 0, math.sqrt(1.25))
+    np.testing.assert_allclose(found[100].mean(), exact.mean(), atol=0.03)
+    # one draw: log p(x) less the divergence from the true posterior, N(4x/5, 1/5)
+    gap = 0.5 * ((1 + (x / 2 - 0.8 * x) ** 2) / 0.2 - 1 + math.log(0.2))
+    np.testing.assert_allclose(found[1].mean(), (exact - gap).mean(), atol=0.15)
+    assert importance_bounds(Known(), images, None, seed=3)[10].tolist() == found[10].tolist()
+    assert importance_bounds(Known(), images, None, seed=4)[10].tolist() != found[10].tolist()
+
+
+# -- a small trained one -------------------------------------------------------------------------------------------
+
+
+def subject_of(run: Any) -> Subject:
+    painter = Painter(run)
+    return Subject(painter, painter.plan.source.load(painter.plan.data), painter.plan.evaluation)
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    folder = tmp_path_factory.mktemp("vae") / "run"
+    return subject_of(sanggar.train("digits-vae", TINY_VAE, out=folder, watch=lambda _: None))
+
+
+@pytest.fixture(scope="module")
+def found(subject: Subject) -> Findings:
+    return measure_inference(subject)
+
+
+def one(findings: Findings, key: str, **protocol: Any) -> Number:
+    numbers = [
+        n for n in findings.numbers if n.key == f"inference.{key}" and protocol.items() <= n.protocol.items()
+    ]  # fmt: skip
+    assert len(numbers) == 1, (key, [n.protocol for n in numbers])
+    return numbers[0]
+
+
+def test_the_bound_is_rate_and_distortion_and_its_bits_are_by_pixels(found: Findings, subject: Subject) -> None:
+    bound, rate, distortion = (one(found, key).value for key in ("bound", "rate", "distortion"))
+    assert bound == pytest.approx(rate + distortion)
+    assert one(found, "bits").value == pytest.approx(bound / math.log(2) / 64)
+    assert found.pictures["inference.rates"].sum() == pytest.approx(rate)
+    # the means over a hundred draws, and over one
+    assert one(found, "importance", draws=1).value == pytest.approx(bound, rel=0.02)
+    by_draws = [one(found, "importance", draws=k).value for k in DRAWS]
+    assert by_draws == sorted(by_draws, reverse=True)
+    assert one(found, "importance", draws=1).protocol["n"] == subject.options.bound_images
+
+
+def test_beta_is_said_and_what_it_is_beside_squared_errors(found: Findings, subject: Subject) -> None:
+    deviation = subject.painter.model.likelihood.deviation
+    assert one(found, "beta").value == 1
+    assert one(found, "deviation").value == deviation
+    assert one(found, "beta_squared").value == pytest.approx(2 * deviation**2)
+    # half the squared error over the variance and a constant: what is left of the distortion is the same for all
+    noise = inference._noise(subject.painter, 20, 0, 0)
+    shown = subject.test.first(20)
+    weighed = -subject.painter.weigh(shown.pixels, noise)[:, 0]
+    mean, log_variance = subject.painter.posterior(shown.pixels).swapaxes(0, 1)
+    with torch.no_grad():
+        raw = subject.painter.model.decoder(torch.from_numpy(mean + np.exp(log_variance / 2) * noise)).numpy()
+    errors = np.square(shown.pixels.transpose(0, 3, 1, 2) / 127.5 - 1 - raw).sum(axis=(1, 2, 3))
+    assert np.ptp(weighed - errors / (2 * deviation**2)) < 1e-2
+
+
+def test_active_dimensions_are_those_whose_mean_varies(found: Findings, subject: Subject) -> None:
+    variances = subject.painter.encode(subject.test.pixels).var(axis=0)
+    assert one(found, "active").value == (variances > 0.01).sum()
+    np.testing.assert_allclose(found.pictures["inference.variances"], variances, rtol=1e-3)
+
+
+def test_every_way_to_draw_is_measured_and_shown(found: Findings) -> None:
+    ways = dict.fromkeys(n.protocol["drawn_from"] for n in found.numbers if n.key == "inference.precision")
+    assert len(ways) == len(TEMPERATURES) + 1
+    assert found.pictures["inference.drawn"].shape[:2] == (len(ways), COLUMNS)
+    for way in ways:
+        assert one(found, "recall", drawn_from=way).protocol["n"] == 100
+
+
+def test_the_grids_corners_are_test_pictures_as_they_come_back(found: Findings, subject: Subject) -> None:
+    shown = subject.test.take(np.array(first_of_each_class(subject.test, 4)))
+    corners = found.pictures["inference.corners"]
+    assert corners.shape == (CORNERS, CORNERS, 8, 8, 1)
+    at = corners[[0, 0, -1, -1], [0, -1, 0, -1]].astype(int)
+    assert np.abs(at - subject.painter.reconstruct(shown.pixels)).max() <= 1
+    middle = subject.painter.decode(subject.painter.encode(shown.pixels).mean(axis=0, keepdims=True))
+    assert np.abs(corners[CORNERS // 2, CORNERS // 2].astype(int) - middle[0]).max() <= 1
+
+
+def test_a_traversal_moves_one_dimension_the_most_informative_first(found: Findings, subject: Subject) -> None:
+    pictures, held = found.pictures["inference.traversals"], found.pictures["inference.rates"]
+    order, places = (found.pictures[f"inference.traversals.{key}"] for key in ("dimensions", "places"))
+    assert (np.diff(held[order]) <= 0).all()
+    shown = subject.test.take(np.array(first_of_each_class(subject.test, 1)))
+    latents = np.repeat(subject.painter.encode(shown.pixels), len(places), axis=0)
+    latents[:, order[1]] = places
+    assert np.abs(pictures[1].astype(int) - subject.painter.decode(latents)).max() <= 1
+
+
+def test_reconstructions_are_from_the_mean_and_from_a_draw(found: Findings, subject: Subject) -> None:
+    clean, mean, drawn = found.pictures["inference.reconstructions"]
+    assert np.abs(subject.painter.reconstruct(clean).astype(int) - mean).max() <= 1
+    assert (mean != drawn).any()
+
+
+class Silent(Painter):
+    """A painter whose posterior is the prior, whatever it is shown."""
+
+    def __init__(self, painter: Painter, held: float = 0.0) -> None:
+        self.__dict__ |= painter.__dict__ | {"held": held}
+
+    def posterior(self, images: Any) -> np.ndarray:
+        found = np.zeros((len(images), 2, self.model.latent_size), np.float32)
+        found[:, 0] = self.held * np.arange(len(images))[:, None] / len(images)
+        return found
+
+
+@pytest.mark.parametrize(("held", "active"), [(0.0, 0), (0.5, 6)])
+def test_a_collapsed_posterior_raises_an_alarm(held: float, active: int, subject: Subject) -> None:
+    found = measure_inference(Subject(Silent(subject.painter, held), subject.dataset, subject.options))
+    assert one(found, "active").value == active
+    (alarm,) = found.alarms  # the second is active by the rule, and still tells less than a nat of a picture
+    assert alarm.startswith(f"Posterior collapse: {active} of 6 dimensions are active")
+
+
+def test_without_a_judge_there_are_pictures_and_no_numbers_of_them(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise RunError("there is no judge")
+
+    monkeypatch.setattr(inference, "open_ruler", none)
+    numbers, pictures = inference._ways(subject)
+    assert numbers == []
+    assert len(pictures["inference.drawn"]) == len(TEMPERATURES) + 1
+
+
+def test_a_conditional_model_is_measured_told_and_untold(tmp_path: Path) -> None:
+    overrides = [*TINY_VAE, "model.condition=[class]", "model.likelihood={kind: bernoulli}", "model.beta.weight=2",
+                 "evaluation.images=60"]  # fmt: skip
+    subject = subject_of(sanggar.train("digits-vae", overrides, out=tmp_path / "run", watch=lambda _: None))
+    found = measure_inference(subject)
+    told, untold = (one(found, "bound", told=what) for what in ("class", "nothing"))
+    assert told.label == "negative bound, told class"
+    assert told.value != untold.value
+    assert told.value == pytest.approx(one(found, "distortion", told="class").value + one(found, "rate").value)
+    assert len([n for n in found.numbers if n.key == "inference.importance"]) == 2 * len(DRAWS)
+    # not of 8 bits: no bits per dimension, no deviation, and not of one protocol with likelihoods that have them
+    assert not [n for n in found.numbers if n.key in ("inference.bits", "inference.deviation")]
+    assert "compares with no other" in told.protocol["pixels"]
+    assert one(found, "beta").value == 2
+
+
+# -- beside it -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_the_mixture_draws_where_the_latents_lie(count: int) -> None:
+    draw = np.random.default_rng(0)
+    centres = np.array([[-6.0, 0.0], [6.0, 0.0], [0.0, 9.0]], np.float32)
+    latents = (np.repeat(centres, 200, axis=0) + draw.normal(0, 0.3, (600, 2))).astype(np.float32)
+    found, components = mixture(latents, count, 0)
+    assert (components, found.shape, found.dtype) == (COMPONENTS, (count, 2), np.float32)
+    assert np.linalg.norm(found[:, None] - centres, axis=2).min(axis=1).max() < 2
+    np.testing.assert_array_equal(found, mixture(latents, count, 0)[0])
+    assert mixture(latents[:3], 2, 0)[1] == 1  # no more parts than latents can tell apart
+
+
+def test_the_mixture_does_not_draw_part_after_part() -> None:
+    latents = np.repeat(np.array([[-9.0], [9.0]], np.float32), 100, axis=0)
+    found, _ = mixture(latents + np.random.default_rng(0).normal(0, 0.1, (200, 1)).astype(np.float32), 64, 1)
+    assert len(set(np.sign(found[:16, 0]))) == 2
+
+
+def test_the_perceptual_distance_is_zero_for_the_same_pictures_and_grows_with_noise(subject: Subject) -> None:
+    judge, clean = open_judge("digits"), subject.test.pixels[:30]
+    draw = np.random.default_rng(0).normal(size=clean.shape)
+    worse: Callable[[float], np.ndarray] = lambda level: np.clip(clean + level * draw, 0, 255).astype(np.uint8)  # noqa: E731
+    means = [perceptual_distances(judge, worse(level), clean).mean() for level in (0, 10, 40, 120)]
+    assert means[0] == 0
+    assert means == sorted(means)
+    (number,) = [n for n in measure_reconstruction(subject).numbers if n.key == "reconstruction.perceptual"]
+    came_back = subject.painter.reconstruct(subject.test.pixels)
+    assert number.value == pytest.approx(perceptual_distances(judge, came_back, subject.test.pixels).mean())
+    assert (number.protocol["network"], number.protocol["n"]) == (judge.name, len(subject.test))

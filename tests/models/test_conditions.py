@@ -1,0 +1,105 @@
+"""What a network is told of a picture: names in their order, each as its numbers, and nothing as zeros."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sanggar.data.images import Attribute, Facts
+from sanggar.errors import RecipeError
+from sanggar.models.conditions import Conditions
+from sanggar.models.family import Batch, Moment
+from sanggar.models.vae import VAE, VAEOptions
+from sanggar.plan import resolve
+from sanggar.recipe import Recipe
+
+FACTS = Facts(
+    8, 8, 1, ("cat", "dog", "owl"),
+    (
+        Attribute("glasses", "flag", ("no", "yes")), Attribute("eyes", "category", ("blue", "brown", "green", "grey")),
+        Attribute("age", "number", mean=30.0, deviation=10.0),
+    ),
+)  # fmt: skip
+LABELS = torch.tensor([2, 0])
+KNOWN = torch.tensor([[1.0, 3.0, 45.0], [0.0, 1.0, 20.0]])
+AS_NUMBERS = {
+    "class": [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], "glasses": [[1.0], [-1.0]],
+    "eyes": [[0.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0]], "age": [[1.5], [-1.0]],
+}  # fmt: skip
+
+
+@given(st.permutations(sorted(AS_NUMBERS)), st.integers(1, 4))
+def test_each_name_has_its_numbers_at_its_place_in_the_order_asked_for(names: list[str], count: int) -> None:
+    names = names[:count]
+    conditions = Conditions(tuple(names), FACTS)
+    told = conditions.told(LABELS, KNOWN)
+    assert told.shape == (2, conditions.width)
+    torch.testing.assert_close(told, torch.cat([torch.tensor(AS_NUMBERS[name]) for name in names], dim=1))
+    for name in names:
+        torch.testing.assert_close(told[:, conditions.place(name)], torch.tensor(AS_NUMBERS[name]))
+        assert conditions.numbers(name) == len(AS_NUMBERS[name][0])
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "words"),
+    [
+        (FACTS, "glases", "Did you mean 'glasses'"), (FACTS, "height", "Known: class, glasses, eyes, age"),
+        (Facts(8, 8, 1), "class", "neither classes nor attributes"),
+    ],
+)  # fmt: skip
+def test_what_the_pictures_do_not_have_is_refused_in_words(facts: Facts, name: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        Conditions((name,), facts)
+
+
+@pytest.mark.parametrize("more", [{"condition": ["class", "class"]}, {"condition": ["class"], "untold": 0}], ids=str)
+def test_what_has_no_meaning_is_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=r"condition|untold"):
+        resolve(Recipe("t", data={"source": "digits"}, model={"family": "vae", **more}, training={"steps": 1}))
+
+
+def built(**more: Any) -> VAE:
+    options = {"widths": [4], "latent_size": 3, "condition": ["eyes", "class"], **more}
+    model = VAE.build(VAEOptions.model_validate(options), FACTS, 0)
+    assert isinstance(model, VAE)
+    return model
+
+
+def moment(n: int, split: str = "train") -> Moment:
+    return Moment(0, 3, 10, n, slice(n), torch.device("cpu"), split=split)
+
+
+def test_of_a_share_of_training_pictures_all_is_untold_and_of_validation_pictures_nothing() -> None:
+    model, n = built(untold=0.25), 4000
+    batch = Batch(torch.zeros(n, 1, 8, 8), LABELS.repeat(n // 2), KNOWN.repeat(n // 2, 1))
+    whole = model.conditions.told(batch.labels, batch.attributes)
+    told = model._told(batch, moment(n))
+    assert told is not None
+    nothing = (told == 0).all(dim=1)
+    assert nothing.float().mean().item() == pytest.approx(0.25, abs=0.03)
+    assert torch.equal(told[~nothing], whole[~nothing])
+    assert torch.equal(model._told(batch, moment(n, "validation")), whole)
+
+
+def test_untold_is_zeros_and_what_is_told_changes_the_picture() -> None:
+    model = built().eval()
+    latents, told = torch.randn(2, 3), model.conditions.told(LABELS, KNOWN)
+    assert torch.equal(model.decode(latents), model.decode(latents, torch.zeros_like(told)))
+    assert not torch.equal(model.decode(latents), model.decode(latents, told))
+    images, noise = torch.rand(2, 1, 8, 8) * 2 - 1, torch.randn(2, 3)
+    assert not torch.equal(model.weigh(images, noise), model.weigh(images, noise, told))
+    assert not torch.equal(model.reconstruct(images), model.reconstruct(images, told))
+
+
+def test_a_class_that_is_asked_for_is_told_and_the_rest_is_not() -> None:
+    model, latents = built().eval(), torch.randn(2, 3)
+    told = torch.zeros(2, 7)
+    told[:, model.conditions.place("class")] = torch.eye(3)[LABELS]
+    assert model.conditional
+    assert torch.equal(model.sample(latents, LABELS), model.decode(latents, told))
+    assert torch.equal(model.sample(latents), model.decode(latents))
+    assert not built(condition=["eyes"]).conditional

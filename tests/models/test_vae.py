@@ -1,0 +1,416 @@
+"""The family `vae`: its bound against closed forms, Monte Carlo and probabilistic PCA; what it may be made of."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal
+from torch.distributions import kl_divergence as torchs
+
+from sanggar.data.images import Facts, Images
+from sanggar.errors import RecipeError
+from sanggar.models.classifier import dissimilarity
+from sanggar.models.family import CAPABILITIES, Batch, Moment
+from sanggar.models.judge import open_judge
+from sanggar.models.likelihoods import BIN, GaussianLikelihood, GaussianOptions
+from sanggar.models.vae import VAE, Beta, Capacity, VAEOptions, kl_divergence, log_normal
+from sanggar.plan import resolve
+from sanggar.recipe import Recipe
+from sanggar.training.torch_learner import TorchLearner
+
+CLASSES = tuple("0123456789")
+DIGITS, ODD = Facts(8, 8, 1, CLASSES), Facts(13, 9, 3, CLASSES)
+HEIGHT, WIDTH = 3, 4
+PIXELS = HEIGHT * WIDTH
+SMALL: dict[str, Any] = {"widths": [4, 8], "latent_size": 3}
+SHARES = st.floats(0, 1)
+
+
+def made(facts: Facts = DIGITS, **options: Any) -> VAE:
+    model = VAE.build(VAEOptions.model_validate({**SMALL, **options}), facts, 0)
+    assert isinstance(model, VAE)
+    return model
+
+
+def moment(step: int = 0, n: int = 4, split: str = "train") -> Moment:
+    return Moment(0, step, 10, n, slice(n), torch.device("cpu"), split=split)
+
+
+def batch(facts: Facts = DIGITS, n: int = 4) -> Batch:
+    draw = torch.Generator().manual_seed(0)
+    pictures = torch.rand((n, facts.channels, facts.height, facts.width), generator=draw) * 2 - 1
+    return Batch(pictures, torch.arange(n) % len(facts.classes))
+
+
+# -- the bound -----------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.floats(-5, 5), st.floats(-6, 4)), min_size=1, max_size=6))
+def test_the_kl_divergence_is_torchs(dimensions: list[tuple[float, float]]) -> None:
+    mean, log_variance = torch.tensor(dimensions).T[:, None]
+    expected = torchs(Normal(mean, torch.exp(log_variance / 2)), Normal(0.0, 1.0))
+    torch.testing.assert_close(kl_divergence(mean, log_variance), expected, rtol=1e-4, atol=1e-5)
+    assert (kl_divergence(mean, log_variance) >= -1e-6).all()
+
+
+def test_the_kl_divergence_is_the_mean_of_log_ratios() -> None:
+    torch.manual_seed(0)
+    mean, log_variance = torch.tensor([[0.7, -1.2, 0.1]]), torch.tensor([[-0.5, 0.8, -3.0]])
+    posterior = Independent(Normal(mean, torch.exp(log_variance / 2)), 1)
+    z = posterior.sample((200_000,))
+    ratios = posterior.log_prob(z) - log_normal(z[:, 0])[:, None]
+    error = ratios.std().item() / len(z) ** 0.5
+    assert kl_divergence(mean, log_variance).sum().item() == pytest.approx(ratios.mean().item(), abs=4 * error)
+
+
+class Line(nn.Module):
+    """Pictures to codes, or codes to pictures, by one linear map."""
+
+    def __init__(self, inputs: int, outputs: int, picture: bool) -> None:
+        super().__init__()
+        self.linear, self.picture = nn.Linear(inputs, outputs), picture
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.linear(x.flatten(1))
+        return found.unflatten(1, (1, HEIGHT, WIDTH)) if self.picture else found
+
+
+class Codes(nn.Module):
+    """A linear mean, and a variance that is the same for every picture, as it is in probabilistic PCA."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.mean, self.log_variance = Line(PIXELS, size, False), nn.Parameter(torch.zeros(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.mean(x), self.log_variance.expand(len(x), -1)], dim=1)
+
+
+def linear(size: int = 2, deviation: float | Literal["learned"] = 0.5) -> VAE:
+    """A VAE of one linear map each way: p(x) is a normal distribution, so everything is known of it."""
+    torch.manual_seed(1)
+    model = made(Facts(HEIGHT, WIDTH, 1), widths=[1], latent_size=size)
+    model.encoder, model.decoder = Codes(size), Line(size, PIXELS, True)  # type: ignore[assignment]
+    model.likelihood = GaussianLikelihood(GaussianOptions(deviation=deviation))
+    return model
+
+
+def log_density(model: VAE, pictures: Tensor) -> Tensor:
+    """The exact log p(x) of a linear VAE, in nats of bins."""
+    map_ = model.decoder.linear
+    covariance = map_.weight @ map_.weight.T + model.likelihood.deviation**2 * torch.eye(PIXELS)
+    normal = torch.distributions.MultivariateNormal(map_.bias.double(), covariance.double())
+    return normal.log_prob(pictures.flatten(1).double()) + PIXELS * math.log(BIN)
+
+
+def drawn_bounds(model: VAE, pictures: Tensor, draws: int) -> Tensor:
+    """The logarithms of the weights, `(draws, pictures)`."""
+    with torch.no_grad():
+        found = model.weigh(pictures.repeat(draws, 1, 1, 1), torch.randn(draws * len(pictures), model.latent_size))
+    given, prior, posterior = found.double().view(draws, len(pictures), 3).unbind(dim=2)
+    return given + prior - posterior
+
+
+@torch.no_grad()
+def test_the_bound_lies_below_log_p_and_more_draws_bring_it_there() -> None:
+    """Burda et al. 2016, theorem 1: in expectation the bound rises with the draws, up to log p(x)."""
+    model, pictures = linear(), batch(Facts(HEIGHT, WIDTH, 1, CLASSES), 5).images
+    log_weights, exact = drawn_bounds(model, pictures, 4000), log_density(model, pictures)
+    bounds = [
+        (log_weights.view(-1, k, 5).logsumexp(dim=1) - math.log(k)).mean(dim=0) for k in (1, 2, 4, 8, 20, 100, 4000)
+    ]
+    for fewer, more in pairwise(bounds):
+        assert (more >= fewer - 1e-9).all()  # the same draws in larger groups: certain for each picture
+    assert (bounds[0] < exact).all()
+    torch.testing.assert_close(bounds[-1], exact, rtol=0, atol=0.1)
+    # the mean of the weights themselves is unbiased
+    weights = (log_weights - exact).exp()
+    assert ((weights.mean(dim=0) - 1).abs() < 4 * weights.std(dim=0) / len(weights) ** 0.5).all()
+
+
+@torch.no_grad()
+def test_the_loss_is_the_mean_of_minus_the_drawn_bounds() -> None:
+    """Of the KL divergence the loss takes the closed form, `weigh` a draw: in the mean they are one."""
+    model = linear()
+    shown = batch(Facts(HEIGHT, WIDTH, 1, CLASSES), 5).images
+    terms = model.loss(Batch(shown.repeat(4000, 1, 1, 1)), moment(1, 5 * 4000))
+    drawn = -drawn_bounds(model, shown, 4000)
+    error = drawn.std(dim=0).mean().item() / drawn.numel() ** 0.5  # of the loss it is smaller
+    loss = float(terms["distortion"] + terms["divergence"])
+    assert loss == pytest.approx(drawn.mean().item(), abs=8 * error)
+    assert terms["beta"] == 1
+
+
+def test_trained_a_linear_vae_recovers_the_likelihood_of_probabilistic_pca() -> None:
+    """Its bound is tight where the posterior's axes are the latent's (Lucas et al. 2019, arXiv:1911.02469), so the best
+    one is the maximum likelihood of Tipping & Bishop 1999, equations 7 and 8; here to 0.1 nats of about 63."""
+    size, n = 2, 600
+    draw = np.random.default_rng(0)
+    latents = draw.standard_normal((n, size)) @ draw.normal(0, 0.25, (size, PIXELS))
+    table = latents + draw.normal(0.1, 0.3, (n, PIXELS))
+    values, vectors = np.linalg.eigh(np.cov(table.T, bias=True))
+    values, vectors = values[::-1], vectors[:, ::-1]
+    noise = values[size:].mean()
+    covariance = vectors[:, :size] * (values[:size] - noise) @ vectors[:, :size].T + noise * np.eye(PIXELS)
+    trace = np.trace(np.linalg.solve(covariance, np.cov(table.T, bias=True)))
+    best = -0.5 * (PIXELS * math.log(2 * math.pi) + np.linalg.slogdet(covariance)[1] + trace) + PIXELS * math.log(BIN)
+    model, pictures = linear(size, "learned"), torch.tensor(table.reshape(n, 1, HEIGHT, WIDTH), dtype=torch.float32)
+    (phase,) = model.phases()
+    steps = 300
+    optimizer = torch.optim.Adam(phase.parameters, 0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for step in range(steps):
+        optimizer.zero_grad()
+        terms = model.loss(Batch(pictures), moment(step, n))
+        (terms["distortion"] + terms["divergence"]).backward()
+        optimizer.step()
+        schedule.step()
+    assert log_density(model, pictures).mean().item() == pytest.approx(best, abs=0.1)
+    assert drawn_bounds(model, pictures, 30).mean().item() == pytest.approx(best, abs=0.1)
+    assert model.likelihood.deviation == pytest.approx(noise**0.5, rel=0.05)
+
+
+# -- beta, free bits, capacity -------------------------------------------------------------------------------------
+
+
+class Says(nn.Module):
+    """Gives the same numbers, whatever it is given."""
+
+    def __init__(self, *numbers: list[float]) -> None:
+        super().__init__()
+        self.numbers = torch.tensor(numbers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.numbers
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, 4.0])
+def test_beta_in_the_designs_convention_by_hand(beta: float) -> None:
+    """Two pictures of two pixels, two dimensions: summed over pixels and dimensions, averaged over the pictures."""
+    model = made(Facts(1, 2, 1), widths=[1], latent_size=2, beta={"weight": beta},
+                 likelihood={"kind": "gaussian", "deviation": 0.5})  # fmt: skip
+    # means (2, 0) and (0, 1), variances 1: KL of 2 + 0 and 0 + 1/2
+    model.encoder = Says([2.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0])  # type: ignore[assignment]
+    model.decoder = Says([[[0.0, 0.0]]], [[[0.0, 0.0]]])  # type: ignore[assignment,list-item]
+    pictures = torch.tensor([[[[1.0, 0.0]]], [[[-0.5, 0.5]]]])
+    terms = model.loss(Batch(pictures), moment(3, 2))
+    each_pixel = math.log(0.5) + 0.5 * math.log(2 * math.pi) - math.log(2 / 255)
+    # squared errors over twice the variance: 1 / 0.5 and 0.5 / 0.5
+    assert terms["distortion"].item() == pytest.approx((2 + 1) / 2 + 2 * each_pixel)
+    assert terms["divergence"].item() == pytest.approx(beta * (2 + 0.5) / 2)
+    assert terms["rate"].item() == pytest.approx(1.25)
+    assert model.beta == beta
+
+
+@given(SHARES, st.floats(0, 8), st.floats(0.01, 1), st.integers(1, 5))
+def test_beta_rises_in_each_cycle_and_ends_at_its_weight(
+    done: float, weight: float, warm_up: float, cycles: int
+) -> None:
+    beta = Beta(weight=weight, warm_up=warm_up, cycles=cycles)
+    assert 0 <= beta.at(done) <= weight
+    assert beta.at(1.0) == weight
+    assert Beta(weight=weight).at(done) == weight
+    start = min(int(done * cycles), cycles - 1) / cycles
+    assert beta.at(start) == pytest.approx(0, abs=1e-6 * (1 + weight) / warm_up)
+    half = start + warm_up / cycles / 2
+    assert beta.at(half) == pytest.approx(weight / 2, abs=1e-6 * (1 + weight) / warm_up)
+
+
+@given(st.lists(st.floats(0, 5), min_size=3, max_size=3), st.floats(0.01, 4), st.floats(0, 3))
+def test_free_bits_are_what_a_dimension_costs_at_least_and_have_no_slope(
+    nats: list[float], free: float, weight: float
+) -> None:
+    model = made(free_bits=free, beta={"weight": weight})
+    divergences = torch.tensor([nats, [0.0, 0.0, 0.0]]).requires_grad_()  # in the mean over a batch of two: half of it
+    price, beta = model._price(divergences, 0.5)
+    assert beta == weight
+    assert price.item() == pytest.approx(weight * sum(max(free, each / 2) for each in nats), rel=1e-5, abs=1e-6)
+    (slope,) = torch.autograd.grad(price, divergences)
+    for each, found in zip(nats, slope[0].tolist(), strict=True):
+        if abs(each / 2 - free) > 1e-3:
+            assert found == pytest.approx(weight / 2 if each / 2 > free else 0)
+
+
+@given(SHARES, st.floats(0.1, 50), st.floats(0.05, 1), st.floats(0.1, 20), st.floats(0, 40))
+def test_capacity_asks_for_a_divergence_that_rises(
+    done: float, nats: float, rise: float, weight: float, rate: float
+) -> None:
+    model = made(capacity={"nats": nats, "rise": rise, "weight": weight})
+    price, said = model._price(torch.tensor([[rate, 0.0, 0.0]]), done)
+    target = nats * min(1.0, done / rise)
+    assert said == weight
+    assert price.item() == pytest.approx(weight * abs(rate - target), rel=1e-4, abs=1e-3)
+    assert model.beta is None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"beta": {"cycles": 3}}, "warm_up"), ({"capacity": {}, "free_bits": 1}, "capacity"),
+        ({"capacity": {}, "beta": {"weight": 2}}, "capacity"), ({"widths": [4, 8], "strides": [1]}, "strides"),
+        ({"adversarial": {"objective": {"kind": "wasserstein"}, "penalty": None}}, "nothing bounds"),
+    ],
+)  # fmt: skip
+def test_what_has_no_meaning_is_refused_in_words(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        resolve(Recipe("t", data={"source": "digits"}, model={"family": "vae", **options}, training={"steps": 1}))
+
+
+def test_a_capacity_has_its_defaults() -> None:
+    assert made(capacity={}).options.capacity == Capacity()
+
+
+def test_validation_counts_the_divergence_with_its_last_weight() -> None:
+    model = made(beta={"warm_up": 1.0})
+    assert model.loss(batch(), moment(0))["divergence"] == 0
+    terms = model.loss(batch(), moment(0, split="validation"))
+    torch.testing.assert_close(terms["divergence"], terms["rate"])
+
+
+# -- what it is made of --------------------------------------------------------------------------------------------
+
+
+@given(
+    st.integers(5, 20), st.integers(5, 20), st.sampled_from([1, 3]),
+    st.lists(st.integers(1, 9), min_size=1, max_size=4), st.booleans(), st.booleans(),
+    st.sampled_from(["gaussian", "bernoulli", "logistic"]), st.integers(0, 1),
+)  # fmt: skip
+def test_pictures_of_any_size_go_through_every_kind(
+    height: int, width: int, channels: int, widths: list[int], residual: bool, scales: bool, kind: str, blocks: int
+) -> None:
+    facts = Facts(height, width, channels)
+    model = made(facts, widths=widths, residual=residual, scales=scales, blocks=blocks, likelihood={"kind": kind})
+    shown = Batch(torch.rand(3, channels, height, width) * 2 - 1)
+    terms = model.loss(shown, moment(1, 3))
+    (phase,) = model.phases()
+    torch.stack([value for name, value in terms.items() if name not in phase.watched]).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in phase.parameters)
+    assert model.reconstruct(shown.images).shape == shown.images.shape
+    assert model.weigh(shown.images, torch.randn(3, 3)).isfinite().all()
+
+
+def test_the_plain_twin_has_as_many_parameters_and_another_picture() -> None:
+    for scales in (False, True):
+        residual, plain = (made(ODD, residual=kind, scales=scales, blocks=2) for kind in (True, False))
+        shapes = [{name: p.shape for name, p in sorted(m.named_parameters())} for m in (residual, plain)]
+        assert shapes[0] == shapes[1]
+        plain.load_state_dict(residual.state_dict())
+        images = batch(ODD).images
+        assert not torch.allclose(residual.encode(images), plain.encode(images))
+
+
+def test_what_it_can() -> None:
+    able = {name for name, protocol in CAPABILITIES.items() if isinstance(made(), protocol)}
+    assert able >= {"encode", "decode", "reconstruct", "posterior", "sample"}
+    assert not able & {"disturb", "classify"}
+
+
+@torch.no_grad()
+def test_latents_are_the_posteriors_mean_and_samples_are_cooled() -> None:
+    model, images = made().eval(), batch().images
+    mean, log_variance = model.posterior(images).unbind(dim=1)
+    assert torch.equal(model.encode(images), mean)
+    assert torch.equal(model.reconstruct(images), model.decode(mean))
+    assert torch.equal(model.sample(mean, truncation=0.5), model.decode(mean / 2))
+    noise = torch.randn(4, 3)
+    z = mean + torch.exp(log_variance / 2) * noise
+    density = Normal(mean, torch.exp(log_variance / 2)).log_prob(z).sum(dim=1)
+    torch.testing.assert_close(model.weigh(images, noise)[:, 1], Normal(0.0, 1.0).log_prob(z).sum(dim=1))
+    torch.testing.assert_close(model.weigh(images, noise)[:, 2], density)
+
+
+# -- a judge's eye and a critic's ----------------------------------------------------------------------------------
+
+
+def learner(**options: Any) -> TorchLearner:
+    training = {"steps": 4, "batch_size": 8, "device": "cpu", "precision": "fp32"}
+    model = {"family": "vae", **SMALL, **options}
+    found = TorchLearner(resolve(Recipe("t", data={"source": "digits"}, model=model, training=training)), DIGITS)
+    found.steps = 4
+    return found
+
+
+def shown() -> Images:
+    return Images(np.random.default_rng(0).integers(0, 256, (8, 8, 8, 1), np.uint8), np.arange(8))
+
+
+def changed(learner: TorchLearner, before: dict[str, Tensor]) -> set[str]:
+    """The parts of the network that are not what they were."""
+    after = learner.model.state_dict()
+    return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+
+
+def copied(learner: TorchLearner) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in learner.model.state_dict().items()}
+
+
+def test_equal_pictures_look_the_same_to_a_judge_and_others_do_not() -> None:
+    network, images = open_judge("digits", "cpu").network, batch().images
+    assert torch.equal(dissimilarity(network, images, images), torch.zeros(4))
+    assert (dissimilarity(network, images, images.flip(0)) > 0).all()
+    shown = images.clone().requires_grad_()
+    dissimilarity(network, shown, images).sum().backward()
+    assert shown.grad is not None
+    assert shown.grad.isfinite().all()
+
+
+def test_the_judge_is_neither_trained_nor_saved() -> None:
+    seeing = learner(perceptual={"judge": "digits", "weight": 5})
+    assert isinstance(seeing.model, VAE)
+    judge = seeing.model._judge[0]
+    before = {name: value.clone() for name, value in judge.state_dict().items()}
+    terms = [seeing.step(step, [shown()]) for step in range(3)]
+    assert all(line["vae/perceptual"] > 0 for line in terms)
+    assert all(torch.equal(before[name], value) for name, value in judge.state_dict().items())
+    assert not judge.training
+    assert seeing.weights().keys() == learner().weights().keys()
+    assert not any(p is q for p in judge.parameters() for phase in seeing.model.phases() for q in phase.parameters)
+
+
+@pytest.mark.parametrize(("judge", "words"), [("mnist", "28×28 grey; these are 8×8 grey"), ("digit", "Did you mean")])
+def test_a_judge_of_other_pictures_is_refused(judge: str, words: str) -> None:
+    with pytest.raises(Exception, match=words):
+        made(perceptual={"judge": judge})
+
+
+CRITIC = {"kind": "dcgan", "widths": [4, 8], "norm": "none"}
+
+
+@pytest.mark.parametrize("objective", ["bce", "hinge", "relativistic"])
+def test_each_of_two_phases_trains_its_own_parameters(objective: str) -> None:
+    game = {"critic": CRITIC, "objective": {"kind": objective}, "penalty": {"kind": "r1", "every": 2}}
+    playing = learner(adversarial=game, condition=["class"])
+    critic, vae = playing.model.phases()
+    assert [critic.name, vae.name] == ["critic", "vae"]
+    both = list(zip(playing._phases, playing.optimizers, strict=True))
+    for (phase, optimizer), parts in zip(both, ({"critic"}, {"encoder", "decoder", "likelihood"}), strict=True):
+        playing._phases, playing.optimizers = [phase], [optimizer]
+        before = copied(playing)
+        terms = playing.step(2, [shown()])
+        assert all(value.isfinite() for value in terms.values())
+        assert changed(playing, before) == parts
+    assert "vae/adversarial" in terms
+    validated = playing.evaluate(shown())
+    assert all(math.isfinite(value) for value in validated.values())
+
+
+def test_a_batch_of_one_plays_as_well() -> None:
+    model = made(adversarial={"critic": CRITIC}, condition=["class"])
+    for phase in model.phases():
+        assert all(value.isfinite() for value in phase.loss(batch(n=1), moment(1, 1)).values())
+
+
+def test_clipped_a_critic_stays_within_its_limit() -> None:
+    game = {"critic": CRITIC, "objective": {"kind": "wasserstein"}, "penalty": {"kind": "clip", "limit": 0.01}}
+    playing = learner(adversarial=game)
+    playing.step(0, [shown()])
+    assert isinstance(playing.model, VAE)
+    assert max(p.abs().max().item() for p in playing.model.critic.parameters()) <= 0.01
