@@ -103,6 +103,15 @@ def drawn(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
     return found
 
 
+def refitted(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+    assert isinstance(model, CAPABILITIES["posterior"])
+    noise = np.random.default_rng(1).standard_normal((len(given), 10, model.latent_size)).astype(np.float32)
+    bounds = model.compute("regret", given, noise)
+    assert bounds.shape == (len(given), 2)
+    assert (bounds[:, 1] >= bounds[:, 0]).all()
+    return {"regret": bounds}
+
+
 def looked_into(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
     assert isinstance(model, CAPABILITIES["neurons"])
     neurons = {name: array.copy() for name, array in model.neurons().items()}
@@ -119,7 +128,7 @@ def looked_into(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
 
 WORDS: dict[str, Callable[[Model, np.ndarray, Facts], Arrays]] = {
     "encode": encoded, "decode": decoded, "reconstruct": reconstructed, "sample": drawn, "classify": classified,
-    "neurons": looked_into, "posterior": inferred,
+    "neurons": looked_into, "posterior": inferred, "regret": refitted,
 }  # fmt: skip
 ON_TENSORS = {"disturb"}
 """Held to their word in test_torch_families.py."""
