@@ -54,7 +54,7 @@ TINY_GAN = (
 )  # fmt: skip
 """The same for digits-cgan."""
 TINY_VAE = ("model.widths=[4,8]", "model.latent_size=6", *BRIEF, "evaluation.images=200", "evaluation.samples=100",
-            "evaluation.bound_images=20")  # fmt: skip
+            "evaluation.bound_images=20", "evaluation.anomaly_images=40")  # fmt: skip
 """The same for digits-vae."""
 DEMOS = {
     "autoencoder": ("digits-denoising-autoencoder", TINY),

@@ -18,6 +18,7 @@ SHORT = [
     "training.epochs=null", "training.steps=2", "training.batch_size=16", "training.device=cpu",
     "evaluation.images=40", "evaluation.classical_images=10", "evaluation.tuning_images=5",
     "evaluation.noise_levels=[0.3]", "evaluation.probe_images=100", "evaluation.map_images=40",
+    "evaluation.bound_images=20", "evaluation.anomaly_images=40", "evaluation.regret_steps=2",
 ]  # fmt: skip
 
 

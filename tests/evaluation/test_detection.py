@@ -16,7 +16,8 @@ from sanggar import recipe
 from sanggar.data.dataset import DataOptions, Dataset
 from sanggar.data.images import Images
 from sanggar.data.sources import SOURCES
-from sanggar.evaluation.detection import HELD_OUT, KEPT, Detector, fitting, measure_anomaly
+from sanggar.evaluation.detection import HELD_OUT, measure_anomaly
+from sanggar.evaluation.detector import KEPT, Detector, fitting
 from sanggar.evaluation.protocol import Findings, Subject
 from sanggar.models.regret import WEIGHED
 from sanggar.painter import Painter
@@ -111,8 +112,9 @@ def test_every_number_has_its_protocol_and_one_is_a_headline(held_out: Findings)
 def test_other_metrics_look_at_normal_pictures_alone() -> None:
     subject = linear("0", "6")
     assert set(subject.test.labels) == {0, 6}
-    assert len(set(subject.whole.labels)) == 10
-    assert len(linear().test) == len(linear().whole)
+    assert set(subject.held_out.labels) == {1, 2, 3, 4, 5, 7, 8, 9}
+    assert len(subject.test) + len(subject.held_out) == len(linear().test)
+    assert linear().held_out is None
 
 
 def test_without_held_out_classes_normal_pictures_are_disturbed() -> None:

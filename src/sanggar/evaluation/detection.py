@@ -7,35 +7,25 @@ and, for networks with a bound, pictures simpler than normal ones, which a likel
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from sanggar.data.batches import address
 from sanggar.data.images import Images
 from sanggar.data.sources import SOURCES, presence
-from sanggar.errors import RunError
 from sanggar.evaluation.anomaly import (
     SLACK,
-    Known,
     Scores,
     auroc,
     average_precision,
-    divergences,
-    gaussian,
-    heat,
-    hottest,
     overlaid,
-    residual_deviations,
-    scores,
-    share_below,
-    together,
 )
 from sanggar.evaluation.corruptions import CORRUPTIONS, faded, smooth
+from sanggar.evaluation.detector import KEPT, Detector, fitting
 from sanggar.evaluation.protocol import Findings, Number, Pixels, Subject, first_of_each_class, normal_classes
+from sanggar.evaluation.unlearned import NEIGHBOURS, Baselines
 from sanggar.models.regret import RATE, WEIGHED
 from sanggar.painter import Painter
 from sanggar.runs import Arrays
@@ -51,159 +41,12 @@ LABELS = {
     "neighbours": "distance to training pictures",
 }
 """What each score is called."""
-NEIGHBOURS = 5
-"""Training pictures that the distance to them is the mean over."""
 COMPONENTS = 32
 """Of PCA beside a network that reconstructs without a latent space."""
-LARGEST = 100_000_000
-"""Numbers that the training pictures given to PCA and nearest neighbours are made of, at most."""
 SIMPLER = {"fashion-mnist": "mnist"}
 """By source, another whose pictures are of the same size and simpler: shown where it lies on this machine."""
 SHOWN = 8
 """Odd pictures, and as many normal ones, that the report shows."""
-
-
-# -- a network that looks for what is odd ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Detector:
-    """A network, what normal pictures are to it, and how it is asked."""
-
-    painter: Painter
-    known: Known
-    seed: int
-    regret_steps: int
-
-    @classmethod
-    def fitted(cls, painter: Painter, train: Images, validation: Images) -> Detector:
-        """What is normal, learned from training pictures; and how normal ones score, from validation pictures.
-
-        Raises RunError when the network does not reconstruct.
-        """
-        options = painter.plan.evaluation
-        came_back = painter.reconstruct(train.pixels)
-        centre, precision = gaussian(painter.encode(train.pixels)) if painter.can("encode") else (None, None)
-        known = Known(residual_deviations(train.pixels, came_back), centre, precision, {}, 1.0)
-        detector = cls(painter, known, options.seed, options.regret_steps)
-        found = detector._single(validation.pixels)
-        found |= {"together": together(found, found)} if "latent" in found else {}
-        normal = {name: np.sort(values) for name, values in found.items()}
-        limit = hottest(heat(validation.pixels, painter.reconstruct(validation.pixels)))
-        return replace(detector, known=replace(known, normal=normal, limit=limit))
-
-    @classmethod
-    def of_run(cls, painter: Painter, say: Callable[[str], None] = lambda text: None) -> Detector:
-        """As the run's evaluation left it; learned anew from the run's data where it left none, which `say` is told.
-
-        Raises RunError when the network does not reconstruct, or the data are not the run's; DataError when they are
-        missing.
-        """
-        run, options = painter.run, painter.plan.evaluation
-        if run.evaluation_file.is_file() and run.evaluation()["step"] == run.info["step"]:
-            kept = {key.removeprefix(KEPT): array for key, array in run.pictures().items() if key.startswith(KEPT)}
-            if kept:
-                return cls(painter, Known.of(kept), options.seed, options.regret_steps)
-        say("This run's evaluation left nothing of odd pictures: normal ones are looked at first.")
-        dataset = painter.plan.source.load(painter.plan.data)
-        if dataset.fingerprint != run.info["data"]["fingerprint"]:
-            raise RunError(f"{run.path} was trained on other data than {painter.plan.data.source} holds now.")
-        train, validation = fitting(Subject(painter, dataset, options))
-        return cls.fitted(painter, train, validation)
-
-    def scores(self, pixels: Pixels) -> Scores:
-        """Every score that the network can give, higher for odder pictures."""
-        found = self._single(pixels)
-        return ({"together": together(found, self.known.normal)} if "latent" in found else {}) | found
-
-    def shares(self, found: Scores) -> Scores:
-        """Of each score, the share of normal validation pictures that score lower."""
-        return {name: share_below(values, self.known.normal[name]) for name, values in found.items()}
-
-    def heat_maps(self, pixels: Pixels) -> Float[np.ndarray, "n height width"]:
-        """Where the error sits, see `anomaly.heat`."""
-        return heat(pixels, self.painter.reconstruct(pixels))
-
-    def _single(self, pixels: Pixels) -> Scores:
-        """Every score that needs no other."""
-        painter = self.painter
-        latents = painter.encode(pixels) if painter.can("encode") else None
-        found = scores(self.known, pixels, painter.reconstruct(pixels), latents)
-        if painter.can("posterior"):
-            found["kl"] = divergences(painter.posterior(pixels))
-            # the same draws for every picture: its score is its own, whatever stands beside it
-            weighed = [painter.weigh(pixels, self._noise(len(pixels), 1, draw)[:, 0])[:, 0] for draw in range(WEIGHED)]
-            found["bound"] = found["kl"] - np.mean(weighed, axis=0, dtype=np.float64)
-        if painter.can("regret") and self.regret_steps:
-            before, after = painter.regret(pixels, self._noise(len(pixels), WEIGHED + self.regret_steps)).T
-            found["regret"] = after.astype(np.float64) - before
-        return found
-
-    def _noise(self, count: int, draws: int, first: int = 0) -> Float[np.ndarray, "n draws latent"]:
-        size = self.painter.model.latent_size
-        drawn = [
-            np.random.default_rng(address(self.seed, "anomaly", first + number)).standard_normal(size, np.float32)
-            for number in range(draws)
-        ]
-        return np.broadcast_to(np.stack(drawn), (count, draws, size))
-
-
-KEPT = "anomaly.known."
-"""Before the names of what a run keeps of a detector."""
-
-
-def fitting(subject: Subject) -> tuple[Images, Images]:
-    """Training pictures that a detector learns from, and validation pictures that say how normal ones score."""
-    dataset, options = subject.dataset, subject.options
-    train = dataset.train.first(min(options.probe_images, max(100, LARGEST // dataset.train.pixels[0].size)))
-    return train, dataset.validation.first(options.anomaly_images)
-
-
-# -- what has learned nothing -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Baselines:
-    """PCA of the network's latent size and the nearest training pictures, fitted on the same training pictures."""
-
-    pca: Any
-    near: Any
-    known: Known
-
-    @classmethod
-    def fitted(cls, train: Images, validation: Images, size: int, seed: int) -> Baselines:
-        """Both by scikit-learn."""
-        from sklearn.decomposition import PCA
-        from sklearn.neighbors import NearestNeighbors
-
-        flat = _flat(train.pixels)
-        pca = PCA(min(size, *flat.shape), random_state=seed).fit(flat)
-        near = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(flat)), algorithm="brute").fit(flat)
-        latents, came_back = _through(pca, train.pixels)
-        empty = Known(residual_deviations(train.pixels, came_back), *gaussian(latents), {}, 1.0)
-        latents, came_back = _through(pca, validation.pixels)
-        return cls(pca, near, replace(empty, normal=scores(empty, validation.pixels, came_back, latents)))
-
-    def scores(self, pixels: Pixels) -> dict[str, Scores]:
-        """By the baseline's name."""
-        latents, came_back = _through(self.pca, pixels)
-        found = scores(self.known, pixels, came_back, latents)
-        near = self.near.kneighbors(_flat(pixels))[0].mean(axis=1)
-        return {
-            "PCA": {"together": together(found, self.known.normal)} | found,
-            "kNN": {"neighbours": np.asarray(near, np.float64)},
-        }
-
-
-def _flat(pixels: Pixels) -> Float[np.ndarray, "n d"]:
-    return pixels.reshape(len(pixels), -1).astype(np.float32)
-
-
-def _through(pca: Any, pixels: Pixels) -> tuple[Float[np.ndarray, "n d"], Pixels]:
-    """PCA's latents, and what comes back through them, clamped and rounded like all else."""
-    latents = pca.transform(_flat(pixels))
-    came_back = np.clip(pca.inverse_transform(latents), 0, 255)
-    return latents, np.rint(came_back).astype(np.uint8).reshape(pixels.shape)
 
 
 # -- trials ----------------------------------------------------------------------------------------------------
@@ -259,18 +102,13 @@ HELD_OUT, CORRUPTED, SIMPLE = "held-out classes", "corrupted pictures", "simpler
 def _trials(subject: Subject) -> tuple[Images, list[Trial]]:
     """The normal test pictures, and what they are to be told from."""
     painter, seed, count = subject.painter, subject.options.seed, subject.options.anomaly_images
-    trials, classes = [], normal_classes(painter)
-    if classes is None:
-        normal = subject.test.first(count)
+    trials, normal, held_out = [], subject.test.first(count), subject.held_out
+    if held_out is None:
         for number, (name, disturb) in enumerate(CORRUPTIONS.items()):
             chosen = normal.pixels[number :: len(CORRUPTIONS)]  # of each picture one: no more odd than normal ones
             trials.append(Trial(name, CORRUPTED, disturb(chosen, address(seed, name))))
     else:
-        whole = subject.whole.first(count)
-        assert whole.labels is not None
-        is_normal = np.isin(whole.labels, classes)
-        normal = whole.take(np.flatnonzero(is_normal))
-        trials.append(Trial("held-out classes", HELD_OUT, whole.pixels[~is_normal], True))
+        trials.append(Trial("held-out classes", HELD_OUT, held_out.first(count).pixels, True))
     if painter.can("posterior"):
         some = normal.first(500)
         for name, make in (("smooth pictures", smooth), ("faded pictures", faded)):

@@ -14,7 +14,7 @@ from pathlib import Path
 from sanggar.data.images import read_images, write_png
 from sanggar.errors import DataError, RunError
 from sanggar.evaluation.anomaly import Scores, heat, overlaid
-from sanggar.evaluation.detection import Detector
+from sanggar.evaluation.detector import Detector
 from sanggar.painter import Painter
 
 TABLE = "scores.csv"

@@ -59,15 +59,20 @@ class Subject:
     @property
     def test(self) -> Images:
         """The test pictures that this evaluation looks at: where training saw some classes alone, those of them."""
-        whole, classes = self.whole, normal_classes(self.painter)
-        if classes is None or whole.labels is None:
-            return whole
-        return whole.take(np.flatnonzero(np.isin(whole.labels, classes)))
+        classes = normal_classes(self.painter)
+        return (self.dataset.test if classes is None else self._of(classes, True)).first(self.options.images)
 
     @property
-    def whole(self) -> Images:
-        """The same of all classes, those that training never saw too."""
-        return self.dataset.test.first(self.options.images)
+    def held_out(self) -> Images | None:
+        """Test pictures of the classes that training never saw; None where it saw all."""
+        classes = normal_classes(self.painter)
+        return None if classes is None else self._of(classes, False).first(self.options.images)
+
+    def _of(self, classes: list[int], wanted: bool) -> Images:
+        """Test pictures of some classes, or of all others."""
+        test = self.dataset.test
+        assert test.labels is not None
+        return test.take(np.flatnonzero(np.isin(test.labels, classes) == wanted))
 
 
 def normal_classes(painter: Painter) -> list[int] | None:
