@@ -49,7 +49,7 @@ def own_scale(likelihood: LogisticLikelihood) -> float:
 @given(MEANS, st.floats(1e-4, 2.0))
 def test_the_logistics_256_probabilities_sum_to_1(mean: float, scale: float) -> None:
     with torch.no_grad():
-        found = logistic(scale).log_probability(torch.full_like(EVERY_VALUE, mean), EVERY_VALUE)
+        found = logistic(scale)(torch.full_like(EVERY_VALUE, mean), EVERY_VALUE)
     assert found.isfinite().all()
     assert found.double().exp().sum().item() == pytest.approx(1, abs=1e-4)
 
@@ -58,7 +58,7 @@ def test_the_logistics_256_probabilities_sum_to_1(mean: float, scale: float) -> 
 def test_the_logistics_probability_is_the_difference_of_two_of_scipys(mean: float, scale: float) -> None:
     likelihood = logistic(scale)
     with torch.no_grad():
-        found = likelihood.log_probability(torch.full_like(EVERY_VALUE, mean), EVERY_VALUE).double().exp().numpy()
+        found = likelihood(torch.full_like(EVERY_VALUE, mean), EVERY_VALUE).double().exp().numpy()
     edges = np.concatenate([[-np.inf], (EVERY_VALUE.flatten()[:-1].double().numpy() + BIN / 2), [np.inf]])
     expected = np.diff(stats.logistic.cdf(edges, np.float32(mean), own_scale(likelihood)))
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-6)
@@ -67,7 +67,7 @@ def test_the_logistics_probability_is_the_difference_of_two_of_scipys(mean: floa
 def test_the_logistics_gradient_is_finite_far_from_every_pixel() -> None:
     likelihood = logistic(1e-6)
     raw = torch.tensor([-40.0, 0.0, 40.0]).reshape(3, 1, 1, 1).requires_grad_()
-    likelihood.log_probability(raw, torch.tensor([1.0, 0.003, -1.0]).reshape(3, 1, 1, 1)).sum().backward()
+    likelihood(raw, torch.tensor([1.0, 0.003, -1.0]).reshape(3, 1, 1, 1)).sum().backward()
     assert raw.grad is not None
     assert raw.grad.isfinite().all()
     assert likelihood.log_scale.grad is not None
@@ -79,7 +79,7 @@ def test_the_gaussian_is_scipys_density_times_a_bin_of_the_deviation_asked_for(s
     raw, images = pictures(seed)
     likelihood = GaussianLikelihood(GaussianOptions(deviation=deviation))
     expected = stats.norm.logpdf(images.double(), raw.double(), deviation) + math.log(BIN)
-    np.testing.assert_allclose(likelihood.log_probability(raw, images), expected.sum(axis=(1, 2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(likelihood(raw, images), expected.sum(axis=(1, 2, 3)), rtol=1e-4)
     assert likelihood.deviation == pytest.approx(deviation)
     assert not list(likelihood.parameters())
 
@@ -91,7 +91,7 @@ def test_a_learned_deviation_comes_to_the_root_of_the_mean_squared_error() -> No
     optimizer = torch.optim.Adam(likelihood.parameters(), 0.05)
     for _ in range(400):
         optimizer.zero_grad()
-        (-likelihood.log_probability(raw, images).sum()).backward()
+        (-likelihood(raw, images).sum()).backward()
         optimizer.step()
     assert likelihood.deviation == pytest.approx((raw - images).square().mean().sqrt().item(), rel=1e-3)
 
@@ -101,12 +101,12 @@ def test_a_learned_deviation_stays_above_half_a_bin_and_always_has_a_slope(log_d
     likelihood = GaussianLikelihood(GaussianOptions())
     torch.nn.init.constant_(likelihood.log_deviation, log_deviation)
     assert likelihood.deviation >= SMALLEST * (1 - 1e-5)
-    likelihood.log_probability(*pictures()).sum().backward()
+    likelihood(*pictures()).sum().backward()
     assert likelihood.log_deviation.grad is not None
     assert likelihood.log_deviation.grad.isfinite()
     # and so no 256 values together are likelier than 1, but for the rounding of an integral to a sum
     with torch.no_grad():
-        each = likelihood.log_probability(torch.full_like(EVERY_VALUE, 0.1), EVERY_VALUE)
+        each = likelihood(torch.full_like(EVERY_VALUE, 0.1), EVERY_VALUE)
     assert each.exp().sum() < 1.02
 
 
@@ -117,9 +117,9 @@ def test_bernoulli_is_torchs_cross_entropy_of_the_picture_that_it_shows(seed: in
     white = ((likelihood.picture(raw) + 1) / 2).double()
     x = ((images + 1) / 2).double()
     expected = (x * white.log() + (1 - x) * (1 - white).log()).sum(dim=(1, 2, 3))
-    torch.testing.assert_close(likelihood.log_probability(raw, images).double(), expected, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(likelihood(raw, images).double(), expected, rtol=1e-4, atol=1e-3)
     black = torch.distributions.Bernoulli(logits=raw).log_prob(torch.zeros_like(raw)).sum(dim=(1, 2, 3))
-    torch.testing.assert_close(likelihood.log_probability(raw, torch.full_like(raw, -1)), black)
+    torch.testing.assert_close(likelihood(raw, torch.full_like(raw, -1)), black)
     assert not likelihood.discrete
 
 

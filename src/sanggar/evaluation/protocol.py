@@ -77,7 +77,7 @@ class Subject:
 
 def normal_classes(painter: Painter) -> list[int] | None:
     """The classes that training saw, by number, where the recipe keeps some alone (`data.only`); None where all."""
-    only = getattr(painter.plan.data, "only", None)
+    only = painter.plan.data.only
     return None if only is None else sorted(painter.facts.classes.index(name) for name in only)
 
 

@@ -106,16 +106,16 @@ class Classifier(Family):
 
     def loss(self, batch: Batch, moment: Moment) -> Terms:
         """Cross-entropy in nats and the share told right; of attributes, cross-entropy or half the squared error."""
-        features, terms = self.dropout(self.features(batch.images)), {}
+        features, terms = self.features(batch.images), {}
         if self.classes:
             if batch.labels is None:
                 raise DataError("classifier learns from labels, and these pictures have none.")
-            logits = self.linear(features).float()
+            logits = self.logits(features)
             smoothing = self.options.label_smoothing if self.training else 0.0
             terms["cross_entropy"] = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
             terms["accuracy"] = (logits.detach().argmax(dim=1) == batch.labels).float().mean()
         if self.options.attributes:
-            wanted, raw = self.asked.told(batch.labels, batch.attributes), self.heads(features).float()
+            wanted, raw = self.asked.told(batch.labels, batch.attributes), self.heads(self.dropout(features)).float()
             for name in self.asked.names:
                 place = self.asked.place(name)
                 terms[name] = attribute_loss(self.asked.kind(name), raw[:, place], wanted[:, place])
@@ -136,7 +136,7 @@ class Classifier(Family):
 
     def logits(self, features: Features) -> Float[Tensor, "batch classes"]:
         """The logarithms of the probabilities, up to a constant, float32."""
-        return self.linear(features).float()  # type: ignore[no-any-return]
+        return self.linear(self.dropout(features)).float()  # type: ignore[no-any-return]
 
     def classify(self, images: Pictures) -> Float[Tensor, "batch classes"]:
         """The probability of each class."""

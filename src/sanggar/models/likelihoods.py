@@ -94,7 +94,7 @@ class GaussianLikelihood(nn.Module):
         """The mean, in [-1, 1] or a little beyond."""
         return raw.float()
 
-    def log_probability(self, raw: Pictures, images: Pictures) -> Nats:
+    def forward(self, raw: Pictures, images: Pictures) -> Nats:
         """Of each picture (float32 in [-1, 1]) under what the decoder said."""
         log_deviation = self._log_deviation(raw)
         z = (images - raw.float()) * torch.exp(-log_deviation)
@@ -111,7 +111,7 @@ class BernoulliLikelihood(nn.Module):
         """The probability of white on [-1, 1]: 2·sigmoid(raw) − 1 = tanh(raw / 2)."""
         return torch.tanh(raw.float() / 2)
 
-    def log_probability(self, raw: Pictures, images: Pictures) -> Nats:
+    def forward(self, raw: Pictures, images: Pictures) -> Nats:
         """Of each picture (float32 in [-1, 1]) under what the decoder said."""
         each = F.binary_cross_entropy_with_logits(raw.float(), (images + 1) / 2, reduction="none")
         return -each.flatten(1).sum(dim=1)
@@ -130,7 +130,7 @@ class LogisticLikelihood(nn.Module):
         """The mean, in [-1, 1] or a little beyond."""
         return raw.float()
 
-    def log_probability(self, raw: Pictures, images: Pictures) -> Nats:
+    def forward(self, raw: Pictures, images: Pictures) -> Nats:
         """Of each picture (float32 in [-1, 1]): log(σ((x + h − m)/s) − σ((x − h − m)/s)), h half a bin.
 
         The bins of 0 and 255 reach to infinity. With a = (x − m)/s and b = h/s, the difference of two sigmoids is

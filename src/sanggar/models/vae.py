@@ -196,7 +196,7 @@ class VAE(Family):
         divergences = kl_divergence(mean, log_variance)
         done = moment.step / moment.steps if moment.split == "train" else 1.0
         price, beta = self._price(divergences, done)
-        terms = {"distortion": -self.likelihood.log_probability(raw, batch.images).mean(), "divergence": price}
+        terms = {"distortion": -self.likelihood(raw, batch.images).mean(), "divergence": price}
         picture = self.likelihood.picture(raw)
         if self.options.perceptual is not None:
             seen = dissimilarity(self._seeing(batch.images.device), picture, batch.images).mean()
@@ -306,7 +306,7 @@ class VAE(Family):
         """
         mean, log_variance = self._posterior(images)
         latents = mean + torch.exp(log_variance / 2) * noise
-        given = self.likelihood.log_probability(self.decoder(self._with(latents, told)), images)
+        given = self.likelihood(self.decoder(self._with(latents, told)), images)
         return torch.stack([given, log_normal(latents), log_normal(noise) - log_variance.sum(dim=1) / 2], dim=1)
 
     def regret(
@@ -319,7 +319,8 @@ class VAE(Family):
 
             def bound(mean: Latents, log_variance: Latents, draw: Latents) -> Nats:
                 raw = self.decoder(self._with(mean + torch.exp(log_variance / 2) * draw, told))
-                return self.likelihood.log_probability(raw, images) - kl_divergence(mean, log_variance).sum(dim=1)
+                given: Nats = self.likelihood(raw, images)
+                return given - kl_divergence(mean, log_variance).sum(dim=1)
 
             with torch.no_grad():
                 mean, log_variance = self._posterior(images)

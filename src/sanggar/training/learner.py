@@ -36,7 +36,7 @@ class Layer:
     name: str
     kind: str
     shape: tuple[int, ...]
-    """of its output for one picture"""
+    """of its output for one picture; (1,) for a single number"""
     parameters: int
     output_bytes: int
     """of its output for all that it is given at once: a batch, or a critic's real and drawn pictures together"""

@@ -268,7 +268,7 @@ class TorchLearner:
                     measured = sum(b.numel() for b in module.buffers(recurse=False) if b.is_floating_point())
                     size = output.numel() * output.element_size()
                     kind = type(module).__name__.removeprefix("Parametrized")
-                    found.setdefault(name, Layer(name, kind, tuple(output.shape[1:]), count, size, measured))
+                    found.setdefault(name, Layer(name, kind, tuple(output.shape[1:]) or (1,), count, size, measured))
 
                 hooks.append(module.register_forward_hook(note))
         self.step(0, [images] * self.draws)
