@@ -39,7 +39,8 @@ class Fixed(Painter):
     def __init__(self, shares: np.ndarray, classes: tuple[str, ...] = NAMES) -> None:
         self.shares, self.facts = shares, Facts(2, 1, 1, classes)
         data = {"source": "made-up", "fingerprint": "0" * 64}
-        self.run, self.plan = SimpleNamespace(info={"data": data}), SimpleNamespace(data=SimpleNamespace(test=None))
+        self.run = SimpleNamespace(info={"data": data})
+        self.plan = SimpleNamespace(data=SimpleNamespace(test=None, only=None))
 
     def can(self, capability: str) -> bool:
         return capability == "classify"
