@@ -184,8 +184,9 @@ def nearest(
 ) -> tuple[Float[np.ndarray, "n count"], Int64[np.ndarray, "n count"]]:
     """The `count` nearest points `among` others: their distances, nearest first, and their positions.
 
-    Found in float32, around the others' mean, and then measured in float64: of two points that are equally near to
-    seven digits, either may be taken. There may be far more others than elsewhere here, hence the speed.
+    Found in float32, around the others' mean, and then measured in float64: of two points whose squared distances
+    differ by less than seven digits of the largest square about that mean, either may be taken. There may be far more
+    others than elsewhere here, hence the speed.
     """
     centre = among.mean(axis=0, dtype=np.float64)
     points, others = ((table - centre).astype(np.float32) for table in (features, among))
