@@ -1,9 +1,10 @@
-"""Writing a file at once: what stood there before is whole until the new content is. And where a cache lies."""
+"""Writing a file or a folder at once: what stood there before is whole until the new is. And a cache's place."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -41,6 +42,27 @@ def written(path: Path) -> Iterator[BinaryIO]:
                 f"--out; what was saved before is unchanged."
             ) from None
         raise
+
+
+@contextlib.contextmanager
+def filled(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which is at its place as a whole when the block ends, and not at all when it raises.
+
+    Raises RunError, also where something other than an empty folder stands there already.
+    """
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        with contextlib.suppress(FileNotFoundError):
+            folder.rmdir()
+        beside.replace(folder)
+    except OSError as error:
+        raise RunError(
+            f"Cannot write {folder}: {error.strerror or error}. Free some space or choose another place with --out."
+        ) from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def cache_folder(name: str) -> Path:

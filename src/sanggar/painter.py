@@ -14,6 +14,7 @@ from sanggar import recipe
 from sanggar.data.batches import address
 from sanggar.data.images import Attribute, Facts, Images, as_pixels, read_image, read_images, to_float, to_uint8
 from sanggar.errors import RunError, suggest
+from sanggar.models.conditions import Conditions
 from sanggar.models.family import CAPABILITIES, CHUNK, Moment
 from sanggar.models.noise import NoiseOptions
 from sanggar.plan import Model, Plan, resolve
@@ -100,14 +101,16 @@ class Painter:
         """Each picture as the network holds it to be, undisturbed; `told` is what `told` gives, or nothing."""
         return self._compute("reconstruct", self.pixels(images), *_given(told))
 
-    def told(self, images: Images) -> Told | None:
-        """What the network is told of pictures beside their pixels, float32 `(N, numbers)`; None where it is nothing.
+    @property
+    def conditions(self) -> Conditions | None:
+        """What the decoder is told beside the latent; None where it is told nothing."""
+        found: Conditions | None = getattr(self.model, "conditions", None)
+        return found if found is not None and found.names else None
 
-        Raises RunError when the network infers nothing, and so is told nothing.
-        """
-        self._need("posterior")
-        conditions = self.model.conditions
-        if not conditions.width:
+    def told(self, images: Images) -> Told | None:
+        """What the decoder is told of pictures, float32 `(N, numbers)`; None where it is told nothing."""
+        conditions = self.conditions
+        if conditions is None:
             return None
         known = (None if array is None else torch.from_numpy(array) for array in (images.labels, images.attributes))
         return np.asarray(conditions.told(*known))

@@ -10,7 +10,7 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from sanggar.data.dataset import DataOptions, Source
@@ -23,6 +23,7 @@ from sanggar.models.classifier import Classifier
 from sanggar.models.family import Family
 from sanggar.models.ffnn import FeedForward
 from sanggar.models.gan import GAN
+from sanggar.models.judge import JUDGES
 from sanggar.models.optimizers import Adam, Constant, OptimizerOptions, ScheduleOptions
 from sanggar.models.vae import VAE
 from sanggar.recipe import Options, Recipe, to_yaml
@@ -114,14 +115,23 @@ class EvaluationOptions(Options):
     """test pictures, from the first, of which the importance-weighted bound is taken: a hundred draws of each"""
     samples: int = Field(default=10_000, ge=20)
     """generated pictures that are measured; as many as there are test pictures, where those are fewer"""
-    feature_network: Literal["judge", "inception"] = "judge"
-    """whose features generated pictures are measured by: the source's own judge, or the network that defines FID"""
+    feature_network: str = "judge"
+    """whose features generated pictures are measured by: the source's own judge, another judge by its name, or
+    `inception`, the network that defines FID"""
     anomaly_images: int | None = Field(default=1000, ge=20)
     """test pictures, and validation pictures, on which anomaly scores are measured; none: all"""
     regret_steps: int = Field(default=10, ge=0)
     """Adam steps that fit a posterior to each of them, for the likelihood regret; 0: it is not measured"""
     seed: int = Field(default=0, ge=0)
     """of the noise and of every draw made while measuring"""
+
+    @field_validator("feature_network")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        known = ("judge", "inception", *JUDGES)
+        if name not in known:
+            raise ValueError(f"there is no {name!r}. {suggest(name, known).removesuffix('.')}")
+        return name
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from sanggar import recipe
 from sanggar.data.dataset import DataOptions, Dataset
 from sanggar.data.images import Images
 from sanggar.data.sources import SOURCES
+from sanggar.evaluation.anomaly import Scores
 from sanggar.evaluation.detection import HELD_OUT, measure_anomaly
 from sanggar.evaluation.detector import KEPT, Detector, fitting
 from sanggar.evaluation.protocol import Findings, Subject
@@ -34,6 +35,8 @@ class Chosen(DataOptions):
 class Linear(Painter):
     """A network that is PCA of some pictures."""
 
+    conditions = None
+
     def __init__(self, dataset: Dataset, only: tuple[str, ...] | None) -> None:
         pixels = dataset.train.pixels.reshape(len(dataset.train), -1)
         self.pca = PCA(LATENT, random_state=0).fit(pixels.astype(np.float32))
@@ -50,6 +53,11 @@ class Linear(Painter):
     def reconstruct(self, images: np.ndarray, told: None = None) -> np.ndarray:
         flat = self.pca.inverse_transform(self.encode(images))
         return np.rint(np.clip(flat, 0, 255)).astype(np.uint8).reshape(images.shape)
+
+
+def scored(detector: Detector, pixels: np.ndarray) -> Scores:
+    """A detector's scores of pictures."""
+    return detector.scores(pixels, detector.painter.reconstruct(pixels))
 
 
 def linear(*only: str) -> Subject:
@@ -149,7 +157,7 @@ def test_what_the_run_keeps_is_what_was_fitted(painter: Painter, dataset: Datase
     assert any(name.startswith(KEPT) for name in painter.run.pictures())
     fitted = Detector.fitted(painter, *fitting(Subject(painter, dataset, painter.plan.evaluation)))
     pixels = dataset.test.pixels[:30]
-    first, second = kept.scores(pixels), fitted.scores(pixels)
+    first, second = scored(kept, pixels), scored(fitted, pixels)
     assert list(first) == ["together", "reconstruction", "residual", "latent", "kl", "bound", "regret"]
     for name in first:
         np.testing.assert_allclose(first[name], second[name], rtol=1e-5)
@@ -157,7 +165,7 @@ def test_what_the_run_keeps_is_what_was_fitted(painter: Painter, dataset: Datase
 
 def test_a_picture_scores_alike_whatever_stands_beside_it(painter: Painter, dataset: Dataset) -> None:
     detector, pixels = Detector.of_run(painter), dataset.test.pixels
-    many, few = detector.scores(pixels[:40]), detector.scores(pixels[30:32])
+    many, few = scored(detector, pixels[:40]), scored(detector, pixels[30:32])
     for name in many:
         np.testing.assert_allclose(few[name], many[name][30:32], rtol=1e-3, atol=1e-2)
 
@@ -167,7 +175,7 @@ def test_regret_is_never_negative_starts_at_the_bound_and_grows(painter: Painter
     regrets = []
     for steps in (0, 5, 40):
         before, after = painter.regret(pixels, detector._noise(60, WEIGHED + steps)).T
-        np.testing.assert_allclose(-before, detector.scores(pixels)["bound"], rtol=1e-4)
+        np.testing.assert_allclose(-before, scored(detector, pixels)["bound"], rtol=1e-4)
         assert (after >= before).all()
         regrets.append((after - before).mean())
     assert regrets[0] == 0
@@ -176,7 +184,7 @@ def test_regret_is_never_negative_starts_at_the_bound_and_grows(painter: Painter
 
 def test_fitting_a_posterior_leaves_the_network_alone(painter: Painter, dataset: Dataset) -> None:
     before = {name: value.clone() for name, value in painter.model.state_dict().items()}
-    Detector.of_run(painter).scores(dataset.test.pixels[:5])
+    scored(Detector.of_run(painter), dataset.test.pixels[:5])
     for name, value in painter.model.state_dict().items():
         assert (value == before[name]).all(), name
     assert all(parameter.grad is None for parameter in painter.model.parameters())
@@ -184,6 +192,6 @@ def test_fitting_a_posterior_leaves_the_network_alone(painter: Painter, dataset:
 
 def test_shares_of_new_normal_pictures_are_uniform(painter: Painter, dataset: Dataset) -> None:
     detector = Detector.fitted(painter, dataset.train.first(800), dataset.validation)
-    shares = detector.shares(detector.scores(dataset.test.pixels))
+    shares = detector.shares(scored(detector, dataset.test.pixels))
     for name, found in shares.items():
         assert kstest(found, "uniform").pvalue > 1e-4, name

@@ -21,6 +21,7 @@ from sanggar.evaluation.generation import FLOOR, measure_generation
 from sanggar.evaluation.protocol import Findings, Subject
 from sanggar.evaluation.rulers import drawn_like, remembered
 from sanggar.evaluation.samples import LEVELS, slerp
+from sanggar.models import judge as judges
 from sanggar.models.judge import open_judge
 from sanggar.painter import Painter
 from sanggar.plan import EvaluationOptions, resolve
@@ -250,7 +251,7 @@ def test_what_the_cache_holds_is_what_was_computed(
     assert measure_generation(subject(digits, chooser(digits.train))).numbers == copies.numbers
     monkeypatch.setattr(generation, "cloud", None)
     monkeypatch.setattr(rulers.Ruler, "look", None)
-    ruler = rulers.open_ruler("judge", "digits")
+    ruler = rulers.open_ruler(subject(digits, chooser(digits.train)))
     seen = ruler.known(digits.train, fingerprint(digits.train))
     assert len(seen.features) == len(digits.train)  # not looked at again
 
@@ -269,7 +270,7 @@ def test_other_pictures_or_another_ruler_are_not_taken_for_these(cache: Path) ->
 
 
 def test_data_without_a_judge_shows_pictures_and_says_why(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rulers, "JUDGES", ("mnist",))
+    monkeypatch.setattr(judges, "JUDGES", ("mnist",))
     findings = measure_generation(subject(digits, noisy(digits.train)))
     assert findings.numbers == []
     assert "generation.samples" in findings.pictures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, get_args
 
 import numpy as np
@@ -11,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sanggar.data.images import Facts
-from sanggar.errors import DataError
+from sanggar.data.images import Attribute, Facts
+from sanggar.errors import DataError, RecipeError
 from sanggar.models.blocks import Activation
 from sanggar.models.classifier import Block, Classifier, ClassifierOptions, Norm
 from sanggar.models.family import CAPABILITIES, Batch, Moment
@@ -131,6 +132,34 @@ def test_it_learns_to_tell_bright_from_dark() -> None:
         optimizer.step()
     model.ready("cpu")
     assert (model.compute("classify", pixels).argmax(axis=1) == labels.numpy()).mean() > 0.95
+
+
+COLUMNS = (Attribute("old", "flag", ("no", "yes")), Attribute("hue", "category", ABC),
+           Attribute("age", "number", mean=30.0, deviation=10.0))  # fmt: skip
+
+
+def test_attributes_are_told_in_their_own_units_and_learned_by_their_own_losses() -> None:
+    model = built(Facts(8, 8, 1, (), COLUMNS), attributes=("age", "old", "hue"))
+    model.eval()
+    known = torch.tensor([[1.0, 2.0, 40.0], [0.0, 0.0, 30.0]])
+    with torch.no_grad():
+        model.heads.weight.zero_()
+        model.heads.bias.copy_(torch.tensor([0.5, 2.0, 1.0, 0.0, -1.0]))
+        told = model.tell(shown(count=2))
+        terms = model.loss(Batch(shown(count=2), None, known), MOMENT)
+    shares = torch.softmax(torch.tensor([1.0, 0.0, -1.0]), dim=0)
+    expected = torch.cat([torch.tensor([35.0, 1 / (1 + math.exp(-2))]), shares]).expand(2, 5)
+    torch.testing.assert_close(told, expected)
+    assert set(terms) == {"age", "old", "hue"}
+    # ages 1 and 0 deviations above the mean, where 0.5 is said
+    assert terms["age"].item() == pytest.approx(0.125)
+    assert terms["old"].item() == pytest.approx((math.log1p(math.exp(-2)) + math.log1p(math.exp(2))) / 2)
+    assert terms["hue"].item() == pytest.approx(-(math.log(shares[2]) + math.log(shares[0])) / 2)
+
+
+def test_an_unknown_attribute_is_answered_with_the_nearest() -> None:
+    with pytest.raises(RecipeError, match=r"model\.attributes: there is no 'aeg'.*Did you mean 'age'"):
+        built(Facts(8, 8, 1, (), COLUMNS), attributes=("aeg",))
 
 
 def test_as_many_blocks_as_widths_are_asked_for() -> None:

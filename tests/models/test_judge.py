@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import sanggar
 from conftest import Trained
 from sanggar import recipe
-from sanggar.data.sources import SOURCES, DataOptions, presence
-from sanggar.errors import DataError, RunError
+from sanggar.data.images import to_float
+from sanggar.data.sources import SOURCES, DataOptions
+from sanggar.errors import DataError, RecipeError, RunError
+from sanggar.evaluation.attributes import OfJudge, aspects_of
+from sanggar.models.classifier import dissimilarity
 from sanggar.models.judge import CHUNK, FOLDER, JUDGES, LIMIT, open_judge, read_judge, ship
 from sanggar.painter import Painter
 from sanggar.plan import resolve
@@ -23,10 +29,9 @@ EVERY = pytest.mark.parametrize("name", JUDGES)
 DIGITS = FOLDER / "digits.safetensors"
 
 
-def pictures(name: str, count: int) -> np.ndarray:
-    facts = SOURCES[name].facts
-    draw = np.random.default_rng(0)
-    return draw.integers(0, 256, (count, facts.height, facts.width, facts.channels), np.uint8)
+def pictures(name: str, count: int, times: int = 1) -> np.ndarray:
+    facts, draw = open_judge(name, "cpu").facts, np.random.default_rng(0)
+    return draw.integers(0, 256, (count, times * facts.height, times * facts.width, facts.channels), np.uint8)
 
 
 def changed(path: Path, arrays: dict[str, Any] | None = None, **meta: Any) -> Path:
@@ -43,9 +48,11 @@ def changed(path: Path, arrays: dict[str, Any] | None = None, **meta: Any) -> Pa
 def test_a_shipped_judge_is_small_and_says_what_it_is(name: str) -> None:
     assert (FOLDER / f"{name}.safetensors").stat().st_size <= LIMIT
     judge = open_judge(name, "cpu")
-    facts = SOURCES[name].facts
-    assert (judge.source, judge.facts, judge.tested) == (name, facts, SOURCES[name].test_count)
-    assert judge.name == f"judge {name} v{judge.version}"
+    facts = judge.facts
+    if name in SOURCES:
+        assert (facts, judge.tested) == (SOURCES[name].facts, SOURCES[name].test_count)
+    assert (judge.source, judge.name) == (name, f"judge {name} v{judge.version}")
+    assert set(judge.told) == {column.name for column in facts.attributes}
     assert 64 <= judge.size <= 256
     features, shares = judge.both(pictures(name, 3))
     assert (features.shape, features.dtype) == ((3, judge.size), np.float32)
@@ -63,9 +70,12 @@ def test_the_recipe_that_made_it_is_the_shipped_one(name: str) -> None:
 
 @EVERY
 def test_it_is_as_good_as_it_says(name: str) -> None:
-    if presence(name).state == "absent":
+    judge = open_judge(name, "cpu")
+    plan = resolve(recipe.read(recipe.parse(judge.recipe, name)))
+    try:
+        test = plan.source.load(plan.data).test.first(500)
+    except DataError:
         pytest.skip(f"{name} is not under the data root (SANGGAR_DATA)")
-    judge, test = open_judge(name, "cpu"), SOURCES[name].load(DataOptions(source=name, validation=1)).test.first(500)
     right = judge.classify(test.pixels).argmax(axis=1) == test.labels
     spread = (judge.accuracy * (1 - judge.accuracy) / len(test)) ** 0.5
     assert right.mean() == pytest.approx(judge.accuracy, abs=4 * spread)
@@ -79,6 +89,27 @@ def test_its_hash_and_its_answers_stay(name: str, tmp_path: Path) -> None:
     assert len(judge.hash) == 12
     given = pictures(name, 5)
     np.testing.assert_array_equal(copy.features(given), judge.features(given))
+
+
+@EVERY
+def test_larger_pictures_are_averaged_to_its_size(name: str) -> None:
+    judge, given = open_judge(name, "cpu"), pictures(name, 4)
+    larger = given.repeat(3, axis=1).repeat(3, axis=2)
+    np.testing.assert_allclose(judge.features(larger), judge.features(given), rtol=1e-3, atol=1e-4)
+    facts = judge.facts
+    assert judge.factor(replace(facts, height=3 * facts.height, width=3 * facts.width)) == 3
+    for height, width in ((facts.height + 1, facts.width + 1), (2 * facts.height, facts.width), (2, 2)):
+        assert judge.factor(replace(facts, height=height, width=width)) is None
+    assert judge.factor(replace(facts, channels=4 - facts.channels)) is None
+
+
+def test_two_pictures_differ_as_its_network_sees_them() -> None:
+    judge, (one, other) = open_judge("digits", "cpu"), np.split(pictures("digits", 2 * (CHUNK + 2)), 2)
+    found = judge.dissimilarity(one, other)
+    shown = [to_float(torch.from_numpy(pixels)) for pixels in (one, other)]
+    with torch.no_grad():
+        np.testing.assert_allclose(found, dissimilarity(judge.network, *shown), rtol=1e-4)
+    assert not judge.dissimilarity(one, one).any()
 
 
 def test_a_picture_is_judged_alone_as_among_many() -> None:
@@ -104,13 +135,56 @@ def test_it_draws_nothing_and_changes_nothing() -> None:
 def test_a_run_is_made_a_judge(trained: Trained, tmp_path: Path) -> None:
     run = trained("classifier")
     judge = ship(run, tmp_path / "tiny.safetensors", number=3)
-    assert (judge.name, judge.size, judge.tested) == ("judge digits v3", 8, 360)
+    assert (judge.name, judge.size, judge.tested, judge.told) == ("judge tiny v3", 8, 360, {})
     assert judge == read_judge(tmp_path / "tiny.safetensors")
     painter, test = Painter(run, device="cpu"), SOURCES["digits"].load(DataOptions(source="digits", validation=1)).test
     shares = judge.classify(test.pixels)
     # kernels of half precision, norms folded into them: the same network but for rounding
     np.testing.assert_allclose(shares, painter.classify(test.pixels), atol=5e-3)
     assert judge.accuracy == (shares.argmax(axis=1) == test.labels).mean()
+
+
+def test_a_judge_of_attributes_says_how_well_it_tells_each(tmp_path: Path) -> None:
+    """Pictures that are dark or bright on one side, a frame thicker or thinner: what is asked is on the picture."""
+    draw, rows = np.random.default_rng(0), ["file,bright,frame,level"]
+    for i in range(160):
+        bright, frame, level = int(draw.integers(2)), int(draw.integers(3)), int(draw.integers(0, 200))
+        picture = np.full((16, 16), level, np.uint8)
+        picture[:, 8:] = 255 * bright
+        for edge in range(frame):
+            picture[edge], picture[-1 - edge] = 255, 0
+        (tmp_path / "faces").mkdir(exist_ok=True)
+        Image.fromarray(picture).save(tmp_path / "faces" / f"{i}.png")
+        rows.append(f"{i}.png,{bright},{['none', 'thin', 'thick'][frame]},{level}.5")
+    (tmp_path / "faces" / "attributes.csv").write_text("\n".join(rows))
+    run = sanggar.train({
+        "data": {"source": "folder", "path": str(tmp_path / "faces"), "size": 16, "label": "bright"},
+        "model": {"family": "classifier", "widths": [8, 8], "blocks": [0, 0],
+                  "attributes": ["level", "bright", "frame"]},
+        "training": {
+            "epochs": 10, "batch_size": 16, "device": "cpu", "optimizer": {"kind": "adam", "learning_rate": 0.01},
+        },
+    }, out=tmp_path / "run")  # fmt: skip
+    judge = ship(run, tmp_path / "sides.safetensors")
+    painter = Painter(run, device="cpu")
+    test = painter.plan.source.load(painter.plan.data).test
+    assert test.attributes is not None
+    truth = dict(zip([column.name for column in painter.facts.attributes], test.attributes.T, strict=True))
+    told = {name: judge.tell(test.pixels)[:, judge.place(name)] for name in ("level", "bright", "frame")}
+    assert judge.told == pytest.approx({
+        "level": np.abs(told["level"][:, 0] - truth["level"]).mean(),
+        "bright": ((told["bright"][:, 0] > 0.5) == truth["bright"]).mean(),
+        "frame": (told["frame"].argmax(axis=1) == truth["frame"]).mean(),
+    })  # fmt: skip
+    assert judge.told["level"] < 40 and judge.told["bright"] > 0.9  # the level's mean is 50 away on average
+    np.testing.assert_allclose(told["frame"].sum(axis=1), 1, atol=1e-5)
+    assert judge == read_judge(tmp_path / "sides.safetensors")
+    asked = aspects_of(painter.facts)[0]
+    known = OfJudge.that_knows(judge, painter.facts, [asked])
+    assert known is not None and known.name.startswith("judge sides v1")
+    np.testing.assert_array_equal(known.judge(test.pixels)[:, 0], told[asked.column][:, 0])
+    strangers = replace(painter.facts, attributes=(replace(painter.facts.attributes[0], values=("low", "high")),))
+    assert OfJudge.that_knows(judge, strangers, [asked]) is None
 
 
 def test_only_a_finished_classifier_is_made_a_judge(trained: Trained, copied: Trained, tmp_path: Path) -> None:
@@ -141,6 +215,12 @@ def test_an_unknown_judge_is_answered_with_the_nearest() -> None:
         open_judge("digit")
     with pytest.raises(RunError, match=r"Known: .*digits"):
         open_judge("../../etc/passwd")
+
+
+def test_a_recipe_that_names_a_judge_of_other_pictures_is_refused_before_it_trains(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"feature_network: the judge mnist v1 looks at pictures of 28×28 grey"):
+        sanggar.train("digits-vae", ["evaluation.feature_network=mnist"], out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("given", [

@@ -18,10 +18,11 @@ from torch.distributions import kl_divergence as torchs
 from sanggar.data.images import Facts, Images
 from sanggar.errors import RecipeError
 from sanggar.models.classifier import dissimilarity
+from sanggar.models.divergence import Beta, Capacity, kl_divergence, log_normal, priced
 from sanggar.models.family import CAPABILITIES, Batch, Moment
 from sanggar.models.judge import open_judge
 from sanggar.models.likelihoods import BIN, GaussianLikelihood, GaussianOptions
-from sanggar.models.vae import VAE, Beta, Capacity, VAEOptions, kl_divergence, log_normal
+from sanggar.models.vae import VAE, VAEOptions
 from sanggar.plan import resolve
 from sanggar.recipe import Recipe
 from sanggar.training.torch_learner import TorchLearner
@@ -228,9 +229,8 @@ def test_beta_rises_in_each_cycle_and_ends_at_its_weight(
 def test_free_bits_are_what_a_dimension_costs_at_least_and_have_no_slope(
     nats: list[float], free: float, weight: float
 ) -> None:
-    model = made(free_bits=free, beta={"weight": weight})
     divergences = torch.tensor([nats, [0.0, 0.0, 0.0]]).requires_grad_()  # in the mean over a batch of two: half of it
-    price, beta = model._price(divergences, 0.5)
+    price, beta = priced(divergences, 0.5, Beta(weight=weight), free)
     assert beta == weight
     assert price.item() == pytest.approx(weight * sum(max(free, each / 2) for each in nats), rel=1e-5, abs=1e-6)
     (slope,) = torch.autograd.grad(price, divergences)
@@ -243,12 +243,12 @@ def test_free_bits_are_what_a_dimension_costs_at_least_and_have_no_slope(
 def test_capacity_asks_for_a_divergence_that_rises(
     done: float, nats: float, rise: float, weight: float, rate: float
 ) -> None:
-    model = made(capacity={"nats": nats, "rise": rise, "weight": weight})
-    price, said = model._price(torch.tensor([[rate, 0.0, 0.0]]), done)
+    capacity = Capacity(nats=nats, rise=rise, weight=weight)
+    price, said = priced(torch.tensor([[rate, 0.0, 0.0]]), done, capacity)
     target = nats * min(1.0, done / rise)
     assert said == weight
     assert price.item() == pytest.approx(weight * abs(rate - target), rel=1e-4, abs=1e-3)
-    assert model.beta is None
+    assert made(capacity={}).beta is None
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from PIL import Image
 from conftest import Trained
 from sanggar.data.images import grid
 from sanggar.reporting import generation
+from sanggar.reporting import previews as training_previews
 from sanggar.reporting.page import view
 from sanggar.reporting.sections import SECTIONS
 from sanggar.reporting.view import View
@@ -283,12 +284,12 @@ def test_a_preview_is_taken_apart_as_training_put_it_together(
     sheet = grid(drawn.reshape(-1, height, width, channels), columns=columns, scale=2)
     Image.fromarray(sheet).save(folder / "step-00000001.png")
     view = View("x", run, [], {}, {})
-    np.testing.assert_array_equal(generation._preview(folder / "step-00000001.png", view), drawn)
+    np.testing.assert_array_equal(training_previews._preview(folder / "step-00000001.png", view), drawn)
 
 
 @given(count=st.integers(1, 5000), wanted=st.integers(2, 40))
 def test_moments_begin_at_the_first_end_at_the_last_and_are_not_too_many(count: int, wanted: int) -> None:
-    found = generation._spread(count, wanted)
+    found = training_previews._spread(count, wanted)
     assert found[0] == 0
     assert found[-1] == count - 1
     assert found == sorted(set(found))
@@ -301,14 +302,14 @@ def test_the_same_latents_are_shown_standing_and_moving(made: Made, previews: in
     html = written("training", drawn)
     files = sorted(drawn.run.samples_folder.iterdir())
     strips = pictures(html)
-    assert len(strips) == min(previews, generation.MOMENTS) or previews == 60
+    assert len(strips) == min(previews, training_previews.MOMENTS) or previews == 60
     assert re.findall(r"<span>(.*?)</span>", html)[:: len(strips) - 1] == ["step 1,000", f"step {previews},000"]
-    first = generation._preview(files[0], drawn)
+    first = training_previews._preview(files[0], drawn)
     np.testing.assert_array_equal(strips[0][:, :7, :3], colours(first[0, 0]))
 
     (code,) = re.findall(r'<img src="data:image/webp;base64,([^"]+)"', html)
     moving: Any = Image.open(io.BytesIO(base64.b64decode(code)))
-    assert moving.n_frames == min(previews, generation.FRAMES)
+    assert moving.n_frames == min(previews, training_previews.FRAMES)
     assert moving.info["loop"] == 0
     shown = np.asarray(moving.convert("RGB"))
     np.testing.assert_array_equal(shown[:6, :7], colours(first[0, 0]))
@@ -318,7 +319,7 @@ def test_the_same_latents_are_shown_standing_and_moving(made: Made, previews: in
     assert "prefers-reduced-motion: reduce" in still[0]
     last = np.asarray(Image.open(io.BytesIO(base64.b64decode(still[1]))))
     np.testing.assert_array_equal(last, np.asarray(moving.convert("RGB")))
-    assert (last[-1] == generation.DONE).all(), "the whole way is gone"
+    assert (last[-1] == training_previews.DONE).all(), "the whole way is gone"
     assert any(f"from step 1,000 to step {previews},000" in text for text in words(html))
 
 

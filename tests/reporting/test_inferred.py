@@ -60,7 +60,7 @@ def made(tmp_path: Path) -> Made:
         info = {"name": name, "status": "finished", "data": data}
         run = Run.create(tmp_path / str(len(list(tmp_path.iterdir()))), "{}", info)
         arrays = {
-            "inference.rates": np.array([0.5, 4.0, 0.0, 1.5]), "inference.variances": np.array([0.4, 0.9, 0.001, 0.5]),
+            "inference.rates": np.array([0.5, 4.0, 0.0, 1.5]), "inference.active": np.array([True, True, False, True]),
             "inference.reconstructions": noise(3, 5), "inference.drawn": noise(3, 8), "inference.temperatures": LEVELS,
             "inference.components": np.array([3]), "inference.corners": noise(7, 7),
             "inference.traversals": noise(3, 9), "inference.traversals.dimensions": np.array([1, 3, 0]),
@@ -126,7 +126,7 @@ def test_bars_are_in_the_order_of_what_they_hold(made: Made) -> None:
 @pytest.mark.parametrize("size", [1, 70])
 def test_any_number_of_dimensions_has_its_bars(size: int, made: Made) -> None:
     view = made()
-    arrays = {**view.pictures, "inference.rates": np.zeros(size), "inference.variances": np.zeros(size)}
+    arrays = {**view.pictures, "inference.rates": np.zeros(size), "inference.active": np.zeros(size, bool)}
     assert f"0 of {size} dimensions" in said(written("dimensions", replace(view, pictures=arrays)))
 
 

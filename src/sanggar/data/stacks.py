@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import shutil
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,8 +12,8 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from sanggar.data.images import MAX_PIXELS, Facts, grid, write_png
-from sanggar.errors import DataError, RunError
-from sanggar.files import write_atomic, written
+from sanggar.errors import DataError
+from sanggar.files import filled, write_atomic, written
 
 Chunk = tuple[UInt8[np.ndarray, "_n height width channels"], Int64[np.ndarray, "_n"] | None]
 
@@ -94,22 +91,11 @@ def _member(name: str) -> zipfile.ZipInfo:
 def _write_folder(out: Path, chunks: Iterable[Chunk], facts: Facts) -> None:
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out} already exists and is not an empty folder; choose another name.")
-    beside = out.with_name(f".{out.name}.{os.getpid()}.new")
     number = 0
-    try:
-        beside.mkdir(parents=True)
+    with filled(out) as folder:
         for pixels, labels in chunks:
             for i, picture in enumerate(pixels):
                 name = "" if labels is None else "-" + re.sub(r"[^\w-]+", "-", facts.classes[labels[i]])
                 plain = picture[..., 0] if facts.channels == 1 else picture
-                (beside / f"{number:05d}{name}.png").write_bytes(write_png(plain))
+                (folder / f"{number:05d}{name}.png").write_bytes(write_png(plain))
                 number += 1
-        with contextlib.suppress(FileNotFoundError):
-            out.rmdir()
-        beside.replace(out)
-    except OSError as error:
-        raise RunError(
-            f"Cannot write {out}: {error.strerror or error}. Free some space or choose another place with --out."
-        ) from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

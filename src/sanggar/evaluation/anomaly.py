@@ -101,12 +101,6 @@ def mahalanobis(latents: Table, centre: Float[np.ndarray, "d"], precision: Float
     return np.asarray(np.einsum("nd,de,ne->n", apart, precision, apart, optimize=True))
 
 
-def divergences(posterior: Float[np.ndarray, "n 2 latent"]) -> Vector:
-    """KL divergence of each posterior (mean, logarithm of the variance) from the standard normal prior, in nats."""
-    mean, log_variance = posterior[:, 0].astype(np.float64), posterior[:, 1].astype(np.float64)
-    return np.asarray((mean**2 + np.exp(log_variance) - log_variance - 1).sum(axis=1) / 2)
-
-
 def together(found: Scores, normal: Scores) -> Vector:
     """Residual and latent distance in one: the sum of their logarithms, each in deviations of normal pictures.
 

@@ -24,7 +24,7 @@ from sanggar.evaluation.probes import (
 )
 from sanggar.evaluation.protocol import Number, Pixels, Subject
 from sanggar.models.conditions import CLASS
-from sanggar.models.judge import JUDGES, Judge, open_judge
+from sanggar.models.judge import Judge
 
 MOST = 12
 """Attributes that are measured, from the first."""
@@ -94,11 +94,11 @@ class AttributeJudge(Protocol):
 
 
 @dataclass(frozen=True)
-class OfClasses:
-    """A judge that comes with sanggar, asked for one class against the rest."""
+class OfJudge:
+    """A judge that comes with sanggar, asked for one class against the rest, or for attributes."""
 
     known: Judge
-    codes: tuple[int, ...]
+    aspects: tuple[Aspect, ...]
 
     @property
     def name(self) -> str:
@@ -106,8 +106,31 @@ class OfClasses:
         return f"{self.known.name} {self.known.hash}"
 
     def judge(self, pixels: Pixels) -> Verdicts:
-        """The probability of each class."""
-        return np.asarray(self.known.classify(pixels)[:, self.codes])
+        """The probability of yes, or the number."""
+        if not self.known.facts.attributes:
+            return np.asarray(self.known.classify(pixels)[:, [aspect.code for aspect in self.aspects]])
+        told, found = self.known.tell(pixels), []
+        for aspect in self.aspects:
+            part = told[:, self.known.place(aspect.column)]
+            found.append(part[:, aspect.code if part.shape[1] > 1 else 0])
+        return np.stack(found, axis=1)
+
+    @classmethod
+    def that_knows(cls, judge: Judge | None, facts: Facts, aspects: Sequence[Aspect]) -> OfJudge | None:
+        """The judge, where it tells what is asked of these pictures."""
+        if judge is None:
+            return None
+        if facts.attributes:
+            columns = {aspect.column for aspect in aspects}
+            asked = {_meaning(column) for column in facts.attributes if column.name in columns}
+            knows = asked <= {_meaning(column) for column in judge.facts.attributes}
+        else:
+            knows = judge.facts.classes == facts.classes and not judge.facts.attributes
+        return cls(judge, tuple(aspects)) if knows else None
+
+
+def _meaning(column: Attribute) -> tuple[object, ...]:
+    return column.name, column.kind, column.values
 
 
 @dataclass(frozen=True)
@@ -151,13 +174,10 @@ def _verdict(probe: Any, features: Table) -> Float[np.ndarray, "n"]:
 
 
 def judge_of(subject: Subject, train: Images, aspects: Sequence[Aspect]) -> AttributeJudge:
-    """Who tells these aspects from pixels: the source's own judge where classes are asked for, else one fitted here."""
-    source, facts = subject.painter.plan.data.source, subject.painter.facts
-    if source in JUDGES and all(aspect.column == CLASS for aspect in aspects) and not facts.attributes:
-        judge = open_judge(source)
-        if judge.facts.classes == facts.classes:
-            return OfClasses(judge, tuple(aspect.code for aspect in aspects))
-    return OfPixels.fit(train, facts, aspects, subject.options.seed)
+    """Who tells these aspects from pixels: the judge of these pictures where it knows them, else one fitted here."""
+    facts = subject.painter.facts
+    known = OfJudge.that_knows(subject.judge, facts, aspects)
+    return known or OfPixels.fit(train, facts, aspects, subject.options.seed)
 
 
 # -- what latents tell -----------------------------------------------------------------------------------------

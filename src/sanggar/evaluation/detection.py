@@ -20,6 +20,7 @@ from sanggar.evaluation.anomaly import (
     Scores,
     auroc,
     average_precision,
+    heat,
     overlaid,
 )
 from sanggar.evaluation.corruptions import CORRUPTIONS, faded, smooth
@@ -77,7 +78,7 @@ def measure_anomaly(subject: Subject) -> Findings:
     normal, trials = _trials(subject)
 
     def look(pixels: Pixels) -> dict[str, Scores]:
-        return {"network": detector.scores(pixels)} | baselines.scores(pixels)
+        return {"network": detector.scores(pixels, painter.reconstruct(pixels))} | baselines.scores(pixels)
 
     of_normal = look(normal.pixels)
     of_odd = {trial.name: look(trial.pixels) for trial in trials}
@@ -145,7 +146,7 @@ def _protocol(
         "odd_pictures": len(trial.pixels), "normal_classes": named, "seed": detector.seed,
         "fitted_on": f"{train} training and {validation} validation pictures, all normal", "output": "clamped, uint8",
     }  # fmt: skip
-    conditional = painter.can("posterior") and painter.model.conditions.width
+    conditional = painter.conditions is not None
     return given | ({"told": "nothing"} if conditional else {})
 
 
@@ -206,10 +207,11 @@ def _shown(detector: Detector, normal: Images, trial: Trial) -> Arrays:
     arrays: Arrays = {}
     chosen = {"normal": normal.pixels[list(first_of_each_class(normal, SHOWN))], "odd": trial.pixels[spread]}
     for name, pixels in chosen.items():
-        came_back, maps = detector.painter.reconstruct(pixels), detector.heat_maps(pixels)
+        came_back = detector.painter.reconstruct(pixels)
+        maps = heat(pixels, came_back)
         over = [overlaid(picture, warm, detector.known.limit) for picture, warm in zip(pixels, maps, strict=True)]
         coloured = [np.broadcast_to(stack, (*stack.shape[:3], 3)) for stack in (pixels, came_back)]
         arrays[f"anomaly.shown.{name}"] = np.stack([*coloured, np.stack(over)])
-        shares = detector.shares(detector.scores(pixels))
+        shares = detector.shares(detector.scores(pixels, came_back))
         arrays[f"anomaly.shown.{name}.shares"] = shares.get("together", shares["reconstruction"])
     return arrays

@@ -14,7 +14,6 @@ from sanggar.errors import RunError
 from sanggar.evaluation.anomaly import (
     Known,
     Scores,
-    divergences,
     gaussian,
     heat,
     hottest,
@@ -23,6 +22,7 @@ from sanggar.evaluation.anomaly import (
     share_below,
     together,
 )
+from sanggar.evaluation.inference import divergence
 from sanggar.evaluation.protocol import Pixels, Subject
 from sanggar.models.regret import WEIGHED
 from sanggar.painter import Painter
@@ -53,10 +53,11 @@ class Detector:
         centre, precision = gaussian(painter.encode(train.pixels)) if painter.can("encode") else (None, None)
         known = Known(residual_deviations(train.pixels, came_back), centre, precision, {}, 1.0)
         detector = cls(painter, known, options.seed, options.regret_steps)
-        found = detector._single(validation.pixels)
+        came_back = painter.reconstruct(validation.pixels)
+        found = detector._single(validation.pixels, came_back)
         found |= {"together": together(found, found)} if "latent" in found else {}
         normal = {name: np.sort(values) for name, values in found.items()}
-        limit = hottest(heat(validation.pixels, painter.reconstruct(validation.pixels)))
+        limit = hottest(heat(validation.pixels, came_back))
         return replace(detector, known=replace(known, normal=normal, limit=limit))
 
     @classmethod
@@ -78,26 +79,22 @@ class Detector:
         train, validation = fitting(Subject(painter, dataset, options))
         return cls.fitted(painter, train, validation)
 
-    def scores(self, pixels: Pixels) -> Scores:
-        """Every score that the network can give, higher for odder pictures."""
-        found = self._single(pixels)
+    def scores(self, pixels: Pixels, came_back: Pixels) -> Scores:
+        """Every score that the network can give, higher for odder pictures; `came_back` is what it makes of them."""
+        found = self._single(pixels, came_back)
         return ({"together": together(found, self.known.normal)} if "latent" in found else {}) | found
 
     def shares(self, found: Scores) -> Scores:
         """Of each score, the share of normal validation pictures that score lower."""
         return {name: share_below(values, self.known.normal[name]) for name, values in found.items()}
 
-    def heat_maps(self, pixels: Pixels) -> Float[np.ndarray, "n height width"]:
-        """Where the error sits, see `anomaly.heat`."""
-        return heat(pixels, self.painter.reconstruct(pixels))
-
-    def _single(self, pixels: Pixels) -> Scores:
+    def _single(self, pixels: Pixels, came_back: Pixels) -> Scores:
         """Every score that needs no other."""
         painter = self.painter
         latents = painter.encode(pixels) if painter.can("encode") else None
-        found = scores(self.known, pixels, painter.reconstruct(pixels), latents)
+        found = scores(self.known, pixels, came_back, latents)
         if painter.can("posterior"):
-            found["kl"] = divergences(painter.posterior(pixels))
+            found["kl"] = divergence(painter.posterior(pixels).astype(np.float64)).sum(axis=1)
             # the same draws for every picture: its score is its own, whatever stands beside it
             weighed = [painter.weigh(pixels, self._noise(len(pixels), 1, draw)[:, 0])[:, 0] for draw in range(WEIGHED)]
             found["bound"] = found["kl"] - np.mean(weighed, axis=0, dtype=np.float64)

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int64
 
-from sanggar.data.images import Images, to_float
+from sanggar.data.images import Images
 from sanggar.evaluation.attributes import Aspect, AttributeJudge, Verdicts
 from sanggar.evaluation.edits import Edit, Latents, Method, Strengths, directions, telling
 from sanggar.evaluation.protocol import Pixels, peak_ratios
-from sanggar.models.classifier import dissimilarity
-from sanggar.models.judge import CHUNK, Judge
+from sanggar.models.judge import Judge
 from sanggar.painter import Painter
 
 STEPS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -90,7 +88,7 @@ class Bench:
             success = ((before[:, place] > 0.5) != yes) & ((after[:, place] > 0.5) == yes)
         stayed = [stays for column, stays in self._staying(before, after) if column != mine.column]
         kept = np.mean(stayed, axis=0) if stayed else None
-        seen = dissimilarities(self.eye, pictures, chosen.unedited) if closely and self.eye is not None else None
+        seen = self.eye.dissimilarity(pictures, chosen.unedited) if closely and self.eye is not None else None
         return Outcome(success.astype(np.float64), kept, peak_ratios(pictures, chosen.unedited), seen)
 
     def _staying(self, before: Verdicts, after: Verdicts) -> Iterator[tuple[str, Float[np.ndarray, "n"]]]:
@@ -105,18 +103,6 @@ class Bench:
             else:
                 stays = (before[:, of[0]] > 0.5) == (after[:, of[0]] > 0.5)
             yield column, stays.astype(np.float64)
-
-
-def dissimilarities(eye: Judge, pixels: Pixels, others: Pixels) -> Float[np.ndarray, "n"]:
-    """How differently a judge sees two pictures (`models.classifier.dissimilarity`), pair by pair."""
-    parts = []
-    for start in range(0, len(pixels), CHUNK):
-        pair = (torch.from_numpy(np.ascontiguousarray(p[start : start + CHUNK])) for p in (pixels, others))
-        device = eye.network.linear.weight.device
-        with torch.inference_mode():
-            found = dissimilarity(eye.network, *(to_float(p.to(device)) for p in pair))
-        parts.append(found.double().cpu().numpy())
-    return np.concatenate(parts)
 
 
 # -- choosing, on validation -----------------------------------------------------------------------------------
@@ -180,7 +166,7 @@ def choose_edit(bench: Bench, aspect: Aspect, latents: Latents, truth: Float[np.
     It is made so long that at strength 1 it succeeds half as often as at any step. Telling is not always best: a latent
     that knows the attribute outweighs what is told.
     """
-    conditions = getattr(bench.painter.model, "conditions", None)
+    conditions = bench.painter.conditions
     none = np.zeros(0 if conditions is None else conditions.width, np.float32)
     tried = {m: Edit(aspect.name, m, v, none, none) for m, v in directions(latents, truth, aspect).items()}
     if (told := telling(bench.painter, aspect)) is not None:

@@ -18,7 +18,6 @@ from sanggar.evaluation.edit_bench import Bench, Chosen, Outcome, choose_edit
 from sanggar.evaluation.edits import SHOWN, Edit
 from sanggar.evaluation.probes import balanced_accuracy, explained
 from sanggar.evaluation.protocol import Findings, Interval, Number, Pixels, Subject, averaged, share_interval
-from sanggar.models.judge import JUDGES, open_judge
 from sanggar.runs import Arrays
 
 STRENGTHS = (0.5, 1.0, 2.0, 3.0)
@@ -46,11 +45,11 @@ def measure_edits(subject: Subject) -> Findings:
     aspects = tuple(aspect for aspect in every if len(np.unique(aspect.truth(train, painter.facts))) > 1)
     if not aspects:
         return Findings()
-    judge, source = judge_of(subject, train, aspects), painter.plan.data.source
+    judge = judge_of(subject, train, aspects)
     known = [found[0] for found in _accuracies(judge, aspects, subject, validation)]
     ceilings = _accuracies(judge, aspects, subject, subject.test)
     told_apart = tuple(share >= LEAST[aspect.kind] for aspect, share in zip(aspects, known, strict=True))
-    bench = Bench(painter, aspects, judge, told_apart, open_judge(source) if source in JUDGES else None)
+    bench = Bench(painter, aspects, judge, told_apart, subject.judge)
     latents = painter.encode(train.pixels)
     numbers, edits, strips, outcomes, left = [], [], [], {}, []
     for aspect, can, ceiling in zip(aspects, told_apart, ceilings, strict=True):

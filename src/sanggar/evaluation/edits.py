@@ -84,7 +84,7 @@ def telling(painter: Painter, aspect: Aspect) -> Edit | None:
     A flag is told as yes above 0 and as no below, a category as this value above 0 and evenly as the others below, a
     number as so many deviations from the mean.
     """
-    conditions = getattr(painter.model, "conditions", None)
+    conditions = painter.conditions
     if conditions is None or aspect.column not in conditions.names:
         return None
     place = conditions.place(aspect.column)

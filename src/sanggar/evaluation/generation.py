@@ -49,7 +49,7 @@ def measure_generation(subject: Subject) -> Findings:
     painter, options = subject.painter, subject.options
     pictures = shown_pictures(painter, options.seed)
     try:
-        ruler = open_ruler(options.feature_network, painter.plan.data.source)
+        ruler = open_ruler(subject)
     except RunError as error:
         return Findings([], pictures, [f"Generated pictures were not measured: {error}"])
     n = min(options.samples, len(subject.test), len(subject.dataset.train))

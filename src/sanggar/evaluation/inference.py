@@ -56,7 +56,7 @@ def measure_inference(subject: Subject) -> Findings:
     measured, drawn = _ways(subject)
     held = divergences.mean(axis=0)
     pictures = {
-        "inference.rates": held, "inference.variances": mean.var(axis=0),
+        "inference.rates": held, "inference.active": mean.var(axis=0) > ACTIVE,
         "inference.reconstructions": _reconstructions(painter, test, subject.options.seed),
         "inference.corners": _corners(painter, test), **_traversals(painter, test, held), **drawn,
     }  # fmt: skip
@@ -132,7 +132,7 @@ def _protocol(subject: Subject, n: int) -> dict[str, Any]:
 
 
 def _named(painter: Painter, told: Told | None) -> str:
-    return "nothing" if told is None else ", ".join(painter.model.conditions.names)
+    return "nothing" if told is None or painter.conditions is None else ", ".join(painter.conditions.names)
 
 
 def _nats(key: str, label: str, values: Values, protocol: dict[str, Any], headline: bool = False) -> Number:
@@ -200,7 +200,7 @@ def _ways(subject: Subject) -> tuple[list[Number], Arrays]:
         "inference.temperatures": np.array(TEMPERATURES), "inference.components": np.array([components]),
     }  # fmt: skip
     try:
-        ruler = open_ruler(options.feature_network, painter.plan.data.source)
+        ruler = open_ruler(subject)
     except RunError:
         return [], pictures  # said where generated pictures are measured
     real = Real.of(ruler, train, test.first(n), options.seed)

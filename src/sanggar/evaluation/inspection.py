@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sanggar.data.images import read_images, write_png
-from sanggar.errors import DataError, RunError
+from sanggar.errors import DataError
 from sanggar.evaluation.anomaly import Scores, heat, overlaid
 from sanggar.evaluation.detector import Detector
+from sanggar.files import filled
 from sanggar.painter import Painter
 
 TABLE = "scores.csv"
@@ -36,13 +34,13 @@ def inspect(painter: Painter, images: str | Path, out: Path, say: Callable[[str]
     pixels, names = read_images(images, painter.facts)
     came_back = painter.reconstruct(pixels)  # before anything that takes long: not every network can
     detector = Detector.of_run(painter, say)
-    found = detector.scores(pixels)
+    found = detector.scores(pixels, came_back)
     shares = detector.shares(found)
     plain = [re.sub(r"[^\w-]+", "-", Path(name).stem) for name in names]
     maps = [f"{number:05d}-{stem}.png" for number, stem in enumerate(plain)]
     warm = heat(pixels, came_back)
     scale = max(1, EDGE // min(pixels.shape[1:3]))
-    with _appearing(out) as folder:
+    with filled(out) as folder:
         (folder / TABLE).write_text(_table(names, maps, found, shares), encoding="utf-8", newline="")
         for name, picture, error in zip(maps, pixels, warm, strict=True):
             (folder / name).write_bytes(write_png(overlaid(picture, error, detector.known.limit, scale)))
@@ -59,21 +57,3 @@ def _table(names: Sequence[str], maps: Sequence[str], found: Scores, shares: Sco
         cells = [cell for key in found for cell in (f"{found[key][i]:.6g}", f"{shares[key][i]:.4f}")]
         writer.writerow([name, warm, *cells])
     return buffer.getvalue()
-
-
-@contextlib.contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
-    """A folder to fill, which is there as a whole when the block ends, and not at all when it raises."""
-    beside = out.with_name(f".{out.name}.{os.getpid()}.new")
-    try:
-        beside.mkdir(parents=True)
-        yield beside
-        with contextlib.suppress(FileNotFoundError):
-            out.rmdir()
-        beside.replace(out)
-    except OSError as error:
-        raise RunError(
-            f"Cannot write {out}: {error.strerror or error}. Free some space or choose another place with --out."
-        ) from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from sanggar.data.images import Images
 from sanggar.data.sources import Dataset
+from sanggar.models.judge import Judge, judge_for
 from sanggar.painter import Painter
 from sanggar.plan import EvaluationOptions
 from sanggar.runs import Arrays
@@ -61,6 +63,12 @@ class Subject:
         """The test pictures that this evaluation looks at: where training saw some classes alone, those of them."""
         classes = normal_classes(self.painter)
         return (self.dataset.test if classes is None else self._of(classes, True)).first(self.options.images)
+
+    @cached_property
+    def judge(self) -> Judge | None:
+        """Who looks at these pictures: see `models.judge.judge_for`."""
+        painter = self.painter
+        return judge_for(self.options.feature_network, painter.plan.data.source, painter.facts)
 
     @property
     def held_out(self) -> Images | None:

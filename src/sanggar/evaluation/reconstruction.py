@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
-from sanggar.data.images import Images, to_float
+from sanggar.data.images import Images
 from sanggar.evaluation.classical import DENOISERS, denoise, tune
 from sanggar.evaluation.protocol import (
     Better,
@@ -23,8 +22,6 @@ from sanggar.evaluation.protocol import (
     similarities,
     window,
 )
-from sanggar.models.classifier import dissimilarity
-from sanggar.models.judge import CHUNK, JUDGES, Judge, open_judge
 
 FIDELITY: dict[str, tuple[str, str, Better, Callable[[Pixels, Pixels], np.ndarray]]] = {
     "mse": ("MSE", "on [-1, 1]", "lower", mean_squared_errors),
@@ -78,29 +75,16 @@ def _fidelity(
 
 def _perceptual(subject: Subject, pixels: Pixels, target: Pixels) -> list[Number]:
     """How differently the source's judge sees reconstructions; nothing where there is no judge."""
-    source = subject.painter.plan.data.source
-    if source not in JUDGES:
+    judge = subject.judge
+    if judge is None:
         return []
-    judge = open_judge(source)
     protocol = {
         "split": "test", "n": len(target), "data": subject.painter.data_name, "output": "clamped, uint8",
         "input": "clean", "network": judge.name, "weights": judge.hash,
         "method": "Zhang et al. 2018, Eq. 1, unweighted",
     }  # fmt: skip
-    label, values = f"perceptual distance ({judge.name}), clean input", perceptual_distances(judge, pixels, target)
+    label, values = f"perceptual distance ({judge.name}), clean input", judge.dissimilarity(pixels, target)
     return [averaged("reconstruction.perceptual", label, values, protocol, better="lower", headline=True)]
-
-
-def perceptual_distances(judge: Judge, pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
-    """How differently a judge sees each picture and its target: see `classifier.dissimilarity`."""
-    import torch
-
-    device, parts = judge.network.linear.weight.device, []
-    with torch.inference_mode():
-        for start in range(0, len(pixels), CHUNK):
-            shown = (to_float(torch.from_numpy(p[start : start + CHUNK]).to(device)) for p in (pixels, target))
-            parts.append(dissimilarity(judge.network, *shown).double().cpu().numpy())
-    return np.concatenate(parts)
 
 
 def _extremes(came_back: Pixels, test: Images, shown: Pixels) -> dict[str, np.ndarray]:

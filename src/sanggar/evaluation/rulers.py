@@ -16,9 +16,10 @@ from sanggar.data.dataset import fingerprint
 from sanggar.data.images import Images
 from sanggar.errors import RunError
 from sanggar.evaluation.distances import Cloud, cloud
+from sanggar.evaluation.protocol import Subject
 from sanggar.models.family import CHUNK
 from sanggar.models.inception import EDGE, Inception, open_inception
-from sanggar.models.judge import JUDGES, Judge, open_judge
+from sanggar.models.judge import JUDGES, Judge
 from sanggar.painter import Painter
 from sanggar.runs import Arrays, load_arrays, save_arrays
 
@@ -58,13 +59,11 @@ class Ruler:
     @property
     def protocol(self) -> dict[str, str]:
         """The network, its weights, and how pictures are brought to its size."""
-        at_size = "not needed: the network takes pictures of this size"
-        bilinear = f"bilinear to {EDGE}×{EDGE}, half-pixel centres, no antialiasing"
-        return {
-            "network": self.network.name,
-            "weights": self.network.hash,
-            "resize": bilinear if isinstance(self.network, Inception) else at_size,
-        }
+        if isinstance(self.network, Inception):
+            resize = f"bilinear to {EDGE}×{EDGE}, half-pixel centres, no antialiasing"
+        else:
+            resize = f"larger ones averaged to {self.network.facts.size}"
+        return {"network": self.network.name, "weights": self.network.hash, "resize": resize}
 
     def look(self, pixels: Pixels) -> Seen:
         """Features and classes of pictures, in one pass where one network gives both."""
@@ -85,20 +84,19 @@ class Ruler:
         return self.network.hash, "" if self.judge is None else self.judge.hash
 
 
-def open_ruler(feature_network: str, source: str) -> Ruler:
-    """The ruler that a recipe names, for pictures of a source.
+def open_ruler(subject: Subject) -> Ruler:
+    """The ruler that a recipe names.
 
-    Raises RunError when the source has no judge to measure with, DataError when Inception's weights cannot be had.
+    Raises RunError when there is no judge to measure with, DataError when Inception's weights cannot be had.
     """
-    if feature_network == "inception":
-        return Ruler(open_inception(), open_judge(source) if source in JUDGES else None)
-    if source not in JUDGES:
+    if subject.options.feature_network == "inception":
+        return Ruler(open_inception(), subject.judge)
+    if subject.judge is None:
         raise RunError(
-            f"there is no judge for {source} (for {', '.join(JUDGES)} there is one). "
-            "`evaluation.feature_network=inception` measures with the FID network."
+            f"there is no judge for {subject.painter.plan.data.source} (for {', '.join(JUDGES)} there is one). "
+            "`evaluation.feature_network=inception` measures with the FID network, and a judge's name with that judge."
         )
-    judge = open_judge(source)
-    return Ruler(judge, judge)
+    return Ruler(subject.judge, subject.judge)
 
 
 def _arrays(seen: Seen) -> Arrays:

@@ -1,29 +1,31 @@
 """Judges: small classifiers shipped with sanggar, whose features and labels measure generated pictures.
 
 A judge is an instrument: the same file gives the same ruler on every machine. It is a network of family
-`classifier`, trained by the shipped recipe `judge-NAME` on the train split of its source, and kept as one
-safetensors file with the recipe that made it and its accuracy on the test split.
+`classifier`, trained by the shipped recipe `judge-NAME` on a train split, and kept as one safetensors file with the
+recipe that made it and its accuracy on the test split.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
 from sanggar import recipe
-from sanggar.data.images import Facts, as_pixels, to_float
+from sanggar.data.images import Attribute, Facts, Images, as_pixels, to_float
 from sanggar.data.sources import SOURCES
-from sanggar.errors import RunError, suggest
-from sanggar.models.classifier import Classifier, ClassifierOptions
+from sanggar.errors import RecipeError, RunError, suggest
+from sanggar.models.classifier import Classifier, ClassifierOptions, dissimilarity
 from sanggar.runs import Arrays, Run, load_arrays, save_arrays
 
 FORMAT = 1
@@ -32,13 +34,14 @@ LIMIT = 1_000_000
 """Bytes that a judge's file may have."""
 FOLDER = Path(__file__).parent / "judges"
 JUDGES: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
-"""The judges that come with sanggar, each named after the source that it judges."""
+"""The judges that come with sanggar, each named after the source that it judges, or after what is on the pictures."""
 CHUNK = 256
 """Pictures that go through a judge at a time: few enough to stay in a processor's cache."""
 
 Pixels = UInt8[np.ndarray, "n height width channels"]
 Features = Float[np.ndarray, "n features"]
 Shares = Float[np.ndarray, "n classes"]
+Verdicts = Float[np.ndarray, "n told"]
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,20 @@ class Judge:
     """A classifier to measure with. It computes in float32 and in evaluation mode, whatever trained it.
 
     Features are the last stage's activations averaged over the picture: what the linear layer classifies by, never
-    negative, `size` of them.
+    negative, `size` of them. Pictures that are larger by a whole factor are brought to its size by averaging.
     """
 
     source: str
+    """what it judges: a source, or what is on the pictures"""
     version: int
     facts: Facts
+    """the pictures that it looks at, their classes, and the attributes that it tells"""
     accuracy: float
-    """share of the source's test pictures that it tells right, measured with the weights as they are shipped"""
+    """share of the test pictures whose class it tells right, measured with the weights as they are shipped"""
+    told: dict[str, float]
+    """of each attribute: the same share, or of a number the mean absolute error"""
     tested: int
-    """how many they are"""
+    """how many test pictures there are"""
     recipe: str = field(repr=False)
     """the resolved recipe that made it"""
     note: str
@@ -84,20 +91,54 @@ class Judge:
 
     def both(self, pixels: np.ndarray) -> tuple[Features, Shares]:
         """Features and probabilities in one pass, float32. Raises DataError likewise."""
-        pixels = as_pixels(pixels, self.facts, f"pictures for the {self.name}")
-        parts = [self._look(pixels[start : start + CHUNK]) for start in range(0, len(pixels), CHUNK)]
-        features, shares = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+
+        def look(shown: Tensor) -> tuple[Tensor, ...]:
+            features = self.network.features(shown)
+            return features, torch.softmax(self.network.logits(features), dim=1)
+
+        features, shares = self._look(look, pixels)
         return features, shares
 
-    def _look(self, pixels: Pixels) -> tuple[Features, Shares]:
-        shown = to_float(
-            torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self.network.linear.weight.device)
-        )
+    def tell(self, pixels: np.ndarray) -> Verdicts:
+        """What `Classifier.tell` says of the attributes of each picture. Raises DataError likewise."""
+        return self._look(lambda shown: (self.network.tell(shown),), pixels)[0]
+
+    def place(self, attribute: str) -> slice:
+        """Where an attribute stands in what `tell` gives."""
+        return self.network.asked.place(attribute)
+
+    def dissimilarity(self, pixels: np.ndarray, others: np.ndarray) -> Float[np.ndarray, "n"]:
+        """How differently it sees two pictures, pair by pair: see `classifier.dissimilarity`. Raises DataError."""
+        return self._look(lambda one, other: (dissimilarity(self.network, one, other).double(),), pixels, others)[0]
+
+    def factor(self, facts: Facts) -> int | None:
+        """By how much pictures are larger than those that it looks at; None where it cannot look at them."""
+        height, rest = divmod(facts.height, self.facts.height)
+        fits = facts.channels == self.facts.channels and rest == 0 and facts.width == height * self.facts.width
+        return height or None if fits else None
+
+    def _look(self, see: Callable[..., tuple[Tensor, ...]], *sides: np.ndarray) -> list[np.ndarray]:
+        """What `see` makes of pictures, some at a time: float arrays."""
+        checked = [self._checked(pixels) for pixels in sides]
+        device, parts = next(self.network.parameters()).device, []
         # TensorFloat-32, a GPU's default for convolutions, would measure otherwise than a processor
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            features = self.network.features(shown)
-            shares = torch.softmax(self.network.logits(features), dim=1)
-        return features.cpu().numpy(), shares.cpu().numpy()
+            for start in range(0, len(checked[0]), CHUNK):
+                shown = [torch.from_numpy(np.require(p[start : start + CHUNK], None, ["C", "W"])) for p in checked]
+                seen = see(*(at_size(to_float(pixels.to(device)), self.facts) for pixels in shown))
+                parts.append([found.cpu().numpy() for found in seen])
+        return [np.concatenate(found) for found in zip(*parts, strict=True)]
+
+    def _checked(self, pixels: np.ndarray) -> Pixels:
+        height, width = np.shape(pixels)[1:3] if np.ndim(pixels) == 4 else (0, 0)
+        facts = replace(self.facts, height=height, width=width)
+        return as_pixels(pixels, facts if self.factor(facts) else self.facts, f"pictures for the {self.name}")
+
+
+def at_size(images: Float[Tensor, "n channels height width"], facts: Facts) -> Float[Tensor, "n channels h w"]:
+    """Pictures that are larger by a whole factor, averaged to the size of the facts."""
+    factor = images.shape[2] // facts.height
+    return images if factor == 1 else F.avg_pool2d(images, factor)
 
 
 def open_judge(name: str, device: str | None = None) -> Judge:
@@ -110,6 +151,23 @@ def open_judge(name: str, device: str | None = None) -> Judge:
     return read_judge(FOLDER / f"{name}.safetensors", device)
 
 
+def judge_for(named: str, source: str, facts: Facts) -> Judge | None:
+    """The judge that a recipe names in `evaluation.feature_network`, else the source's own; None without one.
+
+    Raises RecipeError where the one that is named looks at other pictures than these.
+    """
+    name = named if named in JUDGES else source
+    if name not in JUDGES:
+        return None
+    judge = open_judge(name)
+    if judge.factor(facts) is None:
+        raise RecipeError(
+            f"evaluation.feature_network: the {judge.name} looks at pictures of {judge.facts.size}, or larger by a "
+            f"whole factor; these are {facts.size}."
+        )
+    return judge
+
+
 def read_judge(path: Path, device: str | None = None) -> Judge:
     """The judge in a file that `ship` wrote. Raises RunError when it is damaged, of a newer format, or no judge."""
     arrays, meta = load_arrays(path)
@@ -117,28 +175,29 @@ def read_judge(path: Path, device: str | None = None) -> Judge:
         raise RunError(f"{path} holds no judge.")
     if meta["judge"] > FORMAT:
         raise RunError(f"{path} was written by a newer sanggar (format {meta['judge']}). Update sanggar to open it.")
+    attributes = [Attribute(**a | {"values": tuple(a["values"])}) for a in meta["facts"].get("attributes", ())]
     known = {name: meta["facts"][name] for name in ("height", "width", "channels")}
-    facts = Facts(**known, classes=tuple(meta["facts"]["classes"]))  # a judge knows of classes, and of nothing beside
+    facts = Facts(**known, classes=tuple(meta["facts"]["classes"]), attributes=tuple(attributes))
     try:
         network = _network(meta["recipe"], facts, arrays, device)
     except ValueError as error:
         raise RunError(f"{path} is damaged: its weights do not fit its recipe: {error}") from None
     return Judge(
-        meta["source"], meta["version"], facts, meta["accuracy"], meta["tested"], meta["recipe"], meta["note"],
-        hashlib.sha256(path.read_bytes()).hexdigest()[:12], network,
+        meta["source"], meta["version"], facts, meta["accuracy"], meta.get("told", {}), meta["tested"], meta["recipe"],
+        meta["note"], hashlib.sha256(path.read_bytes()).hexdigest()[:12], network,
     )  # fmt: skip
 
 
 def ship(run: Run, out: Path, number: int = 1) -> Judge:
-    """Make a finished run of family `classifier` a judge: version `number`, written to `out`.
+    """Make a finished run of family `classifier` a judge: version `number`, written to `out`, whose stem is its name.
 
     Kernels are kept as float16, which halves the file, everything else as float32; the accuracy is measured with
     those. Raises RunError when the run is not finished, is of another family, or would make more than 1 MB;
     DataError when its data are not there.
     """
     tree = recipe.read(recipe.parse(run.recipe_text(), str(run.recipe_file)))
-    if run.status != "finished" or tree.model.get("family") != "classifier":
-        raise RunError(f"{run.path} is no finished run of family classifier: nothing to make a judge of.")
+    if run.status != "finished" or tree.model.get("family") != "classifier" or not run.info["data"]["classes"]:
+        raise RunError(f"{run.path} is no finished run of family classifier that tells classes: no judge.")
     source, data = str(tree.data["source"]), run.info["data"]
     options = SOURCES[source].Options.model_validate(tree.data)
     dataset = SOURCES[source].load(options)
@@ -149,16 +208,35 @@ def ship(run: Run, out: Path, number: int = 1) -> Judge:
     weight = sum(array.nbytes for array in kept.values())
     if weight > LIMIT:
         raise RunError(f"{run.path}: its weights take {weight:,} bytes, a judge's at most {LIMIT:,}.")
-    facts, text = SOURCES[source].facts_for(options), run.recipe_text()
-    judge = Judge(source, number, facts, math.nan, 0, text, data["note"], "", _network(text, facts, kept, None))
+    text, facts = run.recipe_text(), SOURCES[source].facts_for(options)
+    asked = tree.model.get("attributes", ())
+    facts = replace(facts, attributes=tuple(column for column in facts.attributes if column.name in asked))
+    network = _network(text, facts, kept, None)
+    judge = Judge(out.stem, number, facts, math.nan, {}, 0, text, data["note"], "", network)
     right = judge.classify(dataset.test.pixels).argmax(axis=1) == dataset.test.labels
     meta = {
-        "judge": FORMAT, "version": number, "source": source, "facts": asdict(facts), "accuracy": float(np.mean(right)),
-        "tested": len(dataset.test), "recipe": text, "data": dataset.fingerprint, "note": data["note"],
-        "package": run.info["package"],
+        "judge": FORMAT, "version": number, "source": out.stem, "facts": asdict(facts), "tested": len(dataset.test),
+        "accuracy": float(np.mean(right)), "told": _told(judge, dataset.test, SOURCES[source].facts_for(options)),
+        "recipe": text, "data": dataset.fingerprint, "note": data["note"], "package": run.info["package"],
     }  # fmt: skip
     save_arrays(out, kept, meta)
     return read_judge(out)
+
+
+def _told(judge: Judge, test: Images, facts: Facts) -> dict[str, float]:
+    """How well a judge tells each attribute of test pictures, whose columns are those of `facts`."""
+    if not judge.facts.attributes:
+        return {}
+    assert test.attributes is not None
+    verdicts, found = judge.tell(test.pixels), {}
+    for column in judge.facts.attributes:
+        part, truth = verdicts[:, judge.place(column.name)], test.attributes[:, facts.attributes.index(column)]
+        if column.kind == "number":
+            found[column.name] = float(np.abs(part[:, 0] - truth).mean())
+        else:
+            said = part.argmax(axis=1) if column.kind == "category" else part[:, 0] > 0.5
+            found[column.name] = float((said == truth).mean())
+    return found
 
 
 def _network(text: str, facts: Facts, arrays: Arrays, device: str | None) -> Classifier:

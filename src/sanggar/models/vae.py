@@ -6,7 +6,6 @@ KL divergence in that convention. The prior is a standard normal distribution, t
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -21,6 +20,7 @@ from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, St
 from sanggar.models.classifier import Classifier, dissimilarity
 from sanggar.models.conditions import CLASS, Conditions, Told
 from sanggar.models.critics import DCGANCriticOptions
+from sanggar.models.divergence import Beta, Capacity, kl_divergence, log_normal, priced
 from sanggar.models.family import Batch, Family, Labels, Latents, Moment, Phase, Pictures, Terms
 from sanggar.models.gan import CriticOptions, check_game
 from sanggar.models.generators import Task
@@ -38,41 +38,6 @@ Posterior = tuple[Latents, Latents]
 """Mean and logarithm of the variance, of each dimension"""
 LOG_VARIANCES = (-14.0, 6.0)
 """Between these a posterior's stay, so that no single picture can make a step infinite."""
-
-
-class Beta(Options):
-    """The weight of the KL divergence (Higgins et al. 2017), constant or rising."""
-
-    weight: Annotated[float, Field(ge=0)] = 1.0
-    warm_up: Share = 0.0
-    """share of the training (or of a cycle) in which it rises from 0 (Bowman et al. 2016, arXiv:1511.06349)"""
-    cycles: int = Field(default=1, ge=1)
-    """how often it rises anew (Fu et al. 2019, arXiv:1903.10145)"""
-
-    @model_validator(mode="after")
-    def _rises(self) -> Beta:
-        if self.cycles > 1 and self.warm_up == 0:
-            raise ValueError("cycles: there is nothing to repeat without a warm_up")
-        return self
-
-    def at(self, done: float) -> float:
-        """The weight when a share `done` of the training is over."""
-        if self.warm_up == 0:
-            return self.weight
-        within = (done * self.cycles) % 1.0 if done < 1 else 1.0
-        return self.weight * min(1.0, within / self.warm_up)
-
-
-class Capacity(Options):
-    """The KL divergence is steered to a target that rises: weight · |KL − target| (Burgess et al. 2018,
-    arXiv:1804.03599).
-    """
-
-    nats: Positive = 25.0
-    """the target at its end"""
-    rise: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """share of the training in which the target rises from 0"""
-    weight: Positive = 10.0
 
 
 class Perceptual(Options):
@@ -195,11 +160,11 @@ class VAE(Family):
         raw = self.decoder(self._with(self._drawn(mean, log_variance, moment), told))
         divergences = kl_divergence(mean, log_variance)
         done = moment.step / moment.steps if moment.split == "train" else 1.0
-        price, beta = self._price(divergences, done)
+        price, beta = priced(divergences, done, self.options.capacity or self.options.beta, self.options.free_bits)
         terms = {"distortion": -self.likelihood(raw, batch.images).mean(), "divergence": price}
         picture = self.likelihood.picture(raw)
         if self.options.perceptual is not None:
-            seen = dissimilarity(self._seeing(batch.images.device), picture, batch.images).mean()
+            seen = dissimilarity(self._judge[0].to(batch.images.device), picture, batch.images).mean()
             terms["perceptual"] = self.options.perceptual.weight * seen
         if self.critic is not None and self.options.adversarial is not None:
             game, half = self.options.adversarial, _half(len(batch))
@@ -208,16 +173,6 @@ class VAE(Family):
             real = self.critic(batch.images) if game.objective.kind == "relativistic" else fake
             terms["adversarial"] = game.weight * game.objective.generator(real, fake)
         return terms | {"rate": divergences.detach().sum(dim=1).mean(), "beta": mean.new_tensor(beta)}
-
-    def _price(self, divergences: Latents, done: float) -> tuple[Float[Tensor, ""], float]:
-        """What the KL divergence costs, and its weight."""
-        options = self.options
-        if options.capacity is not None:
-            target = options.capacity.nats * min(1.0, done / options.capacity.rise)
-            return options.capacity.weight * (divergences.sum(dim=1).mean() - target).abs(), options.capacity.weight
-        beta = options.beta.at(done)
-        counted = divergences.mean(dim=0).clamp(min=options.free_bits) if options.free_bits else divergences.mean(dim=0)
-        return beta * counted.sum(), beta
 
     def critic_loss(self, batch: Batch, moment: Moment) -> Terms:
         """The critic's side: half of what is not real are reconstructions, half are pictures drawn from the prior."""
@@ -260,13 +215,6 @@ class VAE(Family):
         if moment.split == "train":
             told = told * (moment.uniform("untold", (1,)) >= self.options.untold)
         return told
-
-    def _seeing(self, device: torch.device) -> Classifier:
-        """The judge, on the device of the pictures."""
-        network = self._judge[0].to(device)
-        for parameter in network.parameters():
-            parameter.requires_grad_(False)
-        return network
 
     # -- the distribution ----------------------------------------------------------------------------------------
 
@@ -353,20 +301,10 @@ def _half(count: int) -> int:
 
 
 def _eye(name: str, facts: Facts) -> Classifier:
-    """A judge's network. Raises RecipeError when it looks at other pictures than these."""
+    """A judge's network, which does not learn. Raises RecipeError when it looks at other pictures than these."""
     judge = open_judge(name, "cpu")
     if judge.facts.shape != facts.shape:
         raise RecipeError(
             f"model.perceptual.judge: the {judge.name} looks at pictures of {judge.facts.size}; these are {facts.size}."
         )
-    return judge.network
-
-
-def kl_divergence(mean: Latents, log_variance: Latents) -> Latents:
-    """KL(N(μ, σ²) ‖ N(0, 1)) of each dimension in nats: (μ² + σ² − log σ² − 1) / 2 (Kingma & Welling 2014, B)."""
-    return (mean.square() + torch.exp(log_variance) - log_variance - 1) / 2
-
-
-def log_normal(z: Latents) -> Nats:
-    """Logarithm of the standard normal density at each row."""
-    return -0.5 * (z.square().sum(dim=1) + z.shape[1] * math.log(2 * math.pi))
+    return judge.network.requires_grad_(False)

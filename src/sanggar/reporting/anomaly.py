@@ -11,7 +11,7 @@ from matplotlib import rc_context
 
 from sanggar.reporting.comparison import Number
 from sanggar.reporting.figures import LINES, STYLE, Series, axes, line_chart, number, rows, svg, table
-from sanggar.reporting.view import View, Views, headed, protocol, value
+from sanggar.reporting.view import View, Views, of_each, protocol, value
 
 Vector = Float[np.ndarray, "n"]
 
@@ -32,12 +32,7 @@ POINTS = 200
 
 def odd_pictures(views: Views) -> str | None:
     """Odd pictures told from normal ones: in numbers, as distributions and curves, and on the pictures."""
-    parts = []
-    for view in views:
-        shown = [_measured(view), _charts(view), _heat_maps(view)]
-        if any(shown):
-            parts += [headed(view, views), *shown]
-    return "".join(parts) or None
+    return of_each(views, lambda view: _measured(view) + _charts(view) + _heat_maps(view))
 
 
 def _measured(view: View) -> str:

@@ -1,37 +1,24 @@
-"""Sections about networks that draw: their pictures, how these came about, and how near they are to real ones."""
+"""Sections about networks that draw: their pictures, and how near these are to real ones."""
 
 from __future__ import annotations
 
-import base64
-import io
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib import rc_context
-from PIL import Image
 
 from sanggar.reporting.comparison import Number, any_of, cells, comparable, protocols
 from sanggar.reporting.figures import INK, LINES, STYLE, Series, axes, line_chart, number, png, rows, sheet, svg, table
-from sanggar.reporting.view import View, Views, headed, value
+from sanggar.reporting.view import View, Views, headed, of_each, value
 
 Stack = UInt8[np.ndarray, "n height width channels"]
-Grid = UInt8[np.ndarray, "rows columns height width channels"]
 Sheet = UInt8[np.ndarray, "tall wide 4"]
 
 MEASURED = (
     "frechet", "kernel", "precision", "recall", "density", "coverage", "memorization", "duplicates", "agreement"
 )  # fmt: skip
-SCALE, GAP = 2, 2
-"""Of the previews that training draws: each pixel is so wide, and so many pixels lie between two pictures."""
-MOMENTS, FRAMES, FRAME_ROWS = 8, 40, 3
-"""Moments of a strip through training; frames of the animation, and rows of the preview on each."""
-FIRST, NEXT, LAST = 900, 150, 2500
-"""Milliseconds that the first frame stands, the ones after it, and the last."""
-DONE = (11, 98, 164)
-"""The colour of how far the training has come, under a frame."""
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------
@@ -91,14 +78,9 @@ def _written(n: Number, view: View, floor: Number | None = None) -> str:
 
 def class_by_class(views: Views) -> str | None:
     """How good the pictures of each class are, and how many are of the class asked for."""
-    parts = []
-    for view in views:
-        keys = ("generation.class_frechet", "generation.class_agreement")
-        charts = [_bars(view, key) for key in keys if view.numbers(key)]
-        if charts:
-            parts += [headed(view, views), *charts]
+    keys = ("generation.class_frechet", "generation.class_agreement")
     note = "<p class=note>Bars: pictures drawn when the class was asked for. Marks: real pictures of the class.</p>"
-    return "".join(parts) + note if parts else None
+    return of_each(views, lambda view: "".join(_bars(view, key) for key in keys if view.numbers(key)), note)
 
 
 def _bars(view: View, key: str) -> str:
@@ -142,40 +124,39 @@ def _bars(view: View, key: str) -> str:
 
 def samples(views: Views) -> str | None:
     """What the network draws; a row a class where it can be asked for one."""
-    parts = []
-    for view in views:
-        if "generation.samples" not in view.pictures:
-            continue
-        pictures = view.pictures["generation.samples"]
-        labels, names = view.pictures.get("generation.labels"), view.info["data"]["classes"]
-        if labels is None:
-            columns = int(view.pictures["generation.columns"][0])
-            whole = sheet(pictures.reshape(-1, columns, *pictures.shape[1:]))
-            shown = f'<div class="rows">{png(whole, f"{len(pictures)} pictures drawn by {view.name}")}</div>'
-        else:
-            by_class = {names[label]: pictures[labels == label] for label in np.unique(labels)}
-            shown = rows(by_class, f"pictures drawn by {view.name} when this class was asked for")
-        parts += [headed(view, views), shown]
-    note = "<p class=note>Not chosen: the first that the evaluation drew.</p>"
-    return "".join(parts) + note if parts else None
+    return of_each(views, _samples, "<p class=note>Not chosen: the first that the evaluation drew.</p>")
+
+
+def _samples(view: View) -> str | None:
+    if "generation.samples" not in view.pictures:
+        return None
+    pictures = view.pictures["generation.samples"]
+    labels, names = view.pictures.get("generation.labels"), view.info["data"]["classes"]
+    if labels is None:
+        columns = int(view.pictures["generation.columns"][0])
+        whole = sheet(pictures.reshape(-1, columns, *pictures.shape[1:]))
+        return f'<div class="rows">{png(whole, f"{len(pictures)} pictures drawn by {view.name}")}</div>'
+    by_class = {names[label]: pictures[labels == label] for label in np.unique(labels)}
+    return rows(by_class, f"pictures drawn by {view.name} when this class was asked for")
 
 
 def walks(views: Views) -> str | None:
     """Walks through the latent space."""
-    parts = []
-    for view in views:
+
+    def write(view: View) -> str | None:
         if "generation.walks" not in view.pictures:
-            continue
+            return None
         named, names = {}, view.info["data"]["classes"]
         for i, walk in enumerate(view.pictures["generation.walks"]):
             asked = f", class {names[i % len(names)]}" if "generation.labels" in view.pictures else ""
             named[f"walk {i + 1}{asked}"] = walk
-        parts += [headed(view, views), rows(named, f"pictures that {view.name} draws on the way between two latents")]
+        return rows(named, f"pictures that {view.name} draws on the way between two latents")
+
     note = (
         "<p class=note>From one latent to another at even angles (slerp): a straight line would pass nearer to the "
         "centre than latents ever lie. Pictures that change evenly speak for a latent space without holes.</p>"
     )
-    return "".join(parts) + note if parts else None
+    return of_each(views, write, note)
 
 
 def truncation(views: Views) -> str | None:
@@ -226,10 +207,10 @@ def _trade(curves: dict[str, tuple[list[float], list[float]]], views: Views) -> 
 
 def neighbours(views: Views) -> str | None:
     """Samples, and the training pictures nearest to them: whether the network draws or remembers."""
-    parts = []
-    for view in views:
+
+    def write(view: View) -> str | None:
         if "generation.neighbours" not in view.pictures:
-            continue
+            return None
         columns = view.pictures["generation.neighbours"].swapaxes(0, 1)
         distances = view.pictures["generation.neighbours.distances"].T
         words = f"a picture drawn by {view.name}, and below it its nearest training pictures"
@@ -238,12 +219,13 @@ def neighbours(views: Views) -> str | None:
             f"{', '.join(number(distance, 2) for distance in far)}</figcaption></figure>"
             for column, far in zip(columns, distances, strict=True)
         )
-        parts += [headed(view, views), f'<div class="gallery small">{figures}</div>', _remembered(view)]
+        return f'<div class="gallery small">{figures}</div>{_remembered(view)}'
+
     note = (
         "<p class=note>On top: pictures drawn. Below each: the training pictures nearest to it by features, nearest "
         "first, and their distances.</p>"
     )
-    return "".join(parts) + note if parts else None
+    return of_each(views, write, note)
 
 
 def _below(column: Stack) -> Sheet:
@@ -262,80 +244,6 @@ def _remembered(view: View) -> str:
                 near = f"{escape(n['label'])} <small>({escape(str(n['protocol'].get('near', '')))})</small>"
                 body.append([near, value(n), value(real) if real else "—"])
     return table(["share of pictures", "drawn", "real"], body) if body else ""
-
-
-# -- as training went --------------------------------------------------------------------------------------------
-
-
-def same_latents(view: View, views: Views) -> str | None:
-    """The same latents through the training, as a strip and moving. None where there are fewer than three previews."""
-    files = sorted(view.run.samples_folder.glob("step-*.png"))
-    if len(files) < 3:
-        return None
-    steps = [int(file.stem.removeprefix("step-")) for file in files]
-    names, columns = view.info["data"]["classes"], _preview(files[0], view).shape[1]
-    conditional = "generation.labels" in view.pictures and len(names) == columns
-    asked = f"; classes from left to right: {escape(', '.join(names))}" if conditional else ""
-    strip = {f"step {steps[i]:,}": _preview(files[i], view)[0] for i in _spread(len(files), MOMENTS)}
-    frames = sorted({round(place) for place in np.linspace(0, len(files) - 1, FRAMES).tolist()})
-    moving = _moving(
-        [_preview(files[i], view)[:FRAME_ROWS] for i in frames],
-        f"the same latents drawn by {view.name} from step {steps[0]:,} to step {steps[-1]:,} of its training",
-    )
-    return (
-        headed(view, views)
-        + rows(strip, f"the same latents drawn by {view.name}")
-        + "<details open><summary>The same, moving (closing this stops it)</summary>"
-        + f'<div class="rows">{moving}</div></details>'
-        + f"<p class=note>Each place has a latent of its own{asked}. The strip is the first row of what "
-        "moves; the line below that is how far the training has come.</p>"
-    )
-
-
-def _spread(count: int, wanted: int) -> list[int]:
-    """Positions among `count`, first and last included; closer at the beginning, where more happens."""
-    return sorted({round(place) - 1 for place in np.geomspace(1, count, wanted).tolist()})
-
-
-def _preview(file: Path, view: View) -> Grid:
-    """A preview taken apart into its pictures."""
-    height, width = view.info["data"]["height"], view.info["data"]["width"]
-    with Image.open(file) as image:
-        sheet = np.atleast_3d(np.asarray(image)[::SCALE, ::SCALE])
-    sheet = np.pad(sheet, ((0, GAP), (0, GAP), (0, 0)))  # now each picture has a gap below and beside it
-    lines, columns = sheet.shape[0] // (height + GAP), sheet.shape[1] // (width + GAP)
-    sheet = sheet[: lines * (height + GAP), : columns * (width + GAP)]
-    cut = sheet.reshape(lines, height + GAP, columns, width + GAP, -1).swapaxes(1, 2)
-    return cut[:, :, :height, :width]
-
-
-def _moving(pictures: list[Grid], words: str) -> str:
-    """Sheets one after the other; the last one alone where the reader wants nothing to move, and on paper."""
-    frames = []
-    for i, grid in enumerate(pictures):
-        shown = sheet(grid)
-        frame = np.full((*shown.shape[:2], 3), 128, np.uint8)
-        frame[shown[..., 3] > 0] = shown[shown[..., 3] > 0, :3]
-        bar = np.full((2 * GAP, frame.shape[1], 3), 128, np.uint8)
-        bar[GAP:, : round(frame.shape[1] * i / (len(pictures) - 1))] = DONE
-        frames.append(Image.fromarray(np.concatenate([frame, bar])))
-    small = frames[0].width < 200  # shown much larger than it is, and every flaw with it
-    moving = _data(
-        frames[0], "webp", save_all=True, append_images=frames[1:], loop=0, lossless=small, quality=60,
-        duration=[FIRST, *[NEXT] * (len(frames) - 2), LAST],
-    )  # fmt: skip
-    return (
-        f'<picture><source media="(prefers-reduced-motion: reduce), print" srcset="{_data(frames[-1], "png")}">'
-        f'<img src="{moving}" alt="{escape(words, quote=True)}" width="{frames[0].width}" height="{frames[0].height}">'
-        "</picture>"
-    )
-
-
-def _data(image: Image.Image, kind: str, **how: Any) -> str:
-    """A picture as an address that holds it."""
-    buffer = io.BytesIO()
-    image.save(buffer, format=kind, **how)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _short(name: str) -> str:

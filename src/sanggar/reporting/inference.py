@@ -10,7 +10,7 @@ from matplotlib import rc_context
 
 from sanggar.reporting.comparison import Number, any_of, cells, comparable, protocols
 from sanggar.reporting.figures import INK, LINES, STYLE, axes, number, png, rows, sheet, svg, table
-from sanggar.reporting.view import View, Views, headed, value
+from sanggar.reporting.view import View, Views, of_each, value
 
 SHOWN = ("bound", "bits", "importance", "distortion", "rate", "active", "beta", "deviation", "beta_squared")
 NAMED = 60
@@ -85,19 +85,14 @@ def _trade(places: dict[str, tuple[float, float, float | None]]) -> str:
 
 def dimensions(views: Views) -> str | None:
     """The KL divergence of each dimension, the largest first."""
-    parts = []
-    for view in views:
-        if "inference.rates" in view.pictures:
-            parts += [headed(view, views), _bars(view)]
-    return "".join(parts) or None
+    return of_each(views, lambda view: _bars(view) if "inference.rates" in view.pictures else None)
 
 
 def _bars(view: View) -> str:
-    rates, variances = view.pictures["inference.rates"], view.pictures["inference.variances"]
+    rates = view.pictures["inference.rates"]
     order = np.argsort(-rates, kind="stable")
     counted = view.numbers("inference.active")
-    least = 0.01
-    active = variances[order] > least
+    active = view.pictures["inference.active"][order].astype(bool)
     figure, ax = axes(height=2.8)
     with rc_context(STYLE):
         places = np.arange(len(order))
@@ -125,39 +120,36 @@ def _bars(view: View) -> str:
 
 def reconstructions(views: Views) -> str | None:
     """Test pictures, and what comes back from the mean of the posterior and from a draw of it."""
-    parts = []
-    for view in views:
-        if "inference.reconstructions" in view.pictures:
-            clean, mean, drawn = view.pictures["inference.reconstructions"]
-            named = {"test picture": clean, "from the posterior's mean": mean, "from a draw of it": drawn}
-            parts += [headed(view, views), rows(named, "test pictures and their reconstructions")]
+
+    def write(view: View) -> str | None:
+        if "inference.reconstructions" not in view.pictures:
+            return None
+        clean, mean, drawn = view.pictures["inference.reconstructions"]
+        named = {"test picture": clean, "from the posterior's mean": mean, "from a draw of it": drawn}
+        return rows(named, "test pictures and their reconstructions")
+
     note = (
         "<p class=note>Not chosen: the first test picture of each class. Where mean and draw differ, the posterior is "
         "not sure.</p>"
     )
-    return "".join(parts) + note if parts else None
+    return of_each(views, write, note)
 
 
 def drawn(views: Views) -> str | None:
     """The same latents of the prior at several temperatures, and draws of a mixture fitted to the latents."""
-    parts = []
-    for view in views:
+
+    def write(view: View) -> str | None:
         if "inference.drawn" not in view.pictures:
-            continue
-        levels = view.pictures["inference.temperatures"]
-        names = [f"the prior at temperature {level:g}" for level in levels]
-        names.append(f"a mixture of {int(view.pictures['inference.components'][0])} normal distributions")
-        short = [f"temperature {level:g}" for level in levels] + ["mixture"]
-        named = dict(zip(short, view.pictures["inference.drawn"], strict=True))
-        parts += [headed(view, views), rows(named, f"pictures drawn by {view.name}")]
-    having = [view for view in views if view.numbers("inference.precision")]
-    measured = _ways(having) if having else ""
+            return None
+        short = [f"temperature {level:g}" for level in view.pictures["inference.temperatures"]] + ["mixture"]
+        return rows(dict(zip(short, view.pictures["inference.drawn"], strict=True)), f"pictures drawn by {view.name}")
+
     note = (
         "<p class=note>Rows of the prior share their latents, times the temperature: at 1 as the prior has them, below "
         "it more typical and less various. The mixture is fitted to the latents of training pictures, and draws where "
         "they lie: what it does better than the prior says how far the latents are from normally distributed.</p>"
     )
-    return "".join(parts) + measured + note if parts else None
+    return of_each(views, write, _ways([view for view in views if view.numbers("inference.precision")]) + note)
 
 
 def _ways(having: Views) -> str:
@@ -180,31 +172,32 @@ def _one(view: View, key: str, way: str) -> Number | None:
 
 def corners(views: Views) -> str | None:
     """A grid between the latents of four test pictures."""
-    parts = []
-    for view in views:
-        if "inference.corners" in view.pictures:
-            pictures = view.pictures["inference.corners"]
-            words = f"{view.name}: decoded from a square grid of latents between those of four test pictures"
-            parts += [headed(view, views), f'<div class="rows square">{png(sheet(pictures), words)}</div>']
+
+    def write(view: View) -> str | None:
+        if "inference.corners" not in view.pictures:
+            return None
+        words = f"{view.name}: decoded from a square grid of latents between those of four test pictures"
+        return f'<div class="rows square">{png(sheet(view.pictures["inference.corners"]), words)}</div>'
+
     note = "<p class=note>In the corners: test pictures as they come back. Between them: straight lines.</p>"
-    return "".join(parts) + note if parts else None
+    return of_each(views, write, note)
 
 
 def traversals(views: Views) -> str | None:
     """A test picture's latent, moved along one dimension at a time."""
-    parts, reach = [], 3.0
-    for view in views:
-        if "inference.traversals" not in view.pictures:
-            continue
-        held, order = view.pictures["inference.rates"], view.pictures["inference.traversals.dimensions"]
-        reach = float(view.pictures["inference.traversals.places"].max())
-        named = {
-            f"dim. {dimension}: {number(held[dimension], 2)} nats": walk
-            for dimension, walk in zip(order.tolist(), view.pictures["inference.traversals"], strict=True)
-        }
-        parts += [headed(view, views), rows(named, f"{view.name}: one dimension moved from −{reach:g} to {reach:g}")]
-    note = (
+    return of_each(views, _traversals)
+
+
+def _traversals(view: View) -> str | None:
+    if "inference.traversals" not in view.pictures:
+        return None
+    held, order = view.pictures["inference.rates"], view.pictures["inference.traversals.dimensions"]
+    reach = float(view.pictures["inference.traversals.places"].max())
+    named = {
+        f"dim. {dimension}: {number(held[dimension], 2)} nats": walk
+        for dimension, walk in zip(order.tolist(), view.pictures["inference.traversals"], strict=True)
+    }
+    return rows(named, f"{view.name}: one dimension moved from −{reach:g} to {reach:g}") + (
         f"<p class=note>The latent of one test picture; in each row a single number of it goes from −{reach:g} to "
         f"{reach:g} deviations of the prior. The dimensions that hold most come first.</p>"
     )
-    return "".join(parts) + note if parts else None

@@ -11,7 +11,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from sanggar.reporting.figures import LINES, STYLE, Series, line_chart, png, svg, table
-from sanggar.reporting.view import View, Views, headed, value
+from sanggar.reporting.view import View, Views, of_each, value
 from sanggar.runs import Arrays
 from sanggar.scratch import pictures
 
@@ -41,24 +41,21 @@ def _watched_chart(name: str, views: Views) -> str:
 
 def classes(views: Views) -> str | None:
     """Precision and recall of each class, what was taken for what, and whether confidence can be believed."""
-    parts = []
-    for view in views:
+
+    def write(view: View) -> str | None:
         if "classes.confusion" not in view.pictures:
-            continue
-        names = view.info["data"]["classes"]
-        counts, bins = view.pictures["classes.confusion"], view.pictures["classes.reliability"]
+            return None
+        names, counts = view.info["data"]["classes"], view.pictures["classes.confusion"]
         most, true, taken = max((int(counts[i, j]), i, j) for i, j in np.ndindex(counts.shape) if i != j)
         confused = f"Most often confused: {names[true]} taken for {names[taken]}." if most else "Nothing is confused."
-        words = f"{view.name}: confusion matrix. {confused}"
-        parts += [
-            headed(view, views),
-            _class_table(view, names),
-            _drawn(lambda counts=counts, names=names: pictures.confusion(counts, names), words),
-            "<p class=note>Rows are the true classes. Colour is the share of the row, on a scale that shows small "
-            "shares.</p>",
-            _reliability(bins, view, views),
-        ]
-    return "".join(parts) or None
+        return (
+            _class_table(view, names)
+            + _drawn(lambda: pictures.confusion(counts, names), f"{view.name}: confusion matrix. {confused}")
+            + "<p class=note>Rows are the true classes. Colour is the share of the row, on a scale that shows small "
+            "shares.</p>" + _reliability(view.pictures["classes.reliability"], view, views)
+        )
+
+    return of_each(views, write)
 
 
 def _class_table(view: View, names: list[str]) -> str:
@@ -82,35 +79,26 @@ def _reliability(bins: np.ndarray, view: View, views: Views) -> str:
 
 def network(views: Views) -> str | None:
     """The network as a graph: weights, and beside them gradients."""
-    parts = []
-    for view in views:
-        weights, gradients = _neurons(view, "weights"), _neurons(view, "gradients")
-        if not weights:
-            continue
-        names = view.info["data"]["classes"]
-        sizes = "-".join(
-            str(n) for n in [len(next(iter(weights.values()))) - 1, *(a.shape[1] for a in weights.values())]
-        )
-        parts += [
-            headed(view, views),
-            _drawn(
-                lambda w=weights, g=gradients, names=names: pictures.graph(w, g, classes=names),
-                f"{view.name}: the network {sizes} as a graph of neurons and weights, and the same with gradients.",
-                wide=True,
-            ),
-            "<p class=note>Gradients are those of the mean loss on the first test pictures, by the final weights.</p>",
-        ]
-    return "".join(parts) or None
+    note = "<p class=note>Gradients are those of the mean loss on the first test pictures, by the final weights.</p>"
+    return of_each(views, _graph, note)
+
+
+def _graph(view: View) -> str | None:
+    weights, gradients = _neurons(view, "weights"), _neurons(view, "gradients")
+    if not weights:
+        return None
+    widths = [len(next(iter(weights.values()))) - 1, *(array.shape[1] for array in weights.values())]
+    words = (
+        f"{view.name}: the network {'-'.join(map(str, widths))} as a graph of neurons and weights, and the same with "
+        "gradients."
+    )
+    names = view.info["data"]["classes"]
+    return _drawn(lambda: pictures.graph(weights, gradients, classes=names), words, wide=True)
 
 
 def neurons(views: Views) -> str | None:
     """How weights and gradients are distributed in each layer, how they moved, and what the first layer looks for."""
-    parts = []
-    for view in views:
-        found = list(_about_neurons(view))
-        if found:
-            parts += [headed(view, views), *found]
-    return "".join(parts) or None
+    return of_each(views, lambda view: "".join(_about_neurons(view)))
 
 
 def _about_neurons(view: View) -> Iterator[str]:
@@ -145,24 +133,23 @@ def _movement(view: View, of: str) -> dict[str, np.ndarray]:
 
 def mistakes(views: Views) -> str | None:
     """The wrongly classified pictures that the network was surest of."""
-    parts = []
-    for view in views:
-        if not len(view.pictures.get("mistakes.pixels", ())):
-            continue
-        names = view.info["data"]["classes"]
-        pixels, labels, shares = (view.pictures[f"mistakes.{key}"] for key in ("pixels", "labels", "shares"))
-        found = "".join(
-            _mistake(picture, names[label], names[row.argmax()], float(row.max()))
-            for picture, label, row in zip(pixels, labels, shares, strict=True)
-        )
-        wrong, n = view.pictures["mistakes.count"].tolist()
-        parts += [
-            headed(view, views),
-            f'<div class="gallery small">{found}</div>',
-            f"<p class=note>{len(pixels)} of {wrong:,} mistakes on {n:,} test pictures, the surest first: true class → "
-            "class it was taken for, and the probability given to that.</p>",
-        ]
-    return "".join(parts) or None
+    return of_each(views, _surest)
+
+
+def _surest(view: View) -> str | None:
+    if not len(view.pictures.get("mistakes.pixels", ())):
+        return None
+    names = view.info["data"]["classes"]
+    pixels, labels, shares = (view.pictures[f"mistakes.{key}"] for key in ("pixels", "labels", "shares"))
+    found = "".join(
+        _mistake(picture, names[label], names[row.argmax()], float(row.max()))
+        for picture, label, row in zip(pixels, labels, shares, strict=True)
+    )
+    wrong, n = view.pictures["mistakes.count"].tolist()
+    return f'<div class="gallery small">{found}</div>' + (
+        f"<p class=note>{len(pixels)} of {wrong:,} mistakes on {n:,} test pictures, the surest first: true class → "
+        "class it was taken for, and the probability given to that.</p>"
+    )
 
 
 def _mistake(picture: np.ndarray, label: str, taken: str, share: float) -> str:

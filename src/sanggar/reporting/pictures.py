@@ -8,19 +8,21 @@ from typing import Any
 import numpy as np
 
 from sanggar.reporting.figures import CLASSES, INK, LINES, Series, axes, line_chart, number, rows, svg, table
-from sanggar.reporting.view import View, Views, headed, prefix, value
+from sanggar.reporting.view import View, Views, headed, of_each, prefix, value
 
 
 def denoised(views: Views) -> str | None:
     """Clean, noisy, reconstructed, and what the best classical denoiser makes of it."""
-    parts = []
-    for view in views:
-        if "grid.rows" in view.pictures:
-            clean, noisy, network, classical = view.pictures["grid.rows"]
-            best = view.pictures["grid.best"].tobytes().decode()
-            named = {"clean": clean, "noisy": noisy, "reconstructed": network, best: classical}
-            parts.append(headed(view, views) + rows(named, "one test picture of each class"))
-    return "".join(parts) or None
+
+    def write(view: View) -> str | None:
+        if "grid.rows" not in view.pictures:
+            return None
+        clean, noisy, network, classical = view.pictures["grid.rows"]
+        best = view.pictures["grid.best"].tobytes().decode()
+        named = {"clean": clean, "noisy": noisy, "reconstructed": network, best: classical}
+        return rows(named, "one test picture of each class")
+
+    return of_each(views, write)
 
 
 def against_noise(views: Views) -> str | None:
@@ -146,20 +148,22 @@ def _map(view: View, views: Views) -> str:
 
 def interpolation(views: Views) -> str | None:
     """Straight walks between the latents of two test pictures."""
-    parts = []
-    for view in views:
-        if "strips.pictures" in view.pictures:
-            strips, (first, last) = view.pictures["strips.pictures"], view.pictures["strips.ends"]
-            named = {
-                f"walk {i + 1}": np.concatenate([first[i : i + 1], strip, last[i : i + 1]])
-                for i, strip in enumerate(strips)
-            }
-            parts.append(headed(view, views) + rows(named, "a test picture, nine decoded steps, another test picture"))
+
+    def write(view: View) -> str | None:
+        if "strips.pictures" not in view.pictures:
+            return None
+        strips, (first, last) = view.pictures["strips.pictures"], view.pictures["strips.ends"]
+        named = {
+            f"walk {i + 1}": np.concatenate([first[i : i + 1], strip, last[i : i + 1]])
+            for i, strip in enumerate(strips)
+        }
+        return rows(named, "a test picture, nine decoded steps, another test picture")
+
     note = (
         "<p class=note>First and last: the test pictures themselves. Between them: decoded from evenly spaced "
         "latents.</p>"
     )
-    return "".join(parts) + note if parts else None
+    return of_each(views, write, note)
 
 
 def best_and_worst(views: Views) -> str | None:

@@ -6,17 +6,14 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
-import numpy as np
-
 from sanggar.reporting.anomaly import odd_pictures
 from sanggar.reporting.attributes import attributes
 from sanggar.reporting.comparison import any_of, cells, comparable, protocols
-from sanggar.reporting.figures import LINES, Series, line_chart, number, png, table
+from sanggar.reporting.figures import LINES, Series, line_chart, number, table
 from sanggar.reporting.generation import (
     class_by_class,
     measured,
     neighbours,
-    same_latents,
     samples,
     truncation,
     walks,
@@ -24,6 +21,7 @@ from sanggar.reporting.generation import (
 from sanggar.reporting.inference import bound, corners, dimensions, drawn, reconstructions, traversals
 from sanggar.reporting.networks import classes, mistakes, network, neurons, watched
 from sanggar.reporting.pictures import against_noise, best_and_worst, denoised, interpolation, latent_space
+from sanggar.reporting.previews import as_training_went
 from sanggar.reporting.view import Section, View, Views, headed, protocol, value
 
 Curve = tuple[str, list[float], list[float], dict[str, Any]]
@@ -156,28 +154,6 @@ def _loss_chart(name: str, group: Views, views: Views) -> str:
         [escape(label), number(losses[0]), number(losses[-1]), number(min(losses))] for label, _, losses, _ in series
     ]
     return chart + table([escape(name), "first", "last", "lowest"], body)
-
-
-def as_training_went(views: Views) -> str | None:
-    """The same latents, or the same validation pictures, at a few moments of the training."""
-    parts = [same_latents(view, views) if "generation.samples" in view.pictures else _previews(view) for view in views]
-    return "".join(part for part in parts if part is not None) or None
-
-
-def _previews(view: View) -> str | None:
-    """Validation pictures and what the network makes of them."""
-    files = sorted(view.run.samples_folder.glob("step-*.png"))
-    if len(files) < 3:
-        return None
-    from PIL import Image
-
-    figures = []
-    for i in sorted({0, len(files) // 8, len(files) // 3, len(files) - 1}):
-        step = int(files[i].stem.removeprefix("step-"))
-        with Image.open(files[i]) as image:
-            picture = png(np.asarray(image), f"{view.name} at step {step}: clean, as shown, reconstructed")
-        figures.append(f"<figure><figcaption>{escape(view.name)}, step {step:,}</figcaption>{picture}</figure>")
-    return f'<div class="gallery">{"".join(figures)}</div><p class=note>Rows: clean, as shown, reconstructed.</p>'
 
 
 def everything(views: Views) -> str:

@@ -57,6 +57,12 @@ def prefix(view: View, views: Views) -> str:
     return f"{escape(view.name)}: " if len(views) > 1 else ""
 
 
+def of_each(views: Views, write: Callable[[View], str | None], note: str = "") -> str | None:
+    """What is written of each run that it can be written of, under its name, and a note below; None where of none."""
+    parts = [headed(view, views) + said for view in views if (said := write(view))]
+    return "".join(parts) + note if parts else None
+
+
 def headed(view: View, views: Views) -> str:
     """A heading with the run's name, where the page holds several."""
     return f"<h3>{escape(view.name)}</h3>" if len(views) > 1 else ""

@@ -1,0 +1,231 @@
+"""What a run's network makes of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sanggar.cli.group import cli, say
+from sanggar.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("images", metavar="IMAGES")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="FILE.png (given above reconstructed) or FILE.npz.",
+)
+def reconstruct(run: str, images: str, out: Path) -> None:
+    """Show IMAGES to a RUN's network and keep what comes back.
+
+    IMAGES is a file, a folder, or an .npz with `images`.
+    """
+    from sanggar.data.images import above_each_other
+    from sanggar.painter import open as open_run
+
+    _check_ending(out, ".png", ".npz")
+    painter = open_run(run)
+    given = painter.pixels(images)
+    came_back = painter.reconstruct(given)
+    columns = min(10, len(given))
+    _write(out, above_each_other(given, came_back, columns) if out.suffix == ".png" else came_back, columns)
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("images", metavar="IMAGES")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="FILE.npz with `latents` and `names`.")
+def encode(run: str, images: str, out: Path) -> None:
+    """Write the latents of IMAGES.
+
+    IMAGES is a file, a folder, or an .npz with `images`.
+    """
+    from sanggar.data.images import read_images
+    from sanggar.painter import open as open_run
+
+    _check_ending(out, ".npz")
+    painter = open_run(run)
+    pixels, names = read_images(images, painter.facts)
+    _save(out, latents=painter.encode(pixels), names=names)
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("first", metavar="IMAGE")
+@click.argument("second", metavar="IMAGE")
+@click.option(
+    "--steps",
+    default=9,
+    show_default=True,
+    type=click.IntRange(2, 1000),
+    help="Pictures, both ends included.",
+)
+@click.option("--arc", is_flag=True, help="On the arc between them (slerp), which keeps the latents' length.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="FILE.png or FILE.npz.")
+def interpolate(run: str, first: str, second: str, steps: int, arc: bool, out: Path) -> None:
+    """Walk in a straight line between two pictures' latents, or on an arc."""
+    from sanggar.painter import open as open_run
+
+    _check_ending(out, ".png", ".npz")
+    _write(out, open_run(run).interpolate(first, second, steps, arc), columns=steps)
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("images", metavar="IMAGES")
+@click.option("--attribute", required=True, metavar="NAME", help="What to change; NAME=VALUE of a category or class.")
+@click.option(
+    "--strength",
+    "strengths",
+    multiple=True,
+    type=click.FloatRange(-20, 20),
+    help="How far; below 0 takes it away. Several make a strip; default: -3 to 3.",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="FILE.png (a row a picture) or FILE.npz.")
+def edit(run: str, images: str, attribute: str, strengths: Sequence[float], out: Path) -> None:
+    """Change an attribute of IMAGES in the latent space of a RUN, and say how well that works.
+
+    IMAGES is a file, a folder, or an .npz with `images`. A strength of 1 is where about half of what can be changed
+    changes.
+    """
+    from sanggar.evaluation.edits import METHODS, SHOWN, edited, measured
+    from sanggar.painter import open as open_run
+
+    _check_ending(out, ".png", ".npz")
+    painter, wanted = open_run(run), strengths or SHOWN
+    pixels, how = edited(painter, images, attribute, wanted)
+    _write(out, pixels, columns=len(wanted))
+    click.echo(f"{attribute}: {METHODS[how.method]}.")
+    for sentence in measured(painter.run, attribute, wanted):
+        click.echo(sentence)
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.option("--count", required=True, type=click.IntRange(min=1), help="How many pictures.")
+@click.option("--label", help="The class to draw, by name or number; default: each in turn.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="The same seed gives the same pictures.",
+)
+@click.option(
+    "--truncation",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Below 1: less variety, better pictures.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="FILE.npz with `images` and `labels`, FILE.png with all of them, or a folder for a PNG each.",
+)
+def sample(run: str, count: int, label: str | None, seed: int, truncation: float, out: Path) -> None:
+    """Draw new pictures with a RUN's network."""
+    from tqdm.auto import tqdm
+
+    from sanggar.data.stacks import write_stack
+    from sanggar.painter import open as open_run
+
+    painter = open_run(run)
+    with tqdm(total=count, desc="sampling", unit="picture", disable=None, leave=False) as bar:
+
+        def chunks() -> Iterator[Any]:
+            for pixels, labels in painter.samples(count, label, seed, truncation):
+                yield pixels, labels
+                bar.update(len(pixels))
+
+        write_stack(out, chunks(), count, painter.facts)
+    click.echo(out)
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("images", metavar="IMAGES")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A new folder for scores.csv and a heat map of each picture.",
+)
+def anomaly(run: str, images: str, out: Path) -> None:
+    """Say how odd IMAGES are to a RUN's network, and where.
+
+    IMAGES is a file, a folder, or an .npz with `images`. Beside each score stands the share of normal validation
+    pictures that score lower.
+    """
+    from sanggar.evaluation.inspection import inspect
+    from sanggar.painter import open as open_run
+
+    click.echo(inspect(open_run(run), images, out, say=say))
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("images", metavar="IMAGES")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="FILE.npz with `probabilities`, `classes` and `names`, instead of a line each.",
+)
+def classify(run: str, images: str, out: Path | None) -> None:
+    """Say what a RUN's network takes IMAGES for, and how sure it is.
+
+    IMAGES is a file, a folder, or an .npz with `images`.
+    """
+    from sanggar.data.images import read_images
+    from sanggar.painter import open as open_run
+
+    if out is not None:
+        _check_ending(out, ".npz")
+    painter = open_run(run)
+    pixels, names = read_images(images, painter.facts)
+    shares = painter.classify(pixels)
+    if out is not None:
+        _save(out, probabilities=shares, classes=painter.facts.classes, names=names)
+        return
+    width = max(len(name) for name in names)
+    for name, row in zip(names, shares, strict=True):
+        click.echo(f"{name:<{width}}  {painter.facts.classes[row.argmax()]}  {row.max():.3f}")
+
+
+def _check_ending(out: Path, *endings: str) -> None:
+    if out.suffix not in endings:
+        raise DataError(f"{out}: expected a name ending in {' or '.join(endings)}.")
+
+
+def _save(out: Path, **arrays: Any) -> None:
+    import io
+
+    import numpy as np
+
+    from sanggar.files import write_atomic
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(out, buffer.getvalue())
+    click.echo(out)
+
+
+def _write(out: Path, pixels: np.ndarray, columns: int) -> None:
+    from sanggar.data.images import grid, write_images, write_png
+    from sanggar.files import write_atomic
+
+    if out.suffix == ".png":
+        write_atomic(out, write_png(grid(pixels, columns, scale=4)))
+    else:
+        write_atomic(out, write_images(out, pixels))
+    click.echo(out)
