@@ -183,6 +183,8 @@ def test_interpolate_walks_between_two_pictures(run_cli: Cli, tiny_run: Run, pic
     assert run_cli("interpolate", tiny_run.path, *ends, "--out", sheet)[0] == 0
     with Image.open(sheet) as image:
         assert image.size == (4 * (9 * 10 - 2), 4 * 8)
+    many = run_cli("interpolate", tiny_run.path, pictures, ends[0], "--out", tmp_path / "many.png")
+    assert many[0] == 2 and "expected one" in many[2] and not (tmp_path / "many.png").exists()
 
 
 def test_data_lists_the_sets_and_writes_labelled_pictures(run_cli: Cli, tmp_path: Path) -> None:
@@ -307,6 +309,8 @@ F = "digits-ffnn"
         ("encode CLASSES PICTURES --out x.npz", "cannot encode: its model (FeedForward) can classify, neurons"),
         ("reconstruct CLASSES PICTURES --out x.png", "cannot reconstruct: its model (FeedForward) can classify"),
         ("interpolate CLASSES PICTURES PICTURES --out x.png", "(FeedForward) can classify, neurons"),
+        ("encode CLASSES BIG.png --out x.npz", "cannot encode: its model (FeedForward)"),
+        ("interpolate CLASSES BIG.png BIG.png --out x.png", "cannot encode: its model (FeedForward)"),
         ("classify RUN PICTURES", "cannot classify: its model (Autoencoder) can encode, decode, reconstruct, disturb"),
         ("classify CLASSES", "Missing argument 'IMAGES'"),
         ("classify CLASSES PICTURES --out x.png", "expected a name ending in .npz"),

@@ -48,4 +48,4 @@ def suggest(name: object, known: Iterable[str]) -> str:
     near = get_close_matches(str(name), known, n=1, cutoff=0.5)
     if near:
         return f"Did you mean {near[0]!r}?"
-    return f"Known: {', '.join(known)}."
+    return f"Known: {', '.join(known)}." if known else "There are none."

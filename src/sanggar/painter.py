@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64, UInt8
 from sanggar import recipe
 from sanggar.data.batches import address
 from sanggar.data.images import Attribute, Facts, Images, as_pixels, read_image, read_images, to_float, to_uint8
-from sanggar.errors import RunError, suggest
+from sanggar.errors import DataError, RunError, suggest
 from sanggar.models.conditions import Conditions
 from sanggar.models.family import CAPABILITIES, CHUNK, Moment
 from sanggar.models.noise import NoiseOptions
@@ -74,11 +74,18 @@ class Painter:
         return isinstance(self.model, CAPABILITIES[capability])
 
     def _compute(self, capability: str, *arrays: np.ndarray, **how: float) -> np.ndarray:
-        self._need("posterior" if capability == "weigh" else capability)
+        self.need(capability)
         found: np.ndarray = self.model.compute(capability, *arrays, **how)
         return found
 
-    def _need(self, capability: str) -> None:
+    def _seen(self, capability: str, images: Given, *arrays: np.ndarray) -> np.ndarray:
+        """The same of pictures, which are not looked at where the model cannot."""
+        self.need("posterior" if capability == "weigh" else capability)
+        found: np.ndarray = self.model.compute(capability, self.pixels(images), *arrays)
+        return found
+
+    def need(self, capability: str) -> None:
+        """Raises RunError in words when the model has not this capability."""
         if not self.can(capability):
             able = ", ".join(name for name in CAPABILITIES if self.can(name)) or "nothing that is asked for by name"
             family = self.run.recipe_file.parent.name
@@ -93,13 +100,20 @@ class Painter:
             return read_images(images, self.facts)[0]
         return np.stack([read_image(Path(name), self.facts) for name in images])
 
+    def _one(self, images: Given) -> Pixels:
+        pixels = self.pixels(images)
+        if len(pixels) != 1:
+            where = "" if isinstance(images, np.ndarray) else f"{images}: "
+            raise DataError(f"{where}{len(pixels)} pictures; expected one.")
+        return pixels
+
     def encode(self, images: Given) -> Vectors:
         """The latent of each picture, float32 `(N, latent)`: where there is a posterior, its mean."""
-        return self._compute("encode", self.pixels(images))
+        return self._seen("encode", images)
 
     def reconstruct(self, images: Given, told: Told | None = None) -> Pixels:
         """Each picture as the network holds it to be, undisturbed; `told` is what `told` gives, or nothing."""
-        return self._compute("reconstruct", self.pixels(images), *_given(told))
+        return self._seen("reconstruct", images, *_given(told))
 
     @property
     def conditions(self) -> Conditions | None:
@@ -117,31 +131,31 @@ class Painter:
 
     def posterior(self, images: Given) -> Float[np.ndarray, "n 2 latent"]:
         """Mean and logarithm of the variance of each picture's latent, float32."""
-        return self._compute("posterior", self.pixels(images))
+        return self._seen("posterior", images)
 
     def weigh(self, images: Given, noise: Vectors, told: Told | None = None) -> Float[np.ndarray, "n 3"]:
         """With z = μ + σ · noise: log p(x | z), log p(z), log q(z | x) of each picture, in nats."""
-        return self._compute("weigh", self.pixels(images), noise, *_given(told))
+        return self._seen("weigh", images, noise, *_given(told))
 
     def regret(
         self, images: Given, noise: Float[np.ndarray, "n draws latent"], told: Told | None = None
     ) -> Float[np.ndarray, "n 2"]:
         """The bound of each picture in nats: with its posterior, and with one fitted to it alone, never lower."""
-        return self._compute("regret", self.pixels(images), noise, *_given(told))
+        return self._seen("regret", images, noise, *_given(told))
 
     def classify(self, images: Given) -> Vectors:
         """The probability of each class for each picture, float32 `(N, classes)`."""
-        return self._compute("classify", self.pixels(images))
+        return self._seen("classify", images)
 
     @property
     def conditional(self) -> bool:
         """Whether pictures are drawn of a class that is asked for."""
-        self._need("sample")
+        self.need("sample")
         return bool(self.model.conditional)
 
     def latents(self, count: int, seed: int = 0) -> Vectors:
         """`count` standard normal latents, drawn on the CPU: the first of many are the same as the first of few."""
-        self._need("sample")
+        self.need("sample")
         parts = []
         for number, start in enumerate(range(0, count, CHUNK)):
             generator = torch.Generator().manual_seed(address(seed, "sample", number))
@@ -154,7 +168,7 @@ class Painter:
 
         None where the model is not told. Raises RunError for a class that does not exist.
         """
-        self._need("sample")
+        self.need("sample")
         classes = self.facts.classes
         if not self.conditional:
             if label is not None:
@@ -198,20 +212,20 @@ class Painter:
 
     def neurons(self) -> dict[str, np.ndarray]:
         """By layer, `(inputs + 1, outputs)`: a column is a neuron, its weights and, in the last row, its bias."""
-        self._need("neurons")
+        self.need("neurons")
         found: dict[str, np.ndarray] = self.model.neurons()
         return found
 
     def neuron_gradients(self, images: Given, labels: np.ndarray) -> dict[str, np.ndarray]:
         """The gradients by the neurons of the mean loss on pictures of known class, in the same shape."""
-        self._need("neurons")
+        self.need("neurons")
         found: dict[str, np.ndarray] = self.model.neuron_gradients(self.pixels(images), labels)
         return found
 
     @property
     def noise(self) -> NoiseOptions:
         """The noise that the network was trained against."""
-        self._need("disturb")
+        self.need("disturb")
         noise: NoiseOptions = self.model.options.noise
         return noise
 
@@ -227,7 +241,7 @@ class Painter:
 
         The same pictures, level and seed give the same noise; two levels differ by scale alone.
         """
-        self._need("disturb")
+        self.need("disturb")
         pixels, parts = self.pixels(images), []
         for number, start in enumerate(range(0, len(pixels), CHUNK)):
             chunk = to_float(torch.from_numpy(np.require(pixels[start : start + CHUNK], requirements=["C", "W"])))
@@ -241,8 +255,12 @@ class Painter:
         return self._compute("decode", np.asarray(latents, np.float32), *_given(told))
 
     def interpolate(self, first: Given, second: Given, steps: int, arc: bool = False) -> Pixels:
-        """`steps` pictures between two pictures' latents, both ends included: on the straight line, or on the arc."""
-        ends = [self.encode(images)[0] for images in (first, second)]
+        """`steps` pictures between two pictures' latents, both ends included: on the straight line, or on the arc.
+
+        Raises DataError where an end is not one picture.
+        """
+        self.need("encode")
+        ends = [self.encode(self._one(images))[0] for images in (first, second)]
         if arc:
             return self.decode(slerp(ends[0], ends[1], steps))
         way = np.linspace(0, 1, steps, dtype=np.float32)[:, None]

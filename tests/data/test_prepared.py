@@ -204,5 +204,7 @@ def test_the_command_lists_and_evicts(place: Path, cache: Path, run_cli: Cli) ->
     (cache / ".x.new").mkdir()
     assert run_cli("data", "--evict", "all")[0] == 0
     assert left(cache) == []
+    status, _, err = run_cli("data", "--evict", gone)
+    assert (status, err) == (2, f"sanggar: There is no preparation {gone!r}. There are none.\n")
     status, _, err = run_cli("data", "folder", "--out", "x")
     assert (status, "these pictures are your own" in err) == (2, True)

@@ -54,6 +54,7 @@ def encode(run: str, images: str, out: Path) -> None:
 
     _check_ending(out, ".npz")
     painter = open_run(run)
+    painter.need("encode")
     pixels, names = read_images(images, painter.facts)
     _save(out, latents=painter.encode(pixels), names=names)
 
@@ -192,6 +193,7 @@ def classify(run: str, images: str, out: Path | None) -> None:
     if out is not None:
         _check_ending(out, ".npz")
     painter = open_run(run)
+    painter.need("classify")
     pixels, names = read_images(images, painter.facts)
     shares = painter.classify(pixels)
     if out is not None:

@@ -27,13 +27,13 @@ def inspect(painter: Painter, images: str | Path, out: Path, say: Callable[[str]
     that score lower. Gives back in words what was written and how much of it is odd. Raises RunError when the network
     does not reconstruct or the folder cannot be written, DataError when pictures or the folder do not fit.
     """
+    painter.need("reconstruct")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out} already exists and is not an empty folder; choose another name.")
     if out.suffix in (".csv", ".png", ".npz"):
         raise DataError(f"{out}: expected a folder, for {TABLE} and a heat map of each picture.")
     pixels, names = read_images(images, painter.facts)
-    came_back = painter.reconstruct(pixels)  # before anything that takes long: not every network can
-    detector = Detector.of_run(painter, say)
+    came_back, detector = painter.reconstruct(pixels), Detector.of_run(painter, say)
     found = detector.scores(pixels, came_back)
     shares = detector.shares(found)
     plain = [re.sub(r"[^\w-]+", "-", Path(name).stem) for name in names]
