@@ -1,5 +1,5 @@
-"""`mnist-cgan` and `cifar10-dcgan` beside the plain scripts: pictures a second; the minutes that each recipe trains; and
-the time that measuring takes."""
+"""`mnist-cgan` and `cifar10-dcgan` beside the plain scripts, in pictures a second; the minutes that each recipe trains;
+and the time that measuring takes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _rate(steps: Iterator[object], batch: int, count: int = STEPS) -> float:
 
 
 def lengths() -> None:
-    """Minutes that the steps of each recipe take here, in turns: two rounds of 32, which hold every lazy penalty."""
+    """Minutes that the steps of each recipe take here, in turns: the faster of two rounds of 32, which hold every lazy penalty."""
     names = [*PLAIN, "mnist-cgan-plus", *(f"cifar10-{rung}" for rung in RUNGS)]
     plans = {name: resolve(recipe.read(name)) for name in names}
     runs = {name: iter(loop(plan)) for name, plan in plans.items()}
@@ -65,8 +65,8 @@ def lengths() -> None:
         for name, steps in runs.items():
             seconds[name].append(32 / _rate(steps, 1, 32))
     for name, plan in plans.items():
-        step, steps = min(seconds[name][1:]) / 32, plan.training.steps or 0
-        print(f"    {name:<18} {1000 * step:6.1f} ms a step, {steps:,} steps: {steps * step / 60:.0f} min")
+        step, count = min(seconds[name][1:]) / 32, plan.training.steps or 0
+        print(f"    {name:<18} {1000 * step:6.1f} ms a step, {count:,} steps: {count * step / 60:.0f} min")
 
 
 def measuring() -> None:
