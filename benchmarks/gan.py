@@ -56,7 +56,7 @@ def _rate(steps: Iterator[object], batch: int, count: int = STEPS) -> float:
 
 
 def lengths() -> None:
-    """Minutes that the steps of each recipe take here, in turns: the faster of two rounds of 32, which hold every lazy penalty."""
+    """Minutes that each recipe's steps take here: the faster of two rounds of 32, which hold every lazy penalty."""
     names = [*PLAIN, "mnist-cgan-plus", *(f"cifar10-{rung}" for rung in RUNGS)]
     plans = {name: resolve(recipe.read(name)) for name in names}
     runs = {name: iter(loop(plan)) for name, plan in plans.items()}
