@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_valid
 from pydantic_core import ErrorDetails
 
 from sanggar.data.dataset import DataOptions, Source
-from sanggar.data.images import Facts
+from sanggar.data.images import Attribute, Facts
 from sanggar.data.sources import SOURCES
 from sanggar.errors import RecipeError, suggest
 from sanggar.models.augment import AugmentationOptions
@@ -23,7 +23,7 @@ from sanggar.models.classifier import Classifier
 from sanggar.models.family import Family
 from sanggar.models.ffnn import FeedForward
 from sanggar.models.gan import GAN
-from sanggar.models.judge import JUDGES
+from sanggar.models.judge import JUDGES, judge_for
 from sanggar.models.optimizers import Adam, Constant, OptimizerOptions, ScheduleOptions
 from sanggar.models.vae import VAE
 from sanggar.recipe import Options, Recipe, to_yaml
@@ -38,6 +38,9 @@ FAMILIES: dict[str, type[Model]] = {
     "vae": VAE,
     "gan": GAN,
 }
+
+MEASURED = 12
+"""Attributes that are measured where the recipe names none: the first."""
 
 Level = Annotated[float, Field(gt=0, le=2)]
 OptionsT = TypeVar("OptionsT", bound=Options)
@@ -118,6 +121,8 @@ class EvaluationOptions(Options):
     feature_network: str = "judge"
     """whose features generated pictures are measured by: the source's own judge, another judge by its name, or
     `inception`, the network that defines FID"""
+    attributes: tuple[str, ...] = ()
+    """attributes that are probed and edited; none: the first twelve"""
     anomaly_images: int | None = Field(default=1000, ge=20)
     """test pictures, and validation pictures, on which anomaly scores are measured; none: all"""
     regret_steps: int = Field(default=10, ge=0)
@@ -152,6 +157,11 @@ class Plan:
         """What a network has to know of the pictures; of one's own pictures only their files can tell."""
         return self.source.facts_for(self.data)
 
+    def check(self) -> None:
+        """Raises RecipeError for what is measured, and these pictures do not allow: sooner than at the end."""
+        judge_for(self.evaluation.feature_network, self.data.source, self.facts)
+        measured_attributes(self.facts, self.evaluation.attributes)
+
     def tree(self) -> dict[str, Any]:
         """The resolved recipe as plain values: running it again gives the same run."""
         parts = {
@@ -168,6 +178,15 @@ class Plan:
         tree = {part: value for part, value in self.tree().items() if part not in ("name", "about")}
         content = json.dumps([tree, fingerprint, version("sanggar")], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
+
+
+def measured_attributes(facts: Facts, wanted: Sequence[str] = ()) -> tuple[Attribute, ...]:
+    """The attributes that are wanted, else the first of these pictures'. Raises RecipeError for an unknown one."""
+    known = {column.name: column for column in facts.attributes}
+    for name in wanted:
+        if name not in known:
+            raise RecipeError(f"evaluation.attributes: there is no attribute {name!r}. {suggest(name, known)}")
+    return tuple(known[name] for name in wanted) or facts.attributes[:MEASURED]
 
 
 def resolve(recipe: Recipe, family: type[Model] | None = None) -> Plan:

@@ -25,9 +25,8 @@ from sanggar.evaluation.probes import (
 from sanggar.evaluation.protocol import Number, Pixels, Subject
 from sanggar.models.conditions import CLASS
 from sanggar.models.judge import Judge
+from sanggar.plan import measured_attributes
 
-MOST = 12
-"""Attributes that are measured, from the first."""
 COMPONENTS = 100
 """Of the pixels' principal components, that a fitted judge looks at."""
 FEW = 2000
@@ -62,12 +61,12 @@ class Aspect:
         return np.asarray(values, np.float32) if self.kind == "number" else np.asarray(values == self.code, np.float32)
 
 
-def aspects_of(facts: Facts) -> tuple[Aspect, ...]:
+def aspects_of(facts: Facts, wanted: Sequence[str] = ()) -> tuple[Aspect, ...]:
     """What can be asked of pictures: their attributes, a category value by value; of pictures without, their class."""
     if not facts.attributes:
         return tuple(Aspect(f"{CLASS}={name}", CLASS, "flag", code) for code, name in enumerate(facts.classes))
     found: list[Aspect] = []
-    for column in facts.attributes[:MOST]:
+    for column in measured_attributes(facts, wanted):
         if column.kind == "category":
             names = enumerate(column.values)
             found += [Aspect(f"{column.name}={value}", column.name, "flag", code) for code, value in names]
@@ -197,15 +196,16 @@ class Column:
         return len(np.unique(self.train)) > 1 and len(np.unique(self.test)) > 1
 
 
-def columns_of(facts: Facts, train: Images, test: Images) -> list[Column]:
-    """The attributes that are measured: the first few that vary."""
+def columns_of(facts: Facts, train: Images, test: Images, wanted: Sequence[str] = ()) -> list[Column]:
+    """The attributes that are measured, in training and test pictures, where they vary."""
     if train.attributes is None or test.attributes is None:
         return []
+    places = [facts.attributes.index(what) for what in measured_attributes(facts, wanted)]
     found = [
-        Column(what, np.asarray(train.attributes[:, place]), np.asarray(test.attributes[:, place]))
-        for place, what in enumerate(facts.attributes)
+        Column(facts.attributes[place], np.asarray(train.attributes[:, place]), np.asarray(test.attributes[:, place]))
+        for place in places
     ]
-    return [column for column in found if column.varies][:MOST]
+    return [column for column in found if column.varies]
 
 
 def attribute_probes(

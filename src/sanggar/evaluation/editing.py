@@ -41,7 +41,7 @@ def measure_edits(subject: Subject) -> Findings:
     train, validation = subject.dataset.train.first(subject.options.probe_images), subject.dataset.validation
     if any(split.labels is None and split.attributes is None for split in (train, validation, subject.test)):
         return Findings()
-    every = aspects_of(painter.facts)
+    every = aspects_of(painter.facts, subject.options.attributes)
     aspects = tuple(aspect for aspect in every if len(np.unique(aspect.truth(train, painter.facts))) > 1)
     if not aspects:
         return Findings()

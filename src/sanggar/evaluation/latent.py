@@ -24,7 +24,7 @@ def measure_latent(subject: Subject) -> Findings:
     painter, options = subject.painter, subject.options
     train, test = subject.dataset.train.first(options.probe_images), subject.test
     classes = _classes(train, test)
-    columns = columns_of(painter.facts, train, test)
+    columns = columns_of(painter.facts, train, test, subject.options.attributes)
     if classes is None and not columns:
         return Findings()
     numbers: list[Number] = []

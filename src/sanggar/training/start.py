@@ -13,7 +13,6 @@ from sanggar.data.batches import Batches
 from sanggar.data.images import Facts
 from sanggar.data.sources import Dataset
 from sanggar.errors import RunError
-from sanggar.models.judge import judge_for
 from sanggar.painter import plan_of
 from sanggar.plan import Model, Plan, resolve
 from sanggar.recipe import Recipe
@@ -98,9 +97,7 @@ def learner_of(plan: Plan, facts: Facts, folder: Path | None = None) -> Learner:
 
 
 def _set_up(plan: Plan, dataset: Dataset, folder: Path) -> tuple[Learner, Batches]:
-    judge_for(
-        plan.evaluation.feature_network, plan.data.source, plan.facts
-    )  # or the end of the training would find out
+    plan.check()
     learner = learner_of(plan, plan.facts, folder)
     size, seed = plan.training.batch_size, plan.training.seed
     return learner, Batches(dataset.train, size, seed, learner.draws, learner.rank, learner.world)
