@@ -359,6 +359,10 @@ def test_attributes_that_never_vary_are_not_probed() -> None:
     still = replace(DATASET.train, attributes=DATASET.train.attributes * np.array([0, 1, 1], np.float32))
     assert [column.what.name for column in columns_of(FACTS, still, DATASET.test)] == ["size", "brightness"]
     assert columns_of(FACTS, replace(still, attributes=None), DATASET.test) == []
+    wanted = ("brightness", "right")
+    assert [aspect.name for aspect in aspects_of(FACTS, wanted)] == list(wanted)
+    (column,) = columns_of(FACTS, still, DATASET.test, wanted)
+    np.testing.assert_array_equal(column.train, still.attributes[:, 2])
 
 
 # -- the command -----------------------------------------------------------------------------------------------------
