@@ -82,7 +82,7 @@ class DCGANCriticOptions(Options):
 
 
 class ResNetCriticOptions(Options):
-    """Residual blocks that halve height and width, and the mean over what is left (Miyato et al. 2018)."""
+    """Residual blocks that halve height and width, and the sum over what is left (Miyato et al. 2018)."""
 
     kind: Literal["resnet"]
     widths: Widths = (128, 128, 128)
@@ -251,8 +251,8 @@ class ConvCritic(nn.Module):
     def forward(self, pictures: Pictures, labels: Labels | None = None, stage: Stage = WHOLE) -> Scores:
         """A score a picture."""
         x = self.last(self.descent(self.join(pictures, labels), stage))
-        # a sum would grow with the picture and the weights of its verdict shrink; the mean says the same
-        features = x.permute(0, 2, 3, 1).flatten(1) if self.strided else x.mean(dim=(2, 3))
+        # a sum and not a mean: a verdict whose weights are bounded could not make up for the division
+        features = x.permute(0, 2, 3, 1).flatten(1) if self.strided else x.sum(dim=(2, 3), dtype=torch.float32)
         found: Scores = self.verdict(features, labels)
         return found
 
