@@ -192,6 +192,17 @@ def test_adaptive_augmentation_follows_the_critics_sign() -> None:
     assert "augmentation" in critic.loss(batch(GREY), moment())
 
 
+def test_a_residual_critics_score_is_the_sum_of_its_places() -> None:
+    """Miyato et al. 2018 sum: a verdict with a bounded weight could not make up for a mean."""
+    critic = made(COLOUR, options(critic="resnet")).critic.eval()
+    pictures = batch(COLOUR).images
+    with torch.no_grad():
+        places = critic.last(critic.descent(critic.join(pictures, None), Stage()))
+        verdicts = critic.verdict.linear(places.permute(0, 2, 3, 1)).squeeze(3)
+        bias = critic.verdict.linear.bias
+        torch.testing.assert_close(critic(pictures), (verdicts - bias).sum(dim=(1, 2)) + bias)
+
+
 def test_instance_noise_ends_with_the_training() -> None:
     model, pictures = made(GREY, options(instance_noise=0.5)), batch(GREY).images
     first, half = ((model._shown(pictures, moment(step), "real") - pictures).std().item() for step in (0, 5))
