@@ -293,11 +293,11 @@ def test_few_broken_pictures_are_left_out_and_listed(tmp_path: Path, capsys: pyt
     place = write_pictures(tmp_path / "faces", 250)
     for index in (7, 100):
         (place / f"{index:03d}.png").write_bytes(encoded(index)[:40])
-    dataset = load(place, validation=20, test=30)
+    dataset = load(place, validation=20, test=30, note="Ours.")
     parts = [numbers(split) for split in (dataset.train, dataset.validation, dataset.test)]
     assert sorted([*parts[0], *parts[1], *parts[2]]) == [i for i in range(250) if i not in (7, 100)]
     assert list(map(len, parts)) == [198, 20, 30]
-    assert dataset.note == "2 of 250 pictures cannot be read and are left out."
+    assert dataset.note == "Ours. 2 of 250 pictures cannot be read and are left out."
     assert "2 of 250 pictures cannot be read and are left out: 007.png (" in capsys.readouterr().err
     found = next(p for p in prepared.kept() if p.place == str(place))
     about = json.loads((prepared.folder() / found.key / "about.json").read_text())

@@ -41,6 +41,8 @@ class GatheredOptions(DataOptions):
     """RGB; otherwise grey"""
     label: str | None = None
     """the attribute, a category or a flag, that becomes the class; none: sub-folders are classes, where there are"""
+    note: str = ""
+    """what has to be said wherever these pictures, or figures of them, are shown: their licence, who is on them"""
 
 
 class FolderOptions(GatheredOptions):
@@ -114,7 +116,7 @@ class Gathered(Source):
         test, validation = _sizes(options, parts, len(order))
         bounds = (0, test, test + validation, len(order))
         splits = [_piece(whole, *pair) for pair in pairwise(bounds)]
-        note = " ".join(filter(None, [found.note, _left_out(prepared, len(found.names))]))
+        note = " ".join(filter(None, [options.note, found.note, _left_out(prepared, len(found.names))]))
         return Dataset(splits[2], splits[1], splits[0], _fingerprint(prepared, whole, order), note)
 
     def _listed(self, options: DataOptions) -> tuple[GatheredOptions, Listing]:
