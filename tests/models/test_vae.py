@@ -365,7 +365,8 @@ def test_equal_pictures_look_the_same_to_a_judge_and_others_do_not() -> None:
 def test_the_judge_is_neither_trained_nor_saved() -> None:
     seeing = learner(perceptual={"judge": "digits", "weight": 5})
     assert isinstance(seeing.model, VAE)
-    judge = seeing.model._judge[0]
+    assert seeing.model._judge is not None
+    judge = seeing.model._judge.network
     before = {name: value.clone() for name, value in judge.state_dict().items()}
     terms = [seeing.step(step, [shown()]) for step in range(3)]
     assert all(line["vae/perceptual"] > 0 for line in terms)
@@ -375,7 +376,21 @@ def test_the_judge_is_neither_trained_nor_saved() -> None:
     assert not any(p is q for p in judge.parameters() for phase in seeing.model.phases() for q in phase.parameters)
 
 
-@pytest.mark.parametrize(("judge", "words"), [("mnist", "28×28 grey; these are 8×8 grey"), ("digit", "Did you mean")])
+def test_a_judge_of_smaller_pictures_looks_at_means() -> None:
+    facts = Facts(16, 16, 1, ("a", "b"))
+    model = VAE.build(VAEOptions(widths=(4, 8), latent_size=3, perceptual={"judge": "digits"}), facts, 0)
+    small = batch().images
+    images = small.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    assert model.loss(Batch(images), moment())["perceptual"] > 0
+
+
+@pytest.mark.parametrize(
+    ("judge", "words"),
+    [
+        ("mnist", "looks at pictures of 28×28 grey, or larger by a whole factor; these are 8×8 grey"),
+        ("digit", "Did you mean"),
+    ],
+)
 def test_a_judge_of_other_pictures_is_refused(judge: str, words: str) -> None:
     with pytest.raises(Exception, match=words):
         made(perceptual={"judge": judge})

@@ -154,16 +154,18 @@ def open_judge(name: str, device: str | None = None) -> Judge:
 def judge_for(named: str, source: str, facts: Facts) -> Judge | None:
     """The judge that a recipe names in `evaluation.feature_network`, else the source's own; None without one.
 
-    Raises RecipeError where the one that is named looks at other pictures than these.
+    Raises RecipeError where the one that is named cannot look at these pictures.
     """
     name = named if named in JUDGES else source
-    if name not in JUDGES:
-        return None
-    judge = open_judge(name)
+    return that_sees(open_judge(name), facts, "evaluation.feature_network") if name in JUDGES else None
+
+
+def that_sees(judge: Judge, facts: Facts, key: str) -> Judge:
+    """The judge, where it can look at these pictures. Raises RecipeError that names the recipe's key."""
     if judge.factor(facts) is None:
         raise RecipeError(
-            f"evaluation.feature_network: the {judge.name} looks at pictures of {judge.facts.size}, or larger by a "
-            f"whole factor; these are {facts.size}."
+            f"{key}: the {judge.name} looks at pictures of {judge.facts.size}, or larger by a whole factor; these are "
+            f"{facts.size}."
         )
     return judge
 

@@ -15,16 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sanggar.data.images import Facts
-from sanggar.errors import RecipeError
 from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm
-from sanggar.models.classifier import Classifier, dissimilarity
+from sanggar.models.classifier import dissimilarity
 from sanggar.models.conditions import CLASS, Conditions, Told
 from sanggar.models.critics import DCGANCriticOptions
 from sanggar.models.divergence import Beta, Capacity, kl_divergence, log_normal, priced
 from sanggar.models.family import Batch, Family, Labels, Latents, Moment, Phase, Pictures, Terms
 from sanggar.models.gan import CriticOptions, check_game
 from sanggar.models.generators import Task
-from sanggar.models.judge import open_judge
+from sanggar.models.judge import Judge, at_size, open_judge, that_sees
 from sanggar.models.likelihoods import GaussianOptions, LikelihoodOptions, Nats
 from sanggar.models.objectives import BCE, R1, Clip, ObjectiveOptions, PenaltyOptions, clip_weights, penalty_terms
 from sanggar.models.optimizers import OptimizerOptions
@@ -44,7 +43,7 @@ class Perceptual(Options):
     """The distance of a judge's features, beside the likelihood (Hou et al. 2017, arXiv:1610.00291)."""
 
     judge: str
-    """name of a judge that comes with sanggar, for pictures of this size"""
+    """name of a judge that comes with sanggar; larger pictures are averaged to the size that it looks at"""
     weight: Positive = 1.0
     """nats that a dissimilarity of 1 is worth: see `classifier.dissimilarity`, which is at most 4 a stage"""
 
@@ -131,8 +130,10 @@ class VAE(Family):
         self.critic: Any = None
         if options.adversarial is not None:
             self.critic = options.adversarial.critic.build(Task(facts, options.latent_size, "none"))
-        # an instrument, and no part of the network: it is neither trained nor saved, hence outside of the module
-        self._judge = [] if options.perceptual is None else [_eye(options.perceptual.judge, facts)]
+        self._judge: Judge | None = None  # an instrument, and no part of the network: neither trained nor saved
+        if options.perceptual is not None:
+            self._judge = that_sees(open_judge(options.perceptual.judge, "cpu"), facts, "model.perceptual.judge")
+            self._judge.network.requires_grad_(False)
 
     def phases(self) -> list[Phase]:
         """One phase, and before it the critic's where there is one."""
@@ -163,9 +164,10 @@ class VAE(Family):
         price, beta = priced(divergences, done, self.options.capacity or self.options.beta, self.options.free_bits)
         terms = {"distortion": -self.likelihood(raw, batch.images).mean(), "divergence": price}
         picture = self.likelihood.picture(raw)
-        if self.options.perceptual is not None:
-            seen = dissimilarity(self._judge[0].to(batch.images.device), picture, batch.images).mean()
-            terms["perceptual"] = self.options.perceptual.weight * seen
+        if self.options.perceptual is not None and self._judge is not None:
+            network = self._judge.network.to(batch.images.device)
+            pair = (at_size(pictures, self._judge.facts) for pictures in (picture, batch.images))
+            terms["perceptual"] = self.options.perceptual.weight * dissimilarity(network, *pair).mean()
         if self.critic is not None and self.options.adversarial is not None:
             game, half = self.options.adversarial, _half(len(batch))
             fake = self.critic(torch.cat([picture[:half], self._prior_pictures(half, told, moment)]))
@@ -298,13 +300,3 @@ class VAE(Family):
 def _half(count: int) -> int:
     """The larger half."""
     return (count + 1) // 2
-
-
-def _eye(name: str, facts: Facts) -> Classifier:
-    """A judge's network, which does not learn. Raises RecipeError when it looks at other pictures than these."""
-    judge = open_judge(name, "cpu")
-    if judge.facts.shape != facts.shape:
-        raise RecipeError(
-            f"model.perceptual.judge: the {judge.name} looks at pictures of {judge.facts.size}; these are {facts.size}."
-        )
-    return judge.network.requires_grad_(False)
