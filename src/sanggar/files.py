@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from sanggar.errors import RunError
+from sanggar.errors import DataError, RunError
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -42,6 +42,12 @@ def written(path: Path) -> Iterator[BinaryIO]:
                 f"--out; what was saved before is unchanged."
             ) from None
         raise
+
+
+def vacant(folder: Path) -> None:
+    """Raises DataError where something other than an empty folder stands there already."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise DataError(f"{folder} already exists and is not an empty folder; choose another name.")
 
 
 @contextlib.contextmanager

@@ -74,15 +74,13 @@ class Painter:
         return isinstance(self.model, CAPABILITIES[capability])
 
     def _compute(self, capability: str, *arrays: np.ndarray, **how: float) -> np.ndarray:
-        self.need(capability)
         found: np.ndarray = self.model.compute(capability, *arrays, **how)
         return found
 
     def _seen(self, capability: str, images: Given, *arrays: np.ndarray) -> np.ndarray:
-        """The same of pictures, which are not looked at where the model cannot."""
+        """What the model computes of pictures, which are not looked at where it cannot."""
         self.need("posterior" if capability == "weigh" else capability)
-        found: np.ndarray = self.model.compute(capability, self.pixels(images), *arrays)
-        return found
+        return self._compute(capability, self.pixels(images), *arrays)
 
     def need(self, capability: str) -> None:
         """Raises RunError in words when the model has not this capability."""
@@ -191,6 +189,7 @@ class Painter:
         """The picture of each latent, float `(N, latent)`, of the classes `(N,)` asked for."""
         latents = np.asarray(latents, np.float32)
         given = (latents,) if labels is None else (latents, np.asarray(labels, np.int64))
+        self.need("sample")
         return self._compute("sample", *given, truncation=truncation)
 
     def sample(self, count: int, label: Label = None, seed: int = 0, truncation: float = 1.0) -> Pixels:
@@ -252,6 +251,7 @@ class Painter:
 
     def decode(self, latents: np.ndarray, told: Told | None = None) -> Pixels:
         """The picture of each latent, float `(N, latent)`; `told` is what `told` gives, or nothing."""
+        self.need("decode")
         return self._compute("decode", np.asarray(latents, np.float32), *_given(told))
 
     def interpolate(self, first: Given, second: Given, steps: int, arc: bool = False) -> Pixels:

@@ -159,7 +159,8 @@ class Plan:
 
     def check(self) -> None:
         """Raises RecipeError for what is measured, and these pictures do not allow: sooner than at the end."""
-        judge_for(self.evaluation.feature_network, self.data.source, self.facts)
+        if self.evaluation.feature_network in JUDGES:
+            judge_for(self.evaluation.feature_network, self.data.source, self.facts)
         measured_attributes(self.facts, self.evaluation.attributes)
 
     def tree(self) -> dict[str, Any]:

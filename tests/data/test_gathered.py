@@ -328,7 +328,7 @@ def test_a_recipe_is_resolved_without_looking_at_the_disk(place: Path) -> None:
     plan = resolve(recipe(path="nowhere", size=16, fit="squash"))
     assert plan.tree()["data"] == {
         "source": "folder", "validation": 0.1, "test": 0.1, "only": None, "seed": 0, "size": 16, "fit": "squash",
-        "colour": True, "label": None, "path": "nowhere", "table": None, "attributes": None,
+        "colour": True, "label": None, "note": "", "path": "nowhere", "table": None, "attributes": None,
     }  # fmt: skip
     assert resolve(Recipe(**plan.tree())) == plan
     with pytest.raises(DataError, match="there is no folder or zip nowhere"):

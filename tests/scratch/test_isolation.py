@@ -35,7 +35,8 @@ with tempfile.TemporaryDirectory() as folder:
     network.save(Path(folder, "network.npz"))
     assert (FFNN.load(Path(folder, "network.npz")).predict(x) == network.predict(x)).all()
 
-assert not {"sanggar.scratch.estimators", "sanggar.scratch.pictures"} & set(sys.modules)
+drawing = {"sanggar.scratch.pictures", "sanggar.scratch.graph", "sanggar.scratch.canvas"}
+assert not {"sanggar.scratch.estimators", *drawing} & set(sys.modules)
 try:
     import torch
 except ImportError:

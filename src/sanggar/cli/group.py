@@ -5,16 +5,27 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from sanggar import __version__
 from sanggar.errors import SanggarError, suggest
 
-OUT = click.option("--out", type=click.Path(path_type=Path), help="Where to write; nothing that exists is overwritten.")
+F = TypeVar("F", bound=Callable[..., Any])
+
+RUN = click.argument("run", metavar="RUN")
+IMAGES = click.argument("images", metavar="IMAGES")
+
+
+def into(text: str, required: bool = True) -> Callable[[F], F]:
+    """The option `--out`, and what it names."""
+    return click.option("--out", type=click.Path(path_type=Path), required=required, help=text)
+
+
+OUT = into("Where to write; nothing that exists is overwritten.", required=False)
 
 
 class Commands(click.Group):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sanggar.cli.group import cli, say
+from sanggar.cli.group import IMAGES, RUN, cli, into, say
 from sanggar.errors import DataError
 
 if TYPE_CHECKING:
@@ -16,14 +16,9 @@ if TYPE_CHECKING:
 
 
 @cli.command()
-@click.argument("run", metavar="RUN")
-@click.argument("images", metavar="IMAGES")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="FILE.png (given above reconstructed) or FILE.npz.",
-)
+@RUN
+@IMAGES
+@into("FILE.png (given above reconstructed) or FILE.npz.")
 def reconstruct(run: str, images: str, out: Path) -> None:
     """Show IMAGES to a RUN's network and keep what comes back.
 
@@ -41,9 +36,9 @@ def reconstruct(run: str, images: str, out: Path) -> None:
 
 
 @cli.command()
-@click.argument("run", metavar="RUN")
-@click.argument("images", metavar="IMAGES")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="FILE.npz with `latents` and `names`.")
+@RUN
+@IMAGES
+@into("FILE.npz with `latents` and `names`.")
 def encode(run: str, images: str, out: Path) -> None:
     """Write the latents of IMAGES.
 
@@ -60,7 +55,7 @@ def encode(run: str, images: str, out: Path) -> None:
 
 
 @cli.command()
-@click.argument("run", metavar="RUN")
+@RUN
 @click.argument("first", metavar="IMAGE")
 @click.argument("second", metavar="IMAGE")
 @click.option(
@@ -71,7 +66,7 @@ def encode(run: str, images: str, out: Path) -> None:
     help="Pictures, both ends included.",
 )
 @click.option("--arc", is_flag=True, help="On the arc between them (slerp), which keeps the latents' length.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="FILE.png or FILE.npz.")
+@into("FILE.png or FILE.npz.")
 def interpolate(run: str, first: str, second: str, steps: int, arc: bool, out: Path) -> None:
     """Walk in a straight line between two pictures' latents, or on an arc."""
     from sanggar.painter import open as open_run
@@ -81,8 +76,8 @@ def interpolate(run: str, first: str, second: str, steps: int, arc: bool, out: P
 
 
 @cli.command()
-@click.argument("run", metavar="RUN")
-@click.argument("images", metavar="IMAGES")
+@RUN
+@IMAGES
 @click.option("--attribute", required=True, metavar="NAME", help="What to change; NAME=VALUE of a category or class.")
 @click.option(
     "--strength",
@@ -91,7 +86,7 @@ def interpolate(run: str, first: str, second: str, steps: int, arc: bool, out: P
     type=click.FloatRange(-20, 20),
     help="How far; below 0 takes it away. Several make a strip; default: -3 to 3.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="FILE.png (a row a picture) or FILE.npz.")
+@into("FILE.png (a row a picture) or FILE.npz.")
 def edit(run: str, images: str, attribute: str, strengths: Sequence[float], out: Path) -> None:
     """Change an attribute of IMAGES in the latent space of a RUN, and say how well that works.
 
@@ -111,7 +106,7 @@ def edit(run: str, images: str, attribute: str, strengths: Sequence[float], out:
 
 
 @cli.command()
-@click.argument("run", metavar="RUN")
+@RUN
 @click.option("--count", required=True, type=click.IntRange(min=1), help="How many pictures.")
 @click.option("--label", help="The class to draw, by name or number; default: each in turn.")
 @click.option(
@@ -128,12 +123,7 @@ def edit(run: str, images: str, attribute: str, strengths: Sequence[float], out:
     type=click.FloatRange(0, 1, min_open=True),
     help="Below 1: less variety, better pictures.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="FILE.npz with `images` and `labels`, FILE.png with all of them, or a folder for a PNG each.",
-)
+@into("FILE.npz with `images` and `labels`, FILE.png with all of them, or a folder for a PNG each.")
 def sample(run: str, count: int, label: str | None, seed: int, truncation: float, out: Path) -> None:
     """Draw new pictures with a RUN's network."""
     from tqdm.auto import tqdm
@@ -154,14 +144,9 @@ def sample(run: str, count: int, label: str | None, seed: int, truncation: float
 
 
 @cli.command()
-@click.argument("run", metavar="RUN")
-@click.argument("images", metavar="IMAGES")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="A new folder for scores.csv and a heat map of each picture.",
-)
+@RUN
+@IMAGES
+@into("A new folder for scores.csv and a heat map of each picture.")
 def anomaly(run: str, images: str, out: Path) -> None:
     """Say how odd IMAGES are to a RUN's network, and where.
 
@@ -175,13 +160,9 @@ def anomaly(run: str, images: str, out: Path) -> None:
 
 
 @cli.command()
-@click.argument("run", metavar="RUN")
-@click.argument("images", metavar="IMAGES")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="FILE.npz with `probabilities`, `classes` and `names`, instead of a line each.",
-)
+@RUN
+@IMAGES
+@into("FILE.npz with `probabilities`, `classes` and `names`, instead of a line each.", required=False)
 def classify(run: str, images: str, out: Path | None) -> None:
     """Say what a RUN's network takes IMAGES for, and how sure it is.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sanggar.cli.group import cli
+from sanggar.cli.group import cli, into
 from sanggar.errors import DataError, suggest
 
 
@@ -63,11 +63,7 @@ def runs(folder: Path) -> None:
 
 @cli.command()
 @click.argument("source", required=False)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Write test pictures of SOURCE: a folder of PNGs, or FILE.npz.",
-)
+@into("Write test pictures of SOURCE: a folder of PNGs, or FILE.npz.", required=False)
 @click.option(
     "--count",
     default=10,

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sanggar.cli.group import OUT, cli, is_first, say
+from sanggar.cli.group import OUT, RUN, cli, into, is_first, say
 
 
 @cli.command()
@@ -52,7 +52,7 @@ def train(recipe: str | None, overrides: Sequence[str], resumed: str | None, out
 
 
 @cli.command()
-@click.argument("run", metavar="RUN")
+@RUN
 def evaluate(run: str) -> None:
     """Measure a RUN on the test split."""
     from sanggar.evaluation.measure import evaluate as measure
@@ -62,7 +62,7 @@ def evaluate(run: str) -> None:
 
 @cli.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
-@click.option("--out", type=click.Path(path_type=Path), help="The file to write; default: report.html in the run.")
+@into("The file to write; default: report.html in the run.", required=False)
 def report(runs: Sequence[str], out: Path | None) -> None:
     """Write the report of one RUN, or of several."""
     from sanggar.reporting.page import report as write

@@ -13,7 +13,7 @@ from jaxtyping import Int64, UInt8
 
 from sanggar.data.images import MAX_PIXELS, Facts, grid, write_png
 from sanggar.errors import DataError
-from sanggar.files import filled, write_atomic, written
+from sanggar.files import filled, vacant, write_atomic, written
 
 Chunk = tuple[UInt8[np.ndarray, "_n height width channels"], Int64[np.ndarray, "_n"] | None]
 
@@ -89,8 +89,7 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 
 def _write_folder(out: Path, chunks: Iterable[Chunk], facts: Facts) -> None:
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise DataError(f"{out} already exists and is not an empty folder; choose another name.")
+    vacant(out)
     number = 0
     with filled(out) as folder:
         for pixels, labels in chunks:

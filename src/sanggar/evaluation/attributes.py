@@ -98,6 +98,8 @@ class OfJudge:
 
     known: Judge
     aspects: tuple[Aspect, ...]
+    of_classes: bool
+    """whether the aspects are classes, and not attributes"""
 
     @property
     def name(self) -> str:
@@ -106,7 +108,7 @@ class OfJudge:
 
     def judge(self, pixels: Pixels) -> Verdicts:
         """The probability of yes, or the number."""
-        if not self.known.facts.attributes:
+        if self.of_classes:
             return np.asarray(self.known.classify(pixels)[:, [aspect.code for aspect in self.aspects]])
         told, found = self.known.tell(pixels), []
         for aspect in self.aspects:
@@ -124,8 +126,8 @@ class OfJudge:
             asked = {_meaning(column) for column in facts.attributes if column.name in columns}
             knows = asked <= {_meaning(column) for column in judge.facts.attributes}
         else:
-            knows = judge.facts.classes == facts.classes and not judge.facts.attributes
-        return cls(judge, tuple(aspects)) if knows else None
+            knows = judge.facts.classes == facts.classes
+        return cls(judge, tuple(aspects), not facts.attributes) if knows else None
 
 
 def _meaning(column: Attribute) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ from sanggar.data.images import read_images, write_png
 from sanggar.errors import DataError
 from sanggar.evaluation.anomaly import Scores, heat, overlaid
 from sanggar.evaluation.detector import Detector
-from sanggar.files import filled
+from sanggar.files import filled, vacant
 from sanggar.painter import Painter
 
 TABLE = "scores.csv"
@@ -28,8 +28,7 @@ def inspect(painter: Painter, images: str | Path, out: Path, say: Callable[[str]
     does not reconstruct or the folder cannot be written, DataError when pictures or the folder do not fit.
     """
     painter.need("reconstruct")
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise DataError(f"{out} already exists and is not an empty folder; choose another name.")
+    vacant(out)
     if out.suffix in (".csv", ".png", ".npz"):
         raise DataError(f"{out}: expected a folder, for {TABLE} and a heat map of each picture.")
     pixels, names = read_images(images, painter.facts)

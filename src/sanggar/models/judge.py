@@ -52,7 +52,7 @@ class Judge:
     negative, `size` of them. Pictures that are larger by a whole factor are brought to its size by averaging.
     """
 
-    source: str
+    of: str
     """what it judges: a source, or what is on the pictures"""
     version: int
     facts: Facts
@@ -74,7 +74,7 @@ class Judge:
     @property
     def name(self) -> str:
         """As a protocol names it: judge cifar-10 v2."""
-        return f"judge {self.source} v{self.version}"
+        return f"judge {self.of} v{self.version}"
 
     @property
     def size(self) -> int:

@@ -19,7 +19,7 @@ from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, St
 from sanggar.models.classifier import dissimilarity
 from sanggar.models.conditions import CLASS, Conditions, Told
 from sanggar.models.critics import DCGANCriticOptions
-from sanggar.models.divergence import Beta, Capacity, kl_divergence, log_normal, priced
+from sanggar.models.divergence import Beta, Capacity, Positive, kl_divergence, log_normal, priced
 from sanggar.models.family import Batch, Family, Labels, Latents, Moment, Phase, Pictures, Terms
 from sanggar.models.gan import CriticOptions, check_game
 from sanggar.models.generators import Task
@@ -31,8 +31,6 @@ from sanggar.models.regret import refitted
 from sanggar.recipe import Options
 
 Width = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Posterior = tuple[Latents, Latents]
 """Mean and logarithm of the variance, of each dimension"""
 LOG_VARIANCES = (-14.0, 6.0)

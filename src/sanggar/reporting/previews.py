@@ -29,28 +29,29 @@ DONE = (11, 98, 164)
 
 def as_training_went(views: Views) -> str | None:
     """The same latents, or the same validation pictures, at a few moments of the training."""
-    return of_each(views, lambda v: _same_latents(v) if "generation.samples" in v.pictures else _same_pictures(v))
+
+    def write(view: View) -> str | None:
+        files = sorted(view.run.samples_folder.glob("step-*.png"))
+        if len(files) < 3:
+            return None
+        return _same_latents(view, files) if "generation.samples" in view.pictures else _same_pictures(view, files)
+
+    return of_each(views, write)
 
 
-def _same_pictures(view: View) -> str | None:
+def _same_pictures(view: View, files: list[Path]) -> str:
     """Validation pictures and what the network makes of them."""
-    files = sorted(view.run.samples_folder.glob("step-*.png"))
-    if len(files) < 3:
-        return None
     figures = []
     for i in sorted({0, len(files) // 8, len(files) // 3, len(files) - 1}):
         step = int(files[i].stem.removeprefix("step-"))
         with Image.open(files[i]) as image:
             picture = png(np.asarray(image), f"{view.name} at step {step}: clean, as shown, reconstructed")
-        figures.append(f"<figure><figcaption>{escape(view.name)}, step {step:,}</figcaption>{picture}</figure>")
+        figures.append(f"<figure><figcaption>step {step:,}</figcaption>{picture}</figure>")
     return f'<div class="gallery">{"".join(figures)}</div><p class=note>Rows: clean, as shown, reconstructed.</p>'
 
 
-def _same_latents(view: View) -> str | None:
-    """The same latents through the training, as a strip and moving. None where there are fewer than three previews."""
-    files = sorted(view.run.samples_folder.glob("step-*.png"))
-    if len(files) < 3:
-        return None
+def _same_latents(view: View, files: list[Path]) -> str:
+    """The same latents through the training, as a strip and moving."""
     steps = [int(file.stem.removeprefix("step-")) for file in files]
     names, columns = view.info["data"]["classes"], _preview(files[0], view).shape[1]
     conditional = "generation.labels" in view.pictures and len(names) == columns
