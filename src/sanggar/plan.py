@@ -23,6 +23,7 @@ from sanggar.models.classifier import Classifier
 from sanggar.models.family import Family
 from sanggar.models.ffnn import FeedForward
 from sanggar.models.gan import GAN
+from sanggar.models.inception import find_weights
 from sanggar.models.judge import JUDGES, judge_for
 from sanggar.models.optimizers import Adam, Constant, OptimizerOptions, ScheduleOptions
 from sanggar.models.vae import VAE
@@ -158,9 +159,14 @@ class Plan:
         return self.source.facts_for(self.data)
 
     def check(self) -> None:
-        """Raises RecipeError for what is measured, and these pictures do not allow: sooner than at the end."""
+        """Raises RecipeError for what is measured, and these pictures do not allow: sooner than at the end.
+
+        Raises DataError when Inception's weights are asked for and cannot be had.
+        """
         if self.evaluation.feature_network in JUDGES:
             judge_for(self.evaluation.feature_network, self.data.source, self.facts)
+        elif self.evaluation.feature_network == "inception":
+            find_weights()
         measured_attributes(self.facts, self.evaluation.attributes)
 
     def tree(self) -> dict[str, Any]:

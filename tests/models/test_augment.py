@@ -226,12 +226,9 @@ WAYS = {"exact": EXACT, "rotation": {"rotation": 20}, "colour": {"colour": 1}, "
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_gradients_flow_twice(way: str) -> None:
+def test_gradients_flow(way: str) -> None:
     images = pictures(2, 3, 4, 3).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: changed(x, WAYS[way], 0.7), images)
-    # linear in the pictures: what is differentiated twice is a function of them that is not
-    square = lambda x: changed(x, WAYS[way], 0.7).square().sum(dim=1)  # noqa: E731
-    assert torch.autograd.gradgradcheck(square, images, fast_mode=True)
 
 
 @given(shape=SHAPES, channels_last=st.booleans(), low=st.booleans(), seed=st.integers(0, 2**40))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,13 +97,19 @@ REFUSED = {
     },
     "serves no other objective": {"objective": {"kind": "hinge"}, "penalty": {"kind": "clip"}},
     "nothing bounds": {"objective": {"kind": "wasserstein"}},
-    "has no zero": {
+    "nothing bounds this wasserstein critic, whose batch norm": {
+        "objective": {"kind": "wasserstein"}, "critic": {"kind": "dcgan", "norm": "batch", "spectral": True}
+    },
+    "next to nothing is left": {
+        "objective": {"kind": "wasserstein"}, "critic": {"kind": "style"}, "penalty": {"kind": "clip"}
+    },
+    "on which side a score lies": {
         "objective": {"kind": "relativistic"}, "augmentation": {"kind": "adaptive", "translation": 0.1}
     },
     "changes nothing": {"augmentation": {"kind": "fixed"}},
     "one resolution": {"growth": {"first": 8}},
-    "through batch or instance norms": {"condition": "projection"},
-    "through batch or instance norms ": {"condition": "projection", "generator": {"kind": "dcgan", "norm": "pixel"}},
+    "told its class beside its latent": {"condition": "projection"},
+    "through batch or instance norms": {"condition": "projection", "generator": {"kind": "dcgan", "norm": "pixel"}},
 }  # fmt: skip
 
 
@@ -190,6 +197,99 @@ def test_adaptive_augmentation_follows_the_critics_sign() -> None:
         critic.after(moment())
     assert model.probability.item() == 1
     assert "augmentation" in critic.loss(batch(GREY), moment())
+
+
+@pytest.mark.parametrize("objective", ["bce", "least_squares", "hinge"])
+def test_adaptive_augmentation_reads_a_score_from_the_objectives_middle(objective: str) -> None:
+    adaptive = {"kind": "adaptive", "translation": 0.2}
+    model = made(GREY, options(augmentation=adaptive, objective={"kind": objective}))
+    middle = model.options.objective.middle
+    assert middle is not None
+    for score, sign in ((middle + 0.01, 1), (middle - 0.01, -1)):
+        for parameter in model.critic.parameters():
+            parameter.data.zero_()
+        model.critic.verdict.linear.bias.data.fill_(score)
+        model.critic_loss(batch(GREY), moment())
+        assert model.sign == sign
+
+
+def largest_scale(layer: torch.nn.Module) -> float:
+    weight: Any = layer.weight
+    return float(torch.linalg.matrix_norm(weight.detach().flatten(1), 2))
+
+
+@pytest.mark.parametrize("critic", ["dense", "dcgan", "resnet"])
+def test_spectral_norm_keeps_every_layer_from_stretching(critic: str) -> None:
+    shape = {**CRITICS[critic], "kind": critic, "spectral": True}
+    network = made(COLOUR, options().model_copy(update={"critic": _read("critic", shape)})).critic
+    layers = [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d)]
+    for layer in layers:
+        layer.parametrizations.weight.original.data.mul_(7)
+    for _ in range(60):  # a step of the power iteration at each call
+        network(batch(COLOUR).images)
+    assert [largest_scale(layer) for layer in layers] == pytest.approx([1.0] * len(layers), abs=0.02)
+
+
+@pytest.mark.parametrize("critic", sorted(CRITICS))
+def test_projection_adds_the_product_with_the_classs_embedding(critic: str) -> None:
+    """Miyato & Koyama 2018, equation 3: the score without a class, and yᵀVφ(x)."""
+    verdict = made(GREY, options(critic=critic, condition="projection")).critic.verdict.eval()
+    features, labels = torch.randn(4, verdict.embedding.weight.shape[1]), torch.tensor([0, 3, 3, 9])
+    alone = verdict.linear(features).squeeze(1)
+    told = torch.stack([verdict.embedding.weight[label] @ row for label, row in zip(labels, features, strict=True)])
+    torch.testing.assert_close(verdict(features, labels), alone + told)
+
+
+def test_a_relativistic_generator_is_told_apart_from_real_pictures() -> None:
+    model = made(GREY, options(objective={"kind": "relativistic"})).eval()
+    shown = batch(GREY)
+    loss = model.generator_loss(shown, moment())["adversarial"]
+    with torch.no_grad():
+        fake = model.critic(model.generator(moment().normal("generator latents", (5,))))
+        expected = torch.nn.functional.softplus(model.critic(shown.images) - fake).mean()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_clipped_weights_stay_within_the_limit_after_a_step() -> None:
+    clipped = {"objective": {"kind": "wasserstein"}, "penalty": {"kind": "clip", "limit": 0.02}}
+    model = made(GREY, options(**clipped))
+    critic, generator = model.phases()
+    assert critic.after is not None
+    critic.after(moment())
+    assert max(p.abs().max().item() for p in critic.parameters) == pytest.approx(0.02)
+    assert max(p.abs().max().item() for p in generator.parameters) > 0.02
+
+
+@pytest.mark.parametrize("critic", ["dense", "dcgan", "resnet"])
+def test_dropout_changes_scores_while_training_alone(critic: str) -> None:
+    shape = {**CRITICS[critic], "kind": critic, "dropout": 0.5}
+    network = made(GREY, options().model_copy(update={"critic": _read("critic", shape)})).critic
+    pictures = batch(GREY).images
+    assert not torch.equal(network(pictures), network(pictures))
+    network.eval()
+    assert torch.equal(network(pictures), network(pictures))
+
+
+def test_a_pixel_norm_makes_every_pixels_channels_of_length_one() -> None:
+    """Karras et al. 2018, section 4.2: divided by the root of the mean square over channels."""
+    shape = {"kind": "dcgan", "widths": [6, 4], "norm": "pixel"}
+    network = made(GREY, options().model_copy(update={"generator": _read("generator", shape)})).generator
+    (norm, *_) = [module for module in network.modules() if type(module).__name__ == "PixelNorm"]
+    found = norm(torch.randn(2, 6, 5, 5) * 9)
+    torch.testing.assert_close(found.square().mean(dim=1), torch.ones(2, 5, 5), atol=1e-4, rtol=0)
+
+
+def test_styles_draw_pictures_of_64_as_well() -> None:
+    facts = Facts(64, 64, 3, ("a", "b"))
+    shape = {"kind": "style", "widths": [8, 8, 6, 4, 4], "style_size": 8}
+    seen = {"kind": "style", "widths": [4, 4, 6, 8, 8]}
+    chosen = options().model_copy(
+        update={"generator": _read("generator", shape), "critic": _read("critic", seen), "condition": "projection"}
+    )
+    model = made(facts, chosen)
+    for phase in model.phases():
+        assert all(value.isfinite() for value in phase.loss(batch(facts), moment()).values())
+    assert model.eval().sample(torch.randn(2, 5), torch.tensor([0, 1])).shape == (2, 3, 64, 64)
 
 
 def test_a_residual_critics_score_is_the_sum_of_its_places() -> None:
@@ -288,7 +388,16 @@ def test_ema_averages_the_generator_and_not_the_critic() -> None:
         if name.startswith("critic"):
             assert same, name
     moved = [n for n in shown if n.startswith("generator") and (state[f"model.{n}"] != shown[n]).any()]
-    assert moved
+    assert any(name.endswith("weight") for name in moved)
+    # what norms measured under the live weights is not what they would measure under the averaged ones
+    assert any(name.endswith("running_mean") for name in moved)
+    assert shown["trained"] == state["model.trained"]
+
+
+def test_losses_of_networks_against_each_other_do_not_say_when_to_stop(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="early_stopping: this network trains in 2 phases against each other"):
+        sanggar.train("digits-cgan", ["training.early_stopping={patience: 3}"], out=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_same_seed_draws_the_same_pictures(trained: Any) -> None:

@@ -99,7 +99,7 @@ def test_weights_under_other_names_are_refused(weights: dict[str, Tensor]) -> No
 
 def test_missing_weights_and_what_to_put_where(place: Path) -> None:
     with pytest.raises(DataError) as refused:
-        find_weights(place)
+        find_weights()
     for words in (f"Put {WEIGHTS}", ".safetensors", str(place), "SANGGAR_DATA", "connect to a network", "judge"):
         assert words in str(refused.value)
     assert list(place.iterdir()) == []
@@ -108,7 +108,7 @@ def test_missing_weights_and_what_to_put_where(place: Path) -> None:
 def test_a_damaged_file_is_refused(place: Path) -> None:
     (place / WEIGHTS).write_bytes(b"cut short")
     with pytest.raises(DataError, match=r"is damaged: .* expected 6726825d…"):
-        read_weights(find_weights(place))
+        read_weights(find_weights())
     other = place / "other.safetensors"
     other.write_bytes(b"cut short")
     with pytest.raises(DataError, match="not weights that can be read without running code"):

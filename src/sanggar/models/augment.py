@@ -8,13 +8,12 @@ Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data"
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from pydantic import Field
 from torch import Tensor
-from torch.autograd import Function
+from torch.nn import functional as F
 
 from sanggar.models.family import Moment, Pictures
 from sanggar.recipe import Options
@@ -51,7 +50,7 @@ def augment(
     Each transformation is applied to each picture with `probability`, independently; the others leave it exactly
     as it was. A flip is a fair coin on top of that. The order: flip, translation, rotation, colour, cutout. Flip,
     translation and cutout are exact, rotation is bilinear; colours may leave [-1, 1] and are not clamped, so
-    that gradients flow. Twice differentiable in `images`. Always float32, in the memory order given.
+    that gradients flow. Always float32, in the memory order given.
     """
     if not options.active or (isinstance(probability, float) and probability == 0):
         return images
@@ -112,7 +111,7 @@ def rotate(images: Pictures, degrees: PerPicture) -> Pictures:
     down, right = (places[:height] - height)[:, None], places[:width] - width  # from the centre, in half pixels
     # where each pixel comes from, each way from -1 to 1
     grid = torch.stack([(right * cos - down * sin) / width, (right * sin + down * cos) / height], dim=-1)
-    turned: Pictures = _Sampled.apply(images, grid)  # type: ignore[no-untyped-call]
+    turned = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     return _lying_as(images, turned)
 
 
@@ -154,42 +153,3 @@ def _mirrored(index: Int64[Tensor, "batch length"], length: int) -> Int64[Tensor
 def _lying_as(images: Pictures, result: Pictures) -> Pictures:
     lies = torch.channels_last if images.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
     return result.contiguous(memory_format=lies)
-
-
-_HOW = (0, 2, False)
-"""bilinear, mirrored at the border, corners are corners of pixels; as PyTorch's kernels number them"""
-
-
-class _Sampled(Function):
-    """`grid_sample` with a second derivative by the pictures, which PyTorch's own lacks and penalties need.
-
-    Sampling is linear in the pictures: the derivative of it is its transpose, and that of the transpose is it.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, images: Tensor, grid: Tensor) -> Tensor:
-        ctx.save_for_backward(grid)
-        ctx.shape = images.shape
-        return torch.grid_sampler_2d(images, grid, *_HOW)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        (grid,) = ctx.saved_tensors
-        return _Scattered.apply(gradient, grid, ctx.shape), None  # type: ignore[no-untyped-call]
-
-
-class _Scattered(Function):
-    """The transpose of `_Sampled`."""
-
-    @staticmethod
-    def forward(ctx: Any, gradient: Tensor, grid: Tensor, shape: torch.Size) -> Tensor:
-        ctx.save_for_backward(grid)
-        blank = gradient.new_zeros(()).expand(shape)
-        wanted = (True, False)
-        found: Tensor = torch.ops.aten.grid_sampler_2d_backward(gradient, blank, grid, *_HOW, wanted)[0]
-        return found
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        (grid,) = ctx.saved_tensors
-        return _Sampled.apply(gradient, grid), None, None  # type: ignore[no-untyped-call]

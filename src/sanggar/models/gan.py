@@ -70,7 +70,8 @@ class Adaptive(AugmentationOptions):
 
     kind: Literal["adaptive"]
     target: float = Field(default=0.6, gt=0, lt=1)
-    """mean sign of the critic's scores of real pictures that the probability is steered to"""
+    """mean sign of the critic's scores of real pictures, from the objective's middle, that the probability is steered
+    to"""
     pictures: int = Field(default=500_000, ge=1)
     """real pictures in which the probability could go from 0 to 1"""
 
@@ -96,8 +97,14 @@ def check_game(critic: CriticOptions, objective: ObjectiveOptions, penalty: Pena
         raise ValueError("penalty: clip and critic.spectral both bound the critic's weights; choose one")
     if isinstance(penalty, Clip) and objective.kind != "wasserstein":
         raise ValueError("penalty: clip is what keeps a wasserstein critic Lipschitz; it serves no other objective")
-    if objective.kind == "wasserstein" and penalty is None and not critic.spectral:
-        raise ValueError("objective: nothing bounds this wasserstein critic; give it a penalty, or spectral: true")
+    if isinstance(penalty, Clip) and critic.kind == "style":
+        raise ValueError(
+            "penalty: clip cuts weights that a style critic scales again when it uses them: next to nothing is left "
+            "of its scores; choose another critic or penalty"
+        )
+    if objective.kind == "wasserstein" and penalty is None and (not critic.spectral or critic.norm == "batch"):
+        norm = ", whose batch norm spectral: true does not bound" if critic.spectral else ""
+        raise ValueError(f"objective: nothing bounds this wasserstein critic{norm}; give it a penalty")
 
 
 class GANOptions(Options):
@@ -128,22 +135,23 @@ class GANOptions(Options):
     def _make_sense(self) -> GANOptions:
         critic, objective = self.critic, self.objective
         check_game(critic, objective, self.penalty)
-        if isinstance(self.augmentation, Adaptive) and objective.kind in ("wasserstein", "relativistic"):
+        if isinstance(self.augmentation, Adaptive) and objective.middle is None:
             raise ValueError(
-                f"augmentation: adaptive reads the sign of a score, and a {objective.kind} score has no zero; "
+                f"augmentation: adaptive reads on which side a score lies, and a {objective.kind} score has none; "
                 "use kind: fixed"
             )
         if self.augmentation is not None and not self.augmentation.active:
             raise ValueError("augmentation: it changes nothing; turn on flip, rotation, translation, colour or cutout")
         if self.growth is not None and "dense" in (self.generator.kind, critic.kind):
             raise ValueError("growth: a dense network has one resolution; choose another kind of generator and critic")
-        if self.condition == "projection" and self.generator.kind in ("dense", "dcgan", "resnet"):
-            norm = self.generator.model_dump()["norm"]
-            if self.generator.kind == "dense" or norm not in ("batch", "instance"):
-                raise ValueError(
-                    "condition: projection tells the generator its class through batch or instance norms; this one "
-                    "has none. Choose generator.norm, a style generator, or condition: joined"
-                )
+        if self.condition == "projection" and self.generator.kind == "dense":
+            raise ValueError("condition: a dense generator is told its class beside its latent: condition: joined")
+        norm = getattr(self.generator, "norm", None)  # a style generator has none, and is told by its styles
+        if self.condition == "projection" and norm not in ("batch", "instance", None):
+            raise ValueError(
+                "condition: projection tells the generator its class through batch or instance norms; this one has "
+                "none. Choose generator.norm, a style generator, or condition: joined"
+            )
         return self
 
 
@@ -227,7 +235,7 @@ class GAN(Family):
         terms |= self._penalty(*shown, labels, moment, stage)
         found = [score.detach() for score in scores]
         if self.training:
-            self.sign.copy_(found[0].sign().mean())
+            self.sign.copy_((found[0] - (self.options.objective.middle or 0.0)).sign().mean())
         # share of pairs in which the real picture has the higher score: means the same for every objective
         terms |= {"accuracy": (found[0] > found[1]).float().mean(), "real": found[0].mean(), "fake": found[1].mean()}
         if self._adapts:

@@ -227,7 +227,7 @@ def open_inception(device: str | None = None) -> Inception:
     `.safetensors` with the same names, and fetched where neither is there. Raises DataError when they cannot be had,
     are damaged, or are another network's.
     """
-    arrays = read_weights(find_weights(root() / "inception"))
+    arrays = read_weights(find_weights())
     network = fitted(arrays)
     network.to(device or best_device()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     digest = hashlib.sha256()
@@ -237,9 +237,9 @@ def open_inception(device: str | None = None) -> Inception:
     return Inception(digest.hexdigest()[:12], network.eval())
 
 
-def find_weights(place: Path) -> Path:
-    """The file of weights in a folder, fetched where there is none. Raises DataError."""
-    published = place / WEIGHTS
+def find_weights() -> Path:
+    """The file of weights under the data root, fetched where there is none. Raises DataError."""
+    published = root() / "inception" / WEIGHTS
     for path in (published, published.with_suffix(".safetensors")):
         if path.is_file():
             return path

@@ -1,13 +1,14 @@
 """What generator and critic play for, and what keeps the critic from running away.
 
 A critic gives each picture a score; higher means real. `real` and `fake` are the scores of a batch of each, float32
-`(n,)`. Each objective is two losses, means over the batch, both to be minimized.
+`(n,)`. Each objective is two losses, means over the batch, both to be minimized; its `middle` is the score on whose one
+side real pictures are asked to be, and drawn ones on the other; none where only differences of scores count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -28,6 +29,7 @@ class BCE(Options):
     """Binary cross-entropy; the generator's side does not saturate (Goodfellow et al. 2014, arXiv:1406.2661)."""
 
     kind: Literal["bce"] = "bce"
+    middle: ClassVar[float | None] = 0.0
     smoothing: Smoothing = 0.0
     """how far the target of real pictures stays below 1; that of drawn ones is 0 (Salimans et al. 2016, 3.4)"""
 
@@ -45,6 +47,7 @@ class LeastSquares(Options):
     """Least squares to 1 for real and 0 for drawn pictures (Mao et al. 2017, arXiv:1611.04076, equation 9)."""
 
     kind: Literal["least_squares"]
+    middle: ClassVar[float | None] = 0.5
     smoothing: Smoothing = 0.0
     """how far the target of real pictures stays below 1"""
 
@@ -61,6 +64,7 @@ class Hinge(Options):
     """The hinge loss (Lim & Ye 2017, arXiv:1705.02894; Miyato et al. 2018, arXiv:1802.05957, equations 16 and 17)."""
 
     kind: Literal["hinge"]
+    middle: ClassVar[float | None] = 0.0
 
     def critic(self, real: Scores, fake: Scores) -> Loss:
         """max(0, 1 − real) + max(0, 1 + fake)."""
@@ -75,6 +79,7 @@ class Wasserstein(Options):
     """The Wasserstein distance, as far as the critic is 1-Lipschitz (Arjovsky et al. 2017, arXiv:1701.07875)."""
 
     kind: Literal["wasserstein"]
+    middle: ClassVar[float | None] = None
 
     def critic(self, real: Scores, fake: Scores) -> Loss:
         """fake − real: minus the estimated distance."""
@@ -86,12 +91,10 @@ class Wasserstein(Options):
 
 
 class Relativistic(Options):
-    """Pairs of a real and a drawn picture, told apart (Jolicoeur-Martineau 2019, arXiv:1807.00734, section 4.1).
-
-    Only differences of scores count, so a score has no zero.
-    """
+    """Pairs of a real and a drawn picture, told apart (Jolicoeur-Martineau 2019, arXiv:1807.00734, section 4.1)."""
 
     kind: Literal["relativistic"]
+    middle: ClassVar[float | None] = None
 
     def critic(self, real: Scores, fake: Scores) -> Loss:
         """−log σ(real − fake)."""

@@ -12,7 +12,7 @@ from sanggar import recipe as recipes
 from sanggar.data.batches import Batches
 from sanggar.data.images import Facts
 from sanggar.data.sources import Dataset
-from sanggar.errors import RunError
+from sanggar.errors import RecipeError, RunError
 from sanggar.painter import plan_of
 from sanggar.plan import Model, Plan, resolve
 from sanggar.recipe import Recipe
@@ -99,6 +99,11 @@ def learner_of(plan: Plan, facts: Facts, folder: Path | None = None) -> Learner:
 def _set_up(plan: Plan, dataset: Dataset, folder: Path) -> tuple[Learner, Batches]:
     plan.check()
     learner = learner_of(plan, plan.facts, folder)
+    if plan.training.early_stopping is not None and len(phases := learner.phases()) > 1:
+        raise RecipeError(
+            f"training.early_stopping: this network trains in {len(phases)} phases against each other; their losses do "
+            "not say when it is best. Leave it out, and set training.steps."
+        )
     size, seed = plan.training.batch_size, plan.training.seed
     return learner, Batches(dataset.train, size, seed, learner.draws, learner.rank, learner.world)
 

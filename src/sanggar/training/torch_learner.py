@@ -37,7 +37,7 @@ class TorchLearner:
         self.model = cast("Family", build(plan, facts, options.seed)).place(self.device)
         self.averaged = None
         if options.ema is not None:
-            self.averaged = AveragedModel(self.model, multi_avg_fn=averaging(options.ema), use_buffers=False)
+            self.averaged = AveragedModel(self.model, multi_avg_fn=averaging(options.ema), use_buffers=True)
         if options.compile:
             for part in self.model.children():
                 part.compile()
@@ -126,10 +126,16 @@ class TorchLearner:
 
     @property
     def shown_model(self) -> Family:
-        """The network as it would be saved now: the averaged one where there is an average."""
+        """The network as it would be saved now: the averaged one where there is an average.
+
+        What norms have measured is averaged with the weights that it was measured under; what a family itself keeps,
+        how far it has come, is not.
+        """
         if self.averaged is None:
             return self.model
         shown = cast("Family", self.averaged.module)
+        for name, buffer in self.model.named_buffers(recurse=False):
+            shown.get_buffer(name).copy_(buffer)
         if shown.averages is not None:
             for name, child in self.model.named_children():
                 if name not in shown.averages:
