@@ -13,8 +13,17 @@ from PIL import Image
 from sanggar.data.gathered import FolderOptions
 from sanggar.data.sources import SOURCES, Dataset
 
-FLAGS = ("Smiling", "Male", "Young")
-POINTS = ("lefteye_x", "lefteye_y")
+FLAGS = [
+    "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs", "Big_Lips",
+    "Big_Nose", "Black_Hair", "Blond_Hair", "Blurry", "Brown_Hair", "Bushy_Eyebrows", "Chubby", "Double_Chin",
+    "Eyeglasses", "Goatee", "Gray_Hair", "Heavy_Makeup", "High_Cheekbones", "Male", "Mouth_Slightly_Open",
+    "Mustache", "Narrow_Eyes", "No_Beard", "Oval_Face", "Pale_Skin", "Pointy_Nose", "Receding_Hairline",
+    "Rosy_Cheeks", "Sideburns", "Smiling", "Straight_Hair", "Wavy_Hair", "Wearing_Earrings", "Wearing_Hat",
+    "Wearing_Lipstick", "Wearing_Necklace", "Wearing_Necktie", "Young",
+]  # fmt: skip
+PARTS = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
+POINTS = [f"{part}_{axis}" for part in PARTS for axis in "xy"]
+"""What the publisher calls its 40 attributes and the 10 coordinates of its landmarks."""
 
 
 def colour(index: int) -> tuple[int, int, int]:
@@ -71,7 +80,7 @@ def write_celeba(place: Path, count: int = 30) -> Path:
             *(f"{n} " + " ".join(f"{v:2d}" for v in row) for n, row in zip(names, flags, strict=True)),
         ],
         "list_landmarks_align_celeba.txt": [
-            f"{count}", " ".join(POINTS) + " ", *(f"{n} {60 + i}  {i}" for i, n in enumerate(names)),
+            f"{count}", " ".join(POINTS) + " ", *(f"{n} {f'{60 + i}  {i} ' * len(PARTS)}" for i, n in enumerate(names)),
         ],
     }  # fmt: skip
     for name, lines in tables.items():

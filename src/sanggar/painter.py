@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ from jaxtyping import Float, Int64, UInt8
 
 from sanggar import recipe
 from sanggar.data.batches import address
-from sanggar.data.images import Attribute, Facts, Images, as_pixels, read_image, read_images, to_float, to_uint8
+from sanggar.data.gathered import GatheredOptions, gathered_picture
+from sanggar.data.images import Attribute, Facts, Images, as_pixels, read_images, to_float, to_uint8
 from sanggar.errors import DataError, RunError, suggest
-from sanggar.models.conditions import Conditions
+from sanggar.models.conditions import CLASS, Conditions
 from sanggar.models.family import CAPABILITIES, CHUNK, Moment
 from sanggar.models.noise import NoiseOptions
 from sanggar.plan import Model, Plan, resolve
@@ -94,9 +97,18 @@ class Painter:
         if isinstance(images, np.ndarray):
             single = images.ndim == 2 or (images.ndim == 3 and images.shape[2] == self.facts.channels > 1)
             return as_pixels(images[None] if single else images, self.facts)
-        if isinstance(images, (str, Path)):
-            return read_images(images, self.facts)[0]
-        return np.stack([read_image(Path(name), self.facts) for name in images])
+        names = [images] if isinstance(images, (str, Path)) else images
+        return np.concatenate([self.read(name)[0] for name in names])
+
+    def read(self, images: str | Path) -> tuple[Pixels, list[str]]:
+        """The pictures of a file, a folder or an `.npz`, and their names. Raises DataError when they do not fit.
+
+        Where the network learned from gathered pictures, whatever files hold is made a picture of its size as theirs
+        was: nothing else would be what it was shown.
+        """
+        data = self.plan.data
+        read = partial(gathered_picture, options=data) if isinstance(data, GatheredOptions) else None
+        return read_images(images, self.facts, read)
 
     def _one(self, images: Given) -> Pixels:
         pixels = self.pixels(images)
@@ -192,22 +204,46 @@ class Painter:
         self.need("sample")
         return self._compute("sample", *given, truncation=truncation)
 
-    def sample(self, count: int, label: Label = None, seed: int = 0, truncation: float = 1.0) -> Pixels:
-        """`count` new pictures; the same seed gives the same pictures. Raises RunError, see `labels`."""
-        return np.concatenate([pixels for pixels, _ in self.samples(count, label, seed, truncation)])
+    def sample(
+        self, count: int, label: Label = None, seed: int = 0, truncation: float = 1.0,
+        attributes: Mapping[str, str] | None = None,
+    ) -> Pixels:  # fmt: skip
+        """`count` new pictures; the same seed gives the same pictures. Raises RunError, see `samples`."""
+        return np.concatenate([pixels for pixels, _ in self.samples(count, label, seed, truncation, attributes)])
 
     def samples(
-        self, count: int, label: Label = None, seed: int = 0, truncation: float = 1.0
-    ) -> Iterator[tuple[Pixels, Classes | None]]:
-        """The same, some pictures at a time, with the classes they were asked to be of: for more than memory holds."""
+        self, count: int, label: Label = None, seed: int = 0, truncation: float = 1.0,
+        attributes: Mapping[str, str] | None = None,
+    ) -> Iterator[tuple[Pixels, Classes | None]]:  # fmt: skip
+        """The same, some pictures at a time, with the classes they were asked to be of: for more than memory holds.
+
+        `truncation` is the temperature where there is a posterior, and may be above 1 there; `attributes` are values
+        by name, of those that the network is told. Raises RunError for what it cannot be asked.
+        """
         if count < 1:
             raise RunError(f"count: expected a whole number above 0, got {count}.")
-        if not 0 < truncation <= 1:
-            raise RunError(f"truncation: expected a number above 0 and at most 1, got {truncation:g}.")
-        labels, latents = self.labels(count, label), self.latents(count, seed)
+        warm = self.can("posterior")
+        if not 0 < truncation <= (sys.float_info.max if warm else 1):
+            raise RunError(f"truncation: expected above 0{'' if warm else ' and at most 1'}, got {truncation:g}.")
+        labels, latents, told = self.labels(count, label), self.latents(count, seed), self._asked(attributes or {})
         for start in range(0, count, CHUNK):
             part = None if labels is None else labels[start : start + CHUNK]
-            yield self.paint(latents[start : start + CHUNK], part, truncation), part
+            few = latents[start : start + CHUNK]
+            if told is None:
+                yield self.paint(few, part, truncation), part
+                continue
+            rows = np.tile(told, (len(few), 1))
+            if part is not None and self.conditions is not None:
+                rows[:, self.conditions.place(CLASS)] = np.eye(len(self.facts.classes), dtype=np.float32)[part]
+            yield self.decode(few * np.float32(truncation), rows), part
+
+    def _asked(self, attributes: Mapping[str, str]) -> Told | None:
+        """What the decoder is told where attributes are asked for; None where none are."""
+        if not attributes:
+            return None
+        if self.conditions is None:
+            raise RunError(f"{self.plan.name} is not told attributes: it cannot be asked for {', '.join(attributes)}.")
+        return self.conditions.asked(attributes).numpy()[None]
 
     def neurons(self) -> dict[str, np.ndarray]:
         """By layer, `(inputs + 1, outputs)`: a column is a neuron, its weights and, in the last row, its bias."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gathering import FLAGS, POINTS, number, write_celeba, zipped
+import sanggar
+from gathering import FLAGS, PARTS, POINTS, number, write_celeba, zipped
+from sanggar.data import celeba
 from sanggar.data.celeba import NOTE
 from sanggar.data.dataset import DIFFERS, Dataset
 from sanggar.data.gathered import GatheredOptions
 from sanggar.data.images import Images
+from sanggar.data.remote import checksum
 from sanggar.data.sources import SOURCES, presence
 from sanggar.errors import DataError
 from sanggar.plan import resolve
@@ -35,7 +39,8 @@ def load(**options: object) -> Dataset:
 def numbers(split: Images) -> list[int]:
     """The numbers of pictures, each of which knows its own attributes."""
     found = [number(picture) for picture in split.pixels]
-    expected = [[*(float(i % (k + 2) == 0) for k in range(len(FLAGS))), 60 + i, i, 1000 + i // 2] for i in found]
+    flags = [[float(i % (k + 2) == 0) for k in range(len(FLAGS))] for i in found]
+    expected = [[*row, *[60 + i, i] * len(PARTS), 1000 + i // 2] for i, row in zip(found, flags, strict=True)]
     np.testing.assert_array_equal(split.attributes, np.array(expected, np.float32))
     return found
 
@@ -47,13 +52,40 @@ def test_the_partition_is_the_publishers_and_attributes_are_read(place: Path) ->
     assert numbers(dataset.train) == [i for i in range(30) if i % 10 < 8]
     facts = SOURCE.facts_for(GatheredOptions(source="celeba"))
     assert [column.name for column in facts.attributes] == [*FLAGS, *POINTS, "identity"]
-    assert [column.kind for column in facts.attributes] == ["flag"] * 3 + ["number"] * 3
+    assert [column.kind for column in facts.attributes] == ["flag"] * 40 + ["number"] * 11
     assert facts.attributes[0].values == ("no", "yes")
-    assert facts.attributes[3].mean == pytest.approx(74.5)
+    assert facts.attributes[40].mean == pytest.approx(74.5)
     assert (facts.shape, facts.classes) == ((128, 128, 3), ())
     assert dataset.note == f"{NOTE} {DIFFERS}"
     assert "non-commercial" in SOURCE.licence
     assert presence("celeba").state == "differs from the published"
+
+
+def test_a_copy_that_is_the_publishers_is_told_from_one_that_is_not(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The published files themselves cannot be had here: these stand in for them."""
+    monkeypatch.setattr(celeba, "COUNT", 30)
+    known = tuple(replace(table, sha256=checksum(place / table.name)) for table in celeba.TABLES)
+    monkeypatch.setattr(celeba, "TABLES", known)
+    assert presence("celeba").state == "present"
+    assert load().note == NOTE
+    table = place / "identity_CelebA.txt"
+    table.write_text(table.read_text().replace("1003", "1004", 1))
+    assert presence("celeba").state == "differs from the published"
+
+
+def test_report_3s_recipe_trains_on_this_layout(place: Path, tmp_path: Path) -> None:
+    """All that is known of it here: the pictures cannot be had."""
+    short = ["training.epochs=null", "training.steps=2", "training.batch_size=4", "training.device=cpu"]
+    run = sanggar.train("celeba-vae", short, out=tmp_path / "run", watch=lambda _: None)
+    assert run.status == "finished"
+    assert run.info["data"]["note"].startswith(NOTE)
+    assert len(run.info["data"]["attributes"]) == 51
+    painter = sanggar.open(run)
+    original = place / "img_align_celeba" / "000001.jpg"  # 178 by 218, and squashed as those for training were
+    assert painter.pixels(original).shape == (1, 128, 128, 3)
+    assert painter.reconstruct(original).shape == (1, 128, 128, 3)
 
 
 def test_the_splits_may_be_drawn_and_the_content_is_the_same(place: Path) -> None:
@@ -70,7 +102,8 @@ def test_the_splits_may_be_drawn_and_the_content_is_the_same(place: Path) -> Non
 def test_an_attribute_may_be_the_class_and_the_zip_is_the_folder(place: Path) -> None:
     known = load(label="Male")
     assert known.test.labels is not None
-    assert known.test.labels.tolist() == [int(i % 3 == 0) for i in numbers(known.test)]
+    every = FLAGS.index("Male") + 2
+    assert known.test.labels.tolist() == [int(i % every == 0) for i in numbers(known.test)]
     pictures = place / "img_align_celeba"
     zipped(pictures, place / "img_align_celeba.zip", "img_align_celeba/")
     shutil.rmtree(pictures)
@@ -97,9 +130,9 @@ BAD = {
     "a row less": (_edit("identity_CelebA.txt", "000007.jpg 1003\n", ""), "has no row for 1 picture (000007.jpg)"),
     "twice": (_edit("identity_CelebA.txt", "000007.jpg", "000006.jpg"), "rows 6 and 7 are both about 000006.jpg"),
     "another part": (_edit("list_eval_partition.txt", "000007.jpg 0", "000007.jpg 3"), "expected 0 (train), 1 (val"),
-    "no flag": (_edit("list_attr_celeba.txt", "-1", "0"), "expected 1 or -1 for each of 3 attributes"),
+    "no flag": (_edit("list_attr_celeba.txt", "-1", "0"), "expected 1 or -1 for each of 40 attributes"),
     "no number": (_edit("list_attr_celeba.txt", "-1", "x"), "list_attr_celeba.txt: not the publisher's layout"),
-    "a column less": (_edit("list_attr_celeba.txt", "Smiling ", ""), "a picture's name and 2 numbers on each line"),
+    "a column less": (_edit("list_attr_celeba.txt", "Smiling ", ""), "a picture's name and 39 numbers on each line"),
     "ragged": (_edit("list_landmarks_align_celeba.txt", "65  5", "65"), "not the publisher's layout"),
     "empty": (lambda p: (p / "list_eval_partition.txt").write_text(""), "a picture's name and some numbers"),
 }  # fmt: skip

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sanggar
+from conftest import Cli
 from gathering import encoded, load, number, own, write_pictures, zipped
 from sanggar.data import prepared
 from sanggar.data.images import Attribute, Images
@@ -24,6 +25,8 @@ from sanggar.data.tables import read_table
 from sanggar.errors import DataError, RecipeError, RunError
 from sanggar.plan import resolve
 from sanggar.recipe import Recipe
+from sanggar.reporting.page import report
+from sanggar.runs import Run
 from sanggar.training.start import resume
 
 Temporary = pytest.TempPathFactory
@@ -372,3 +375,86 @@ def test_it_trains_from_a_map_that_nothing_writes_to(place: Path, tmp_path: Path
     (larger / "000.png").write_bytes(encoded(9_000))
     with pytest.raises(RunError, match="was trained on other data"):
         resume(run, ["training.steps=3"])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: Temporary) -> Callable[..., Run]:
+    """Networks that have learned next to nothing of 60 pictures, with and without what is known of these."""
+    place = write_pictures(tmp_path_factory.mktemp("known") / "faces", 60)
+    unknown = write_pictures(tmp_path_factory.mktemp("unknown") / "faces", 60, table=False)
+
+    def train(family: str, known: bool = True, **model: object) -> Run:
+        tree = {
+            "name": "own", "data": {"source": "folder", "path": str(place if known else unknown), "size": 8},
+            "model": {"family": family, "widths": [4, 8], "latent_size": 4, "norm": "none", **model},
+            "training": {"steps": 2, "batch_size": 8, "device": "cpu", "precision": "fp32"},
+            "evaluation": {"classical_images": 10, "tuning_images": 5, "noise_levels": [0.3], "bound_images": 20,
+                           "regret_steps": 0},
+        }  # fmt: skip
+        if model.get("condition"):
+            tree["data"]["label"] = "letter"
+        return sanggar.train(tree, out=tmp_path_factory.mktemp("run") / "run", watch=lambda _: None)
+
+    return train
+
+
+def test_a_picture_of_any_size_becomes_what_the_network_was_shown(trained: Callable[..., Run], tmp_path: Path) -> None:
+    painter = sanggar.open(trained("autoencoder", noise={"level": 0}))
+    path = tmp_path / "mine.png"
+    path.write_bytes(encoded(7, size=(300, 200)))
+    small = tmp_path / "small.png"
+    small.write_bytes(encoded(7, size=(8, 8)))
+    np.testing.assert_array_equal(painter.pixels(path), painter.pixels(small))
+    np.testing.assert_array_equal(painter.pixels([path, small])[0], painter.pixels(small)[0])
+    (tmp_path / "words.jpg").write_text("words")
+    with pytest.raises(DataError, match=r"words\.jpg: not a picture that can be read \(no picture that is known"):
+        painter.pixels(tmp_path / "words.jpg")
+
+
+def test_pictures_are_drawn_with_the_attributes_that_are_asked_for(
+    trained: Callable[..., Run], run_cli: Cli, tmp_path: Path
+) -> None:
+    run = trained("vae", condition=["class", "age", "odd"])
+    painter = sanggar.open(run)
+    drawn = painter.sample(2, label="b", seed=3, truncation=1.5, attributes={"age": "40", "odd": "yes"})
+    conditions = painter.conditions
+    assert conditions is not None
+    told = conditions.asked({"age": "40", "odd": "yes"}).numpy()[None].repeat(2, axis=0)
+    told[:, conditions.place("class")] = [0, 1, 0]
+    np.testing.assert_array_equal(drawn, painter.decode(painter.latents(2, 3) * np.float32(1.5), told))
+    asked = ("--label", "b", "--attribute", "age=40", "--attribute", "odd=yes")
+    out = tmp_path / "x.npz"
+    status, _, err = run_cli(
+        "sample", run.path, "--count", "2", "--seed", "3", "--truncation", "1.5", *asked, "--out", out
+    )
+    assert status == 0, err
+    with np.load(out) as file:
+        np.testing.assert_array_equal(file["images"], drawn)
+    status, _, err = run_cli("sample", run.path, "--count", "2", "--attribute", "odd=ys", "--out", tmp_path / "y.npz")
+    assert (status, "there is no 'ys'. Did you mean 'yes'" in err) == (2, True)
+
+
+def test_a_plain_autoencoder_draws_from_a_mixture(trained: Callable[..., Run], run_cli: Cli, tmp_path: Path) -> None:
+    run = trained("autoencoder", noise={"level": 0})
+    status, _, err = run_cli("sample", run.path, "--count", "3", "--out", tmp_path / "x.npz")
+    assert (status, "cannot sample" in err) == (2, True)
+    files = [tmp_path / f"{i}.npz" for i in range(3)]
+    for path, seed in zip(files, "001", strict=True):
+        status, _, err = run_cli("sample", run.path, "--count", "3", "--mixture", "--seed", seed, "--out", path)
+        assert status == 0, err
+    first, again, other = (np.load(path)["images"] for path in files)
+    assert first.shape == (3, 8, 8, 3)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_the_latent_space_of_pictures_of_which_nothing_is_known_is_measured_as_well(
+    trained: Callable[..., Run],
+) -> None:
+    run = sanggar.evaluate(trained("autoencoder", known=False, noise={"level": 0}))
+    keys = [n["key"] for n in run.evaluation()["numbers"]]
+    assert keys.count("latent.rank") == 3
+    assert "latent.probe" not in keys
+    assert run.pictures()["strips.pictures"].shape[:2] == (3, 9)
+    report(run)
+    assert "effective rank" in run.report_file.read_text()

@@ -15,6 +15,7 @@ import pytest
 from conftest import Cli
 from gathering import encoded, load, write_pictures
 from sanggar.data import prepared, workers
+from sanggar.data.prepared import evict, kept
 from sanggar.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -99,6 +100,7 @@ sys.path.insert(0, {tests!r})
 from gathering import load
 from pathlib import Path
 from sanggar.data import prepared, workers
+from sanggar.data.prepared import evict, kept
 from sanggar.errors import DataError
 
 def stop(*_):
@@ -174,6 +176,27 @@ def test_two_processes_at_once_prepare_once(place: Path, cache: Path) -> None:
     assert len(left(cache)) == 1
 
 
+def test_two_folders_whose_files_look_alike_from_outside_are_two(place: Path, cache: Path, tmp_path: Path) -> None:
+    for name, index in (("one", 1), ("other", 2)):
+        for i in range(5):
+            path = tmp_path / name / f"{i}.bmp"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(encoded(index, "BMP"))
+            os.utime(path, (0, 0))
+    first, second = (load(tmp_path / name, validation=1, test=1) for name in ("one", "other"))
+    assert (first.train.pixels != second.train.pixels).any()
+    assert len(left(cache)) == 2
+
+
+def test_a_preparation_that_cannot_be_read_is_evicted_like_any(place: Path, cache: Path) -> None:
+    load(place)
+    (key,) = left(cache)
+    (cache / key / "about.json").write_text("{")
+    assert kept() == []
+    assert evict(key) > 0
+    assert left(cache) == []
+
+
 def test_a_worker_that_dies_is_reported(place: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Dying(workers.Worker):
         def ask(self, start: int, names: list[str]) -> workers.Done:
@@ -207,4 +230,4 @@ def test_the_command_lists_and_evicts(place: Path, cache: Path, run_cli: Cli) ->
     status, _, err = run_cli("data", "--evict", gone)
     assert (status, err) == (2, f"sanggar: There is no preparation {gone!r}. There are none.\n")
     status, _, err = run_cli("data", "folder", "--out", "x")
-    assert (status, "these pictures are your own" in err) == (2, True)
+    assert (status, "its pictures lie there as files already" in err) == (2, True)

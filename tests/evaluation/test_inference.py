@@ -141,8 +141,10 @@ def test_active_dimensions_are_those_whose_mean_varies(found: Findings, subject:
 
 def test_every_way_to_draw_is_measured_and_shown(found: Findings) -> None:
     ways = dict.fromkeys(n.protocol["drawn_from"] for n in found.numbers if n.key == "inference.precision")
-    assert len(ways) == len(TEMPERATURES) + 1
-    assert found.pictures["inference.drawn"].shape[:2] == (len(ways), COLUMNS)
+    assert len(ways) == len(TEMPERATURES) + 2
+    assert found.pictures["inference.drawn"].shape[:2] == (len(ways) - 1, COLUMNS)  # not of the floor
+    distances = [one(found, "frechet", drawn_from=way).value for way in ways]
+    assert distances[-1] == min(distances)
     for way in ways:
         assert one(found, "recall", drawn_from=way).protocol["n"] == 100
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sanggar.data.images import Attribute, Facts
-from sanggar.errors import RecipeError
+from sanggar.errors import RecipeError, RunError
 from sanggar.models.conditions import Conditions
 from sanggar.models.family import Batch, Moment
 from sanggar.models.vae import VAE, VAEOptions
@@ -54,6 +54,22 @@ def test_each_name_has_its_numbers_at_its_place_in_the_order_asked_for(names: li
 def test_what_the_pictures_do_not_have_is_refused_in_words(facts: Facts, name: str, words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         Conditions((name,), facts)
+
+
+def test_attributes_asked_for_in_words_are_those_of_a_picture_that_has_them() -> None:
+    conditions = Conditions(("class", "age", "eyes", "glasses"), FACTS)
+    told = conditions.told(LABELS, KNOWN)
+    told[:, conditions.place("class")] = 0
+    for row, (age, eyes, glasses) in zip(told, (("45", "grey", "yes"), ("20", "brown", "no")), strict=True):
+        torch.testing.assert_close(conditions.asked({"age": age, "eyes": eyes, "glasses": glasses}), row)
+    assert conditions.asked({"eyes": "blue"}).count_nonzero() == 1
+    for wanted, words in (
+        ({"age": "old"}, "age: expected a number, got 'old'"), ({"eyes": "gray"}, "there is no 'gray'. Did you mean"),
+        ({"glasses": "1"}, "there is no '1'. Known: no, yes"), ({"ages": "3"}, "not told 'ages'. Did you mean 'age'"),
+        ({"class": "cat"}, "not told 'class'"),
+    ):  # fmt: skip
+        with pytest.raises(RunError, match=words):
+            conditions.asked(wanted)
 
 
 @pytest.mark.parametrize("more", [{"condition": ["class", "class"]}, {"condition": ["class"], "untold": 0}], ids=str)

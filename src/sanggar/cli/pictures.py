@@ -44,13 +44,12 @@ def encode(run: str, images: str, out: Path) -> None:
 
     IMAGES is a file, a folder, or an .npz with `images`.
     """
-    from sanggar.data.images import read_images
     from sanggar.painter import open as open_run
 
     _check_ending(out, ".npz")
     painter = open_run(run)
     painter.need("encode")
-    pixels, names = read_images(images, painter.facts)
+    pixels, names = painter.read(images)
     _save(out, latents=painter.encode(pixels), names=names)
 
 
@@ -110,6 +109,13 @@ def edit(run: str, images: str, attribute: str, strengths: Sequence[float], out:
 @click.option("--count", required=True, type=click.IntRange(min=1), help="How many pictures.")
 @click.option("--label", help="The class to draw, by name or number; default: each in turn.")
 @click.option(
+    "--attribute",
+    "attributes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What else they are to show, of a network that is told such things; may be given several times.",
+)
+@click.option(
     "--seed",
     default=0,
     show_default=True,
@@ -120,22 +126,36 @@ def edit(run: str, images: str, attribute: str, strengths: Sequence[float], out:
     "--truncation",
     default=1.0,
     show_default=True,
-    type=click.FloatRange(0, 1, min_open=True),
-    help="Below 1: less variety, better pictures.",
+    type=click.FloatRange(0, min_open=True),
+    help="Below 1: less variety, better pictures. Of a VAE the temperature, which may be above 1.",
+)
+@click.option(
+    "--mixture",
+    is_flag=True,
+    help="Draw from a Gaussian mixture fitted to the latents of training pictures: for plain autoencoders as well.",
 )
 @into("FILE.npz with `images` and `labels`, FILE.png with all of them, or a folder for a PNG each.")
-def sample(run: str, count: int, label: str | None, seed: int, truncation: float, out: Path) -> None:
+def sample(
+    run: str, count: int, label: str | None, attributes: Sequence[str], seed: int, truncation: float, mixture: bool,
+    out: Path,
+) -> None:  # fmt: skip
     """Draw new pictures with a RUN's network."""
     from tqdm.auto import tqdm
 
     from sanggar.data.stacks import write_stack
+    from sanggar.evaluation.inference import from_mixture
     from sanggar.painter import open as open_run
 
-    painter = open_run(run)
+    if unclear := [text for text in attributes if "=" not in text]:
+        raise click.UsageError(f"--attribute {unclear[0]}: expected NAME=VALUE.")
+    if mixture and (label is not None or attributes or truncation != 1):
+        raise click.UsageError("--mixture: it is told nothing, and has no temperature; leave the others out.")
+    painter, wanted = open_run(run), dict(text.split("=", 1) for text in attributes)
+    drawn = from_mixture(painter, count, seed) if mixture else painter.samples(count, label, seed, truncation, wanted)
     with tqdm(total=count, desc="sampling", unit="picture", disable=None, leave=False) as bar:
 
         def chunks() -> Iterator[Any]:
-            for pixels, labels in painter.samples(count, label, seed, truncation):
+            for pixels, labels in drawn:
                 yield pixels, labels
                 bar.update(len(pixels))
 
@@ -168,14 +188,13 @@ def classify(run: str, images: str, out: Path | None) -> None:
 
     IMAGES is a file, a folder, or an .npz with `images`.
     """
-    from sanggar.data.images import read_images
     from sanggar.painter import open as open_run
 
     if out is not None:
         _check_ending(out, ".npz")
     painter = open_run(run)
     painter.need("classify")
-    pixels, names = read_images(images, painter.facts)
+    pixels, names = painter.read(images)
     shares = painter.classify(pixels)
     if out is not None:
         _save(out, probabilities=shares, classes=painter.facts.classes, names=names)

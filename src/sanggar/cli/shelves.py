@@ -78,6 +78,7 @@ def data(source: str | None, out: Path | None, count: int, prepared: bool, evict
 
     With SOURCE and --out, some of its test pictures are written, to try things on.
     """
+    from sanggar.data.gathered import GatheredOptions
     from sanggar.data.sources import SOURCES, presence, root
 
     if prepared or evict is not None:
@@ -93,8 +94,8 @@ def data(source: str | None, out: Path | None, count: int, prepared: bool, evict
         return
     if source not in SOURCES:
         raise DataError(f"There is no data set {source!r}. {suggest(source, SOURCES)}")
-    if presence(source).state == "your own":
-        raise click.UsageError(f"{source}: these pictures are your own; there are none to write.")
+    if issubclass(SOURCES[source].Options, GatheredOptions):
+        raise click.UsageError(f"{source}: its pictures lie there as files already; name one of them, or a folder.")
     if out is None:
         raise click.UsageError("Say with --out where the pictures should go: a folder, or FILE.npz.")
     _export(source, out, count)

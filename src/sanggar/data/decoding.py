@@ -116,7 +116,7 @@ class Decoder:
                     content = self._read(name)
                     picture = square(content, job.size, job.fit, job.colour)
                 except Exception as error:  # a damaged file makes Pillow raise anything
-                    broken[name] = _why(error)
+                    broken[name] = why(error)
                     digests.append("")
                     continue
                 self.out.seek(job.offset + number * job.weight)
@@ -141,7 +141,7 @@ class Decoder:
             self.archive.close()
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
     """In a line: what Pillow says names an object of Python's where it knows no format."""
     if isinstance(error, UnidentifiedImageError):
         return f"no picture that is known ({', '.join(FORMATS)})"

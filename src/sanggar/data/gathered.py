@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 from pydantic import Field
 
 from sanggar.data.batches import address
-from sanggar.data.dataset import DataOptions, Dataset, Part, Presence, Source, amount, root
-from sanggar.data.decoding import LARGEST
+from sanggar.data.dataset import DIFFERS, DataOptions, Dataset, Part, Presence, Source, amount, root
+from sanggar.data.decoding import LARGEST, square, why
 from sanggar.data.images import Facts, Images
 from sanggar.data.listing import Listing, list_pictures, open_zip
 from sanggar.data.prepared import Prepared, prepare
@@ -91,7 +91,7 @@ class Gathered(Source):
             found = self.listed(options or self.Options(source=name))
         except DataError:
             return Presence("absent", 0, None)
-        return Presence("differs from the published" if found.note else "present", 0, found.place)
+        return Presence("differs from the published" if DIFFERS in found.note else "present", 0, found.place)
 
     def splits(self, options: DataOptions) -> Dataset:
         """The splits as views of one memory map, prepared now if they are not yet. Raises DataError.
@@ -174,6 +174,16 @@ def _left_out(prepared: Prepared, total: int) -> str:
     if not count:
         return ""
     return f"{count:,} of {total:,} pictures cannot be read and are left out."
+
+
+def gathered_picture(path: Path, options: GatheredOptions) -> UInt8[np.ndarray, "height width channels"]:
+    """A picture file of any size, mode and orientation as the options make one of it. Raises DataError."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"more than {LARGEST:,} bytes")
+        return square(path.read_bytes(), options.size, options.fit, options.colour)
+    except Exception as error:  # a damaged file makes Pillow raise anything
+        raise DataError(f"{path}: not a picture that can be read ({why(error)}).") from None
 
 
 # -- pictures of one's own, and their table --------------------------------------------------------------------

@@ -128,10 +128,13 @@ def to_uint8(
     return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
 
 
-def read_images(source: str | Path, facts: Facts) -> tuple[UInt8[np.ndarray, "n height width channels"], list[str]]:
+def read_images(
+    source: str | Path, facts: Facts, read: Callable[[Path], UInt8[np.ndarray, "height width channels"]] | None = None
+) -> tuple[UInt8[np.ndarray, "n height width channels"], list[str]]:
     """The pictures of a file, a folder or an `.npz` with `images`, and their names; all must fit `facts`.
 
-    Raises DataError when something is not a picture, or not of the size and the mode asked for.
+    `read` opens a file otherwise than `read_image` does. Raises DataError when something is not a picture, or not of
+    the size and the mode asked for.
     """
     path = Path(source)
     if not path.exists():
@@ -142,7 +145,8 @@ def read_images(source: str | Path, facts: Facts) -> tuple[UInt8[np.ndarray, "n 
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
     if not files:
         raise DataError(f"{path} holds no pictures ({', '.join(SUFFIXES)}).")
-    return np.stack([read_image(file, facts) for file in files]), [file.name for file in files]
+    pixels = np.stack([read_image(file, facts) if read is None else read(file) for file in files])
+    return pixels, [file.name for file in files]
 
 
 def read_image(path: Path, facts: Facts) -> UInt8[np.ndarray, "height width channels"]:

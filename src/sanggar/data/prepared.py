@@ -64,7 +64,9 @@ def prepare(place: Path, names: Sequence[str], stamps: Sequence[str], size: int,
     `stamps` says of each what changes when its content does. Raises DataError when more than 1 % are broken, or when
     they cannot be written.
     """
-    digest = hashlib.sha256(json.dumps([FORMAT, size, fit, colour]).encode())
+    # files that have equal sizes and times of change in two folders need not be the same; a zip knows their checksums
+    where = str(place) if place.is_dir() else ""
+    digest = hashlib.sha256(json.dumps([FORMAT, size, fit, colour, where]).encode())
     for name, stamp in zip(names, stamps, strict=True):
         digest.update(f"{name}\0{stamp}\n".encode())
     key = digest.hexdigest()[:16]
@@ -108,18 +110,24 @@ def kept() -> list[Prepared]:
 
 
 def evict(key: str) -> int:
-    """Remove the preparation of this key, or `all` of them; the bytes that were freed. Raises DataError."""
-    chosen = [found for found in kept() if key in ("all", found.key)]
+    """Remove the preparation of this key, or `all` of them; the bytes that were freed. Raises DataError.
+
+    One that cannot be read any more goes as well.
+    """
+    there = [place for place in sorted(folder().glob("[!.]*")) if place.is_dir()]
+    chosen = [place for place in there if key in ("all", place.name)]
     if not chosen and key != "all":
-        raise DataError(f"There is no preparation {key!r}. {suggest(key, [found.key for found in kept()])}")
+        raise DataError(f"There is no preparation {key!r}. {suggest(key, [place.name for place in there])}")
+    freed = 0
     try:
         with _alone():
-            for found in chosen:
-                shutil.rmtree(folder() / found.key)
+            for place in chosen:
+                freed += sum(file.stat().st_size for file in place.iterdir())
+                shutil.rmtree(place)
             _sweep()
     except OSError as error:
         raise DataError(f"Cannot remove {folder()}: {error.strerror or error}.") from None
-    return sum(found.bytes for found in chosen)
+    return freed
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from sanggar.data.images import Images
 from sanggar.errors import RunError
 from sanggar.evaluation.distances import Moments, cloud, frechet_of, neighbourhoods, too_few
 from sanggar.evaluation.protocol import Findings, Number, Subject, averaged, first_of_each_class, share_interval
-from sanggar.evaluation.rulers import Latents, Real, Ruler, Seen, asked_of, look_at, open_ruler
+from sanggar.evaluation.rulers import Latents, Real, Ruler, asked_of, look_at, open_ruler
+from sanggar.models.family import CHUNK
 from sanggar.painter import Painter, Told
 from sanggar.runs import Arrays
 
@@ -33,6 +34,8 @@ COMPONENTS = 10
 """Of the mixture that the posterior's means are fitted with, as Ghosh et al. 2020 (arXiv:1903.12436) chose."""
 DRAWN = 2000
 """Pictures that each way of drawing is measured on."""
+FLOOR = "training pictures, the floor"
+"""What stands beside them: as many, against the same test pictures."""
 COLUMNS, CORNERS, STEPS, TRAVERSED = 8, 7, 9, 10
 """Pictures in a row, along an edge of the grid, along a dimension; dimensions that are walked along."""
 REACH = 3.0
@@ -209,20 +212,22 @@ def _ways(subject: Subject) -> tuple[list[Number], Arrays]:
     for name, z, level in ways:
         seen = look_at(painter, ruler, z[:n], asked, level)[1]
         fit = {"fitted_on": f"{min(len(train), options.probe_images)} training pictures"} if z is fitted else {}
-        numbers += _lying(ruler, real, seen, how | {"drawn_from": name, **fit})
-    return numbers, pictures
+        numbers += _lying(ruler, real, seen.features, how | {"drawn_from": name, **fit})
+    return numbers + _lying(ruler, real, real.stand_ins, how | {"drawn_from": FLOOR}, FLOOR), pictures
 
 
-def _lying(ruler: Ruler, real: Real, seen: Seen, how: dict[str, Any]) -> list[Number]:
+def _lying(
+    ruler: Ruler, real: Real, features: Float[np.ndarray, "n d"], how: dict[str, Any], subject: str = "network"
+) -> list[Number]:
     """Fréchet distance to the test pictures, precision and recall."""
     of, numbers = how["drawn_from"], []
-    if not too_few(*seen.features.shape):
-        value = frechet_of(Moments.of(seen.features), Moments.of(real.of_test.features))
-        numbers.append(Number("inference.frechet", f"{ruler.distance}, from {of}", value, "", "lower", how))
-    lying = neighbourhoods(real.cloud, cloud(seen.features))
+    if not too_few(*features.shape):
+        value = frechet_of(Moments.of(features), Moments.of(real.of_test.features))
+        numbers.append(Number("inference.frechet", f"{ruler.distance}, from {of}", value, "", "lower", how, subject))
+    lying = neighbourhoods(real.cloud, cloud(features))
     for key, hits in (("precision", lying.precision), ("recall", lying.recall)):
-        label, share = f"{key}, from {of}", float(hits.mean())
-        numbers.append(Number(f"inference.{key}", label, share, "", "higher", how, interval=share_interval(hits)))
+        share, interval = float(hits.mean()), share_interval(hits)
+        numbers.append(Number(f"inference.{key}", f"{key}, from {of}", share, "", "higher", how, subject, interval))
     return numbers
 
 
@@ -234,6 +239,21 @@ def mixture(means: Float[np.ndarray, "many latent"], count: int, seed: int) -> t
     fitted = GaussianMixture(components, random_state=seed).fit(means.astype(np.float64))
     drawn, _ = fitted.sample(count)
     return np.random.default_rng(seed).permutation(drawn).astype(np.float32), components
+
+
+def from_mixture(painter: Painter, count: int, seed: int) -> Iterator[tuple[UInt8[np.ndarray, "n h w c"], None]]:
+    """Pictures of latents drawn from a mixture fitted to those of training pictures, some at a time.
+
+    For every network that encodes and decodes: a plain autoencoder has no prior to draw from. Raises RunError where
+    it does not, DataError where the training pictures are not there.
+    """
+    painter.need("encode")
+    painter.need("decode")
+    plan = painter.plan
+    train = plan.source.load(plan.data).train.first(plan.evaluation.probe_images)
+    latents = mixture(painter.encode(train.pixels), count, seed)[0]
+    for start in range(0, count, CHUNK):
+        yield painter.decode(latents[start : start + CHUNK]), None
 
 
 # -- pictures ------------------------------------------------------------------------------------------------------

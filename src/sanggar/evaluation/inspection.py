@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sanggar.data.images import read_images, write_png
+from sanggar.data.images import write_png
 from sanggar.errors import DataError
 from sanggar.evaluation.anomaly import Scores, heat, overlaid
 from sanggar.evaluation.detector import Detector
@@ -31,7 +31,7 @@ def inspect(painter: Painter, images: str | Path, out: Path, say: Callable[[str]
     vacant(out)
     if out.suffix in (".csv", ".png", ".npz"):
         raise DataError(f"{out}: expected a folder, for {TABLE} and a heat map of each picture.")
-    pixels, names = read_images(images, painter.facts)
+    pixels, names = painter.read(images)
     came_back, detector = painter.reconstruct(pixels), Detector.of_run(painter, say)
     found = detector.scores(pixels, came_back)
     shares = detector.shares(found)

@@ -25,8 +25,6 @@ def measure_latent(subject: Subject) -> Findings:
     train, test = subject.dataset.train.first(options.probe_images), subject.test
     classes = _classes(train, test)
     columns = columns_of(painter.facts, train, test, subject.options.attributes)
-    if classes is None and not columns:
-        return Findings()
     numbers: list[Number] = []
     given = {"split": "test", "n": len(test), "data": painter.data_name}
     fitted_on = {**given, "fitted_on": f"{len(train)} training pictures"}

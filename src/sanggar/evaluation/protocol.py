@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -20,6 +20,8 @@ from sanggar.runs import Arrays
 Interval = tuple[float, float]
 Better = Literal["higher", "lower"]
 Pixels = UInt8[np.ndarray, "n height width channels"]
+CHUNK = 500
+"""Pictures that are floats at a time."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,12 @@ def share_interval(hits: Bool[np.ndarray, "n"]) -> Interval:
 
 def mean_squared_errors(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
     """Mean squared error of each picture on the scale [-1, 1]."""
-    difference = (pixels.astype(np.float32) - target.astype(np.float32)) / 127.5
-    return np.asarray(np.mean(difference**2, axis=(1, 2, 3), dtype=np.float64))
+
+    def errors(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        difference = (one.astype(np.float32) - other.astype(np.float32)) / 127.5
+        return np.asarray(np.mean(difference**2, axis=(1, 2, 3), dtype=np.float64))
+
+    return _by_chunks(errors, pixels, target)
 
 
 def peak_ratios(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
@@ -124,9 +130,12 @@ def peak_ratios(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
     import torch
     from torchmetrics.functional.image import peak_signal_noise_ratio
 
-    a, b = (torch.from_numpy(p.astype(np.float32)) for p in (pixels, target))
-    ratios = peak_signal_noise_ratio(a, b, data_range=255.0, reduction="none", dim=(1, 2, 3))
-    return ratios.clamp(max=100).double().numpy()
+    def ratios(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        a, b = (torch.from_numpy(p.astype(np.float32)) for p in (one, other))
+        found = peak_signal_noise_ratio(a, b, data_range=255.0, reduction="none", dim=(1, 2, 3))
+        return found.clamp(max=100).double().numpy()
+
+    return _by_chunks(ratios, pixels, target)
 
 
 def similarities(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
@@ -134,13 +143,20 @@ def similarities(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
     import torch
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    parts: list[np.ndarray] = []
-    for start in range(0, len(pixels), 1000):
-        chunk = (torch.from_numpy(p[start : start + 1000].astype(np.float32)) for p in (pixels, target))
-        a, b = (part.permute(0, 3, 1, 2) for part in chunk)
-        found = structural_similarity_index_measure(a, b, sigma=window(pixels), data_range=255.0, reduction="none")
-        parts.append(np.asarray(found, np.float64))
-    return np.concatenate(parts)
+    def alike(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        a, b = (torch.from_numpy(p.astype(np.float32)).permute(0, 3, 1, 2) for p in (one, other))
+        found = structural_similarity_index_measure(a, b, sigma=window(one), data_range=255.0, reduction="none")
+        return np.asarray(found, np.float64)
+
+    return _by_chunks(alike, pixels, target)
+
+
+def _by_chunks(
+    measure: Callable[[np.ndarray, np.ndarray], np.ndarray], pixels: Pixels, target: Pixels
+) -> Float[np.ndarray, "n"]:
+    """A measure of each pair of pictures: a whole split as floats would not fit into memory."""
+    starts = range(0, len(pixels), CHUNK)
+    return np.concatenate([measure(pixels[i : i + CHUNK], target[i : i + CHUNK]) for i in starts])
 
 
 def window(pixels: Pixels) -> float:

@@ -7,6 +7,7 @@ either way (Ho & Salimans 2022, arXiv:2207.12598).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sanggar.data.images import Attribute, Facts
-from sanggar.errors import RecipeError, suggest
+from sanggar.errors import RecipeError, RunError, suggest
 from sanggar.models.family import Attributes, Labels
 
 Told = Float[Tensor, "batch told"]
@@ -69,6 +70,25 @@ class Conditions:
             place, column = self.columns[name]
             parts.append(as_numbers(column, attributes[:, place]))
         return torch.cat(parts, dim=1)
+
+    def asked(self, wanted: Mapping[str, str]) -> Float[Tensor, "told"]:
+        """What is told of a picture whose attributes are asked for: a value's name, or a number. Of others, nothing.
+
+        Raises RunError for an attribute that is not told, and for a value that there is not.
+        """
+        known, row = [name for name in self.names if name != CLASS], torch.zeros(self.width)
+        for name, value in wanted.items():
+            if name not in known:
+                raise RunError(f"The network is not told {name!r}. {suggest(name, known)}")
+            column = self.columns[name][1]
+            if column.kind != "number" and value not in column.values:
+                raise RunError(f"{name}: there is no {value!r}. {suggest(value, column.values)}")
+            try:
+                number = float(value) if column.kind == "number" else float(column.values.index(value))
+            except ValueError:
+                raise RunError(f"{name}: expected a number, got {value!r}.") from None
+            row[self.place(name)] = as_numbers(column, torch.tensor([number]))[0]
+        return row
 
 
 def as_numbers(column: Attribute, values: Float[Tensor, "batch"]) -> Told:
