@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import anomaly, autoencoder, ffnn, gan, machine, prepare, vae
+from benchmarks import anomaly, autoencoder, ffnn, gan, machine, prepare, seeds, vae
 
 BENCHMARKS = {
     "autoencoder": autoencoder.main,
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "gan": gan.main,
     "anomaly": anomaly.main,
     "prepare": prepare.main,
+    "seeds": seeds.main,
     "vae": vae.main,
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import sanggar
+from benchmarks.machine import silent
 from sanggar import recipe
 from sanggar.data.sources import presence
 from sanggar.evaluation.detection import measure_anomaly
@@ -25,7 +26,7 @@ def look_for_other_classes(name: str) -> tuple[dict[str, float], float, float]:
     """AUROC of each score when one class is normal, on the whole test split; seconds of training, of measuring."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        run = sanggar.train(RECIPE, [f"data.only=['{name}']"], out=Path(folder) / "run", watch=_nobody)
+        run = sanggar.train(RECIPE, [f"data.only=['{name}']"], out=Path(folder) / "run", watch=silent)
         trained = time.perf_counter()
         painter = sanggar.open(run)
         subject = Subject(painter, painter.plan.source.load(painter.plan.data), painter.plan.evaluation)
@@ -36,10 +37,6 @@ def look_for_other_classes(name: str) -> tuple[dict[str, float], float, float]:
         if n.key == "anomaly.auroc" and n.protocol["odd"] == "held-out classes"
     }
     return areas, trained - began, time.perf_counter() - trained
-
-
-def _nobody(_: object) -> None:
-    """Watches a training, silently."""
 
 
 def main() -> None:

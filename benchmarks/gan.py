@@ -14,6 +14,7 @@ from pathlib import Path
 import sanggar
 from benchmarks import plain_gan
 from benchmarks.autoencoder import loop
+from benchmarks.machine import silent
 from sanggar import recipe
 from sanggar.data.sources import presence, root
 from sanggar.plan import resolve
@@ -74,14 +75,10 @@ def measuring() -> None:
     for name in PLAIN:
         with tempfile.TemporaryDirectory() as folder:
             run = sanggar.train(
-                name, ["training.steps=2", "training.validate_every=2"], out=Path(folder) / "run", watch=_nobody
+                name, ["training.steps=2", "training.validate_every=2"], out=Path(folder) / "run", watch=silent
             )
             seconds = [_timed(partial(sanggar.evaluate, run)) for _ in range(2)]
         print(f"    {name}: {seconds[0]:.0f} s, and {seconds[1]:.0f} s with the references cached")
-
-
-def _nobody(_: object) -> None:
-    """Watches a training, silently."""
 
 
 def _timed(work: Callable[[], object]) -> float:

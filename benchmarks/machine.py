@@ -56,3 +56,7 @@ def multiply_adds(model: torch.nn.Module, pictures: torch.Tensor) -> int:
     for hook in hooks:
         hook.remove()
     return total
+
+
+def silent(_: object) -> None:
+    """Watches a training, and says nothing."""

@@ -178,6 +178,19 @@ def test_success_rises_with_strength_and_the_picture_moves_away(name: str, plain
     assert far == sorted(far)
 
 
+def test_what_was_chosen_on_validation_is_said_of_validation_too(plain: tuple[Run, Findings]) -> None:
+    found = {n.protocol["attribute"]: n for n in plain[1].numbers if n.key == "attributes.success_validation"}
+    assert {"right", "size=small", "size=large"} <= set(found)
+    for name, number in found.items():
+        assert (number.protocol["split"], number.protocol["strength"]) == ("validation", 2)
+        (tested,) = [
+            n for n in plain[1].numbers
+            if n.key == "attributes.success" and n.protocol["attribute"] == name and n.protocol["strength"] == 2
+        ]  # fmt: skip
+        assert number.value == pytest.approx(tested.value, abs=0.3)
+    assert [n for n in plain[1].numbers if n.key == "attributes.shift_validation"]
+
+
 def test_a_number_shifts_with_strength_by_deviations(plain: tuple[Run, Findings]) -> None:
     shift = values(plain[1], "shift", "brightness")
     assert shift == sorted(shift)

@@ -62,7 +62,11 @@ def measure_edits(subject: Subject) -> Findings:
         edit = choose_edit(bench, aspect, latents, truth, trial)
         chosen = bench.prepare(subject.test.take(index), towards)
         found = {strength: bench.outcome(edit, chosen, strength, closely=True) for strength in STRENGTHS}
-        numbers += _numbers(bench, aspect, found, _protocol(subject, judge, aspect, len(index), len(train)))
+        how = _protocol(subject, judge, aspect, len(index), len(train))
+        numbers += _numbers(bench, aspect, found, how)
+        there = how | {"split": "validation", "n": len(tuning), "strength": HEADLINE}
+        said = f"{aspect.name}, strength {HEADLINE:g}, on validation, where it was chosen"
+        numbers.append(_success(aspect, bench.outcome(edit, trial, HEADLINE), there, said, "_validation"))
         numbers.append(_ceiling(subject, judge, aspect, *ceiling))
         outcomes[aspect] = (set(index.tolist()), found[HEADLINE])
         edits.append(edit)
@@ -101,15 +105,7 @@ def _numbers(bench: Bench, aspect: Aspect, found: dict[float, Outcome], protocol
     numbers = []
     for strength, outcome in found.items():
         given, of = protocol | {"strength": strength}, f"{aspect.name}, strength {strength:g}"
-        if aspect.kind == "number":
-            numbers.append(averaged("attributes.shift", f"shift of {of}", outcome.success, given, unit="deviations"))
-        else:
-            hits = outcome.success > 0
-            share = float(hits.mean())
-            label = f"{of}: flipped"
-            numbers.append(
-                Number("attributes.success", label, share, "", "higher", given, interval=share_interval(hits))
-            )
+        numbers.append(_success(aspect, outcome, given, of))
         against = given | {"against": "the unedited reconstruction"}
         if outcome.kept is not None:
             rule = {"kept_when": "the same verdict; a number, within half a deviation"}
@@ -123,6 +119,15 @@ def _numbers(bench: Bench, aspect: Aspect, found: dict[float, Outcome], protocol
             label = f"{of}: perceptual distance"
             numbers.append(averaged("attributes.perceptual", label, outcome.perceptual, seen, better="lower"))
     return numbers
+
+
+def _success(aspect: Aspect, outcome: Outcome, given: dict[str, Any], of: str, split: str = "") -> Number:
+    """How often the attribute flips; of a number, how far it goes."""
+    if aspect.kind == "number":
+        return averaged(f"attributes.shift{split}", f"shift of {of}", outcome.success, given, unit="deviations")
+    hits = outcome.success > 0
+    share, interval = float(hits.mean()), share_interval(hits)
+    return Number(f"attributes.success{split}", f"{of}: flipped", share, "", "higher", given, interval=interval)
 
 
 def _ceiling(subject: Subject, judge: AttributeJudge, aspect: Aspect, value: float, interval: Interval) -> Number:
