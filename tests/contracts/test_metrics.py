@@ -54,7 +54,7 @@ def test_its_numbers_are_finite_and_carry_their_protocol(
     for number in numbers:
         assert math.isfinite(number.value), number
         assert number.label
-        assert number.protocol["split"] == "test"
+        assert number.protocol["split"] == ("validation" if number.key.endswith("_validation") else "test")
         assert 0 < number.protocol["n"] <= subject.options.images
         assert number.protocol["data"] == subject.painter.data_name
         if number.interval:

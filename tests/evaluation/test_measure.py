@@ -27,7 +27,7 @@ def test_every_number_is_finite_and_carries_its_protocol(family: str, trained: T
         assert math.isfinite(n["value"]), n["label"]
         assert n["label"]
         assert n["better"] in ("higher", "lower")
-        assert n["protocol"]["split"] == "test"
+        assert n["protocol"]["split"] == ("validation" if n["key"].endswith("_validation") else "test")
         assert 0 < n["protocol"]["n"] <= Painter(run).plan.evaluation.images
         assert n["protocol"]["data"] == f"digits {run.info['data']['fingerprint'][:12]}"
         if n["interval"] is not None:
