@@ -55,7 +55,8 @@ def test_its_numbers_are_finite_and_carry_their_protocol(
         assert math.isfinite(number.value), number
         assert number.label
         assert number.protocol["split"] == ("validation" if number.key.endswith("_validation") else "test")
-        assert 0 < number.protocol["n"] <= subject.options.images
+        of_validation = len(subject.dataset.validation)
+        assert 0 < number.protocol["n"] <= (of_validation if "_validation" in number.key else subject.options.images)
         assert number.protocol["data"] == subject.painter.data_name
         if number.interval:
             low, high = number.interval

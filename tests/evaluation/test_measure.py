@@ -28,7 +28,8 @@ def test_every_number_is_finite_and_carries_its_protocol(family: str, trained: T
         assert n["label"]
         assert n["better"] in ("higher", "lower")
         assert n["protocol"]["split"] == ("validation" if n["key"].endswith("_validation") else "test")
-        assert 0 < n["protocol"]["n"] <= Painter(run).plan.evaluation.images
+        tested, tuned = Painter(run).plan.evaluation.images, run.info["data"]["validation"]
+        assert 0 < n["protocol"]["n"] <= (tuned if "_validation" in n["key"] else tested)
         assert n["protocol"]["data"] == f"digits {run.info['data']['fingerprint'][:12]}"
         if n["interval"] is not None:
             assert n["interval"][0] <= n["value"] <= n["interval"][1]
