@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 
 import sanggar
 from sanggar.data.images import Facts
+from sanggar.data.sources import SOURCES
 from sanggar.errors import RecipeError
 from sanggar.models.family import Batch, Moment, Samples
 from sanggar.models.gan import GAN, GANOptions
@@ -19,6 +22,7 @@ from sanggar.models.styles import EqualConv, StyleGenerator, deviation
 from sanggar.plan import resolve
 from sanggar.recipe import Recipe, read
 from sanggar.training.describe import describe
+from sanggar.training.torch_learner import TorchLearner
 
 CLASSES = tuple("0123456789")
 GREY, COLOUR, ODD = Facts(28, 28, 1, CLASSES), Facts(16, 16, 3, ("a", "b", "c")), Facts(13, 9, 3, ("a", "b"))
@@ -315,6 +319,26 @@ def test_a_lazy_penalty_comes_at_its_steps_and_weighs_as_much() -> None:
     terms = [lazy.phases()[0].loss(batch(GREY), moment(step)) for step in range(8)]
     assert [step for step, found in enumerate(terms) if "r1" in found] == [0, 4]
     torch.testing.assert_close(terms[0]["r1"], 4 * often.phases()[0].loss(batch(GREY), moment())["r1"])
+
+
+@pytest.mark.parametrize("penalty", [{"kind": "gradient"}, {"kind": "r1", "every": 1}, None], ids=str)
+@pytest.mark.parametrize(("generator", "critic"), [("style", "style"), ("dcgan", "dcgan"), ("resnet", "resnet")])
+def test_a_step_gives_every_weight_its_own_gradient(generator: str, critic: str, penalty: dict[str, Any] | None) -> None:
+    """Second derivatives of convolutions come in another memory order than their weights, and fused optimizers walk
+    memory."""
+    model = options(generator, critic, penalty=penalty).model_dump()
+    descent = {"kind": "sgd", "learning_rate": 0.25}
+    training = {"steps": 9, "batch_size": 16, "precision": "fp32", "optimizer": descent}
+    plan = resolve(Recipe("t", data={"source": "digits", "validation": 100}, model=model, training=training))
+    learner, pictures = TorchLearner(plan, plan.facts), SOURCES["digits"].load(plan.data).train.first(16)
+    before = deepcopy(learner.model)
+    phase, at = before.phases()[0], replace(learner.moment, draw=0)
+    torch.manual_seed(0)
+    sum(value for name, value in phase.loss(learner._batch(pictures), at).items() if name not in phase.watched).backward()
+    learner.step(0, [pictures])
+    for (name, old), new in zip(before.critic.named_parameters(), learner.model.critic.parameters(), strict=True):
+        slope = torch.zeros_like(old) if old.grad is None else old.grad
+        torch.testing.assert_close(new, (old - 0.25 * slope), msg=name)
 
 
 def test_truncation_draws_styles_to_their_mean_and_latents_to_zero() -> None:

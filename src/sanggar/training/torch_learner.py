@@ -81,10 +81,11 @@ class TorchLearner:
         with self.accelerator.autocast():
             losses = phase.loss(batch, moment)
         total = torch.stack([value.float() for name, value in losses.items() if name not in phase.watched]).sum()
-        # gradients for this phase's parameters alone: a generator's step leaves the critic's untouched
-        gradients = torch.autograd.grad(total, list(phase.parameters), allow_unused=True)
-        for parameter, gradient in zip(phase.parameters, gradients, strict=True):
-            parameter.grad = gradient
+        optimizer.zero_grad()
+        # for this phase's parameters alone: a generator's step leaves the critic's untouched. And accumulated, which
+        # lays a gradient out as its parameter: `grad` gives it as a convolution's second derivative came, channels
+        # first, and the fused optimizer then pairs every weight with another's gradient
+        total.backward(inputs=list(phase.parameters))
         if self.world > 1:
             self._average_gradients(phase)
         if self.options.clip_gradient is not None:
