@@ -323,7 +323,7 @@ def test_a_lazy_penalty_comes_at_its_steps_and_weighs_as_much() -> None:
 
 @pytest.mark.parametrize("penalty", [{"kind": "gradient"}, {"kind": "r1", "every": 1}, None], ids=str)
 @pytest.mark.parametrize(("generator", "critic"), [("style", "style"), ("dcgan", "dcgan"), ("resnet", "resnet")])
-def test_a_step_gives_every_weight_its_own_gradient(generator: str, critic: str, penalty: dict[str, Any] | None) -> None:
+def test_a_step_gives_every_weight_its_own_gradient(generator: str, critic: str, penalty: Any) -> None:
     """Second derivatives of convolutions come in another memory order than their weights, and fused optimizers walk
     memory."""
     model = options(generator, critic, penalty=penalty).model_dump()
@@ -334,7 +334,8 @@ def test_a_step_gives_every_weight_its_own_gradient(generator: str, critic: str,
     before = deepcopy(learner.model)
     phase, at = before.phases()[0], replace(learner.moment, draw=0)
     torch.manual_seed(0)
-    sum(value for name, value in phase.loss(learner._batch(pictures), at).items() if name not in phase.watched).backward()
+    terms = phase.loss(learner._batch(pictures), at)
+    sum(value for name, value in terms.items() if name not in phase.watched).backward()
     learner.step(0, [pictures])
     for (name, old), new in zip(before.critic.named_parameters(), learner.model.critic.parameters(), strict=True):
         slope = torch.zeros_like(old) if old.grad is None else old.grad
