@@ -85,7 +85,7 @@ class TorchLearner:
         # for this phase's parameters alone: a generator's step leaves the critic's untouched. And accumulated, which
         # lays a gradient out as its parameter: `grad` gives it as a convolution's second derivative came, channels
         # first, and the fused optimizer then pairs every weight with another's gradient
-        total.backward(inputs=list(phase.parameters))
+        torch.autograd.backward(total, inputs=list(phase.parameters))
         if self.world > 1:
             self._average_gradients(phase)
         if self.options.clip_gradient is not None:
