@@ -124,6 +124,16 @@ def test_what_has_no_meaning_is_refused_in_words(words: str) -> None:
         resolve(Recipe("t", data={"source": "digits"}, model=model, training={"steps": 1}))
 
 
+def test_a_joined_class_begins_as_a_whisper_beside_noise_and_picture() -> None:
+    """Of deviation 1 it drowned both, and a class soon had one picture."""
+    model = made(GREY, options(condition="joined"))
+    for join in (model.generator.join, model.critic.join):
+        assert 0.02 < join.embedding.weight.std() < 0.05
+    with torch.no_grad():
+        plane = model.critic.join(batch(GREY).images, batch(GREY).labels)[:, 1]
+    assert (plane - plane.mean(dim=0)).std() < 0.1 * batch(GREY).images.std()
+
+
 def test_smoothing_belongs_to_objectives_with_targets() -> None:
     with pytest.raises(RecipeError, match="smoothing"):
         resolve(
