@@ -48,7 +48,7 @@ def cifar10(root: Path) -> Pictures:
     return Pictures(np.ascontiguousarray(rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), rows[:, 0])
 
 
-def start_from_normal(module: nn.Module) -> None:
+def begin(module: nn.Module) -> None:
     """Convolutions begin at deviation 0.02, embeddings within 0.05."""
     if isinstance(module, nn.Embedding):
         nn.init.uniform_(module.weight, -0.05, 0.05)
@@ -140,8 +140,8 @@ def train(
     """Train for ever; after each step: the critic's loss and the generator's."""
     torch.manual_seed(seed)
     loader = DataLoader(pictures, batch_size=batch, shuffle=True, num_workers=workers, drop_last=True)
-    generator.apply(start_from_normal)
-    critic.apply(start_from_normal)
+    generator.apply(begin)
+    critic.apply(begin)
     optimizers = [torch.optim.Adam(net.parameters(), lr=0.0002, betas=(0.5, 0.999)) for net in (critic, generator)]
     criterion = nn.BCEWithLogitsLoss()
     ones, zeros = torch.ones(batch, 1), torch.zeros(batch, 1)

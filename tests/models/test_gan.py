@@ -343,13 +343,12 @@ def test_a_step_gives_every_weight_its_own_gradient(generator: str, critic: str,
     learner, pictures = TorchLearner(plan, plan.facts), SOURCES["digits"].load(plan.data).train.first(16)
     before = deepcopy(learner.model)
     phase, at = before.phases()[0], replace(learner.moment, draw=0)
-    torch.manual_seed(0)
     terms = phase.loss(learner._batch(pictures), at)
     sum(value for name, value in terms.items() if name not in phase.watched).backward()
     learner.step(0, [pictures])
     for (name, old), new in zip(before.critic.named_parameters(), learner.model.critic.parameters(), strict=True):
         slope = torch.zeros_like(old) if old.grad is None else old.grad
-        torch.testing.assert_close(new, (old - 0.25 * slope), msg=name)
+        torch.testing.assert_close(new, old - 0.25 * slope, msg=name)
 
 
 def test_truncation_draws_styles_to_their_mean_and_latents_to_zero() -> None:

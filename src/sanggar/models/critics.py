@@ -29,7 +29,7 @@ from sanggar.models.generators import (
     Task,
     Width,
     Widths,
-    class_embedding,
+    joined_embedding,
     leaky,
     mixed,
     normal_weights,
@@ -111,7 +111,7 @@ class JoinPlane(nn.Module):
         super().__init__()
         self.size = (task.facts.height, task.facts.width)
         joined = task.condition == "joined"
-        self.embedding = class_embedding(task.classes, embedding) if joined else None
+        self.embedding = joined_embedding(task.classes, embedding) if joined else None
         self.plane = nn.Linear(embedding, prod(self.size)) if joined else None
         self.channels = task.facts.channels + joined
 
