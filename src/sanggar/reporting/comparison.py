@@ -12,6 +12,8 @@ Number = dict[str, Any]
 Row = dict[str, Number]
 """By the name of the run, numbers of one label and one protocol."""
 
+ARROWS = {"higher": "↑", "lower": "↓"}
+
 
 def comparable(views: Views, wanted: Callable[[Number], bool]) -> list[Row]:
     """The wanted numbers, in rows of those that compare."""
@@ -29,6 +31,13 @@ def any_of(row: Row) -> Number:
     return next(iter(row.values()))
 
 
+def named(row: Row, index: int, ranked: bool = True) -> str:
+    """What a row holds, as HTML: its label, an arrow to where better lies, the number of its protocol."""
+    n = any_of(row)
+    arrow = f" {ARROWS[n['better']]}" if ranked else ""
+    return f"{escape(n['label'])}{arrow} <sup>{index}</sup>"
+
+
 def cells(row: Row, views: Views, write: Callable[[Number], str] = value) -> list[str]:
     """A cell a run as HTML, the best of the row bold where there are several."""
     best = _best(row) if len(views) > 1 else []
@@ -37,9 +46,10 @@ def cells(row: Row, views: Views, write: Callable[[Number], str] = value) -> lis
 
 
 def protocols(rows: list[Row]) -> str:
-    """The protocol of each row, numbered, to be opened."""
+    """What the arrows say, and the protocol of each row, numbered, to be opened."""
     items = "".join(f"<li>{escape(protocol(any_of(row)))}</li>" for row in rows)
-    return f"<details><summary>Protocol of each number</summary><ol>{items}</ol></details>"
+    arrows = "<p class=note>↑ higher is better, ↓ lower is better.</p>"
+    return f"{arrows}<details><summary>Protocol of each number</summary><ol>{items}</ol></details>"
 
 
 def _best(row: Row) -> list[str]:

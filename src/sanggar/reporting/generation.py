@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib import rc_context
 
-from sanggar.reporting.comparison import Number, any_of, cells, comparable, protocols
+from sanggar.reporting.comparison import Number, any_of, cells, comparable, named, protocols
 from sanggar.reporting.figures import INK, LINES, STYLE, Series, axes, line_chart, number, png, rows, sheet, svg, table
 from sanggar.reporting.view import View, Views, headed, of_each, value
 
@@ -42,15 +42,14 @@ def measured(views: Views) -> str | None:
 
         body.append(
             [
-                f"{escape(n['label'])} <sup>{index}</sup>",
+                named(row, index),
                 *cells(row, having, write),
                 _written(floor, view) if floor else "—",
-                f"{n['better']} is better",
             ]
         )
     ranked = " The best of a row is bold; a row holds only numbers of one protocol." if len(having) > 1 else ""
     return (
-        table(["", *(escape(view.name) for view in having), "real pictures", ""], body)
+        table(["", *(escape(view.name) for view in having), "real pictures"], body)
         + "<p class=note>Under “real pictures” stands what as many real pictures get in the same measurement. A number "
         "better than theirs comes of chance, or of pictures more typical than real ones. × is a distance in multiples "
         "of it. The kernel distance is unbiased: of real pictures it is about 0, and may be negative. In brackets: "

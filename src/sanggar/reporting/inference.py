@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 
-from sanggar.reporting.comparison import Number, any_of, cells, comparable, protocols
+from sanggar.reporting.comparison import Number, any_of, cells, comparable, named, protocols
 from sanggar.reporting.figures import INK, LINES, STYLE, axes, number, png, rows, sheet, svg, table
 from sanggar.reporting.view import View, Views, of_each, value
 
@@ -33,10 +33,10 @@ def bound(views: Views) -> str | None:
         n = any_of(row)
         ranked = n["key"] in ("inference.bound", "inference.bits", "inference.importance")
         written = cells(row, having) if ranked else [value(row[v.name]) if v.name in row else "—" for v in having]
-        body.append([f"{escape(n['label'])} <sup>{index}</sup>", *written])
+        body.append([named(row, index, ranked), *written])
     note = (
         "<p class=note>The negative bound is rate + distortion: what a picture costs to be told, in nats, first its "
-        "latent and then its pixels; lower is better. Importance-weighted, it comes nearer to −log p(x) with every "
+        "latent and then its pixels. Importance-weighted, it comes nearer to −log p(x) with every "
         "draw. Rate and distortion are two ends of a trade, and neither is better lower for itself. beta is the weight "
         "of the rate where both terms are summed over a picture: what other conventions call beta differs by a factor."
         f"</p>{protocols(found)}"

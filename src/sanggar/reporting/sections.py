@@ -8,7 +8,7 @@ from typing import Any
 
 from sanggar.reporting.anomaly import odd_pictures
 from sanggar.reporting.attributes import attributes
-from sanggar.reporting.comparison import any_of, cells, comparable, protocols
+from sanggar.reporting.comparison import cells, comparable, named, protocols
 from sanggar.reporting.figures import LINES, Series, line_chart, number, table
 from sanggar.reporting.generation import (
     class_by_class,
@@ -49,10 +49,17 @@ def what_was_run(views: Views) -> str:
             lambda v: escape(v.run.status + (", stopped early" if v.info.get("stopped_early") else "")),
         ),
     ]
-    about = "".join(f"<p>{escape(text)}</p>" for text in dict.fromkeys(v.info.get("about", "") for v in views) if text)
+    texts: dict[str, list[str]] = {}
+    for view in views:
+        texts.setdefault(view.info.get("about", ""), []).append(view.name)
+    about = "".join(f"<p>{_whose(names, views)}{escape(text)}</p>" for text, names in texts.items() if text)
     body = [[name, *(write(view) for view in views)] for name, write in lines]
     notes = "".join(f"<p class=note>{escape(n)}</p>" for n in dict.fromkeys(v.info["data"]["note"] for v in views) if n)
     return about + table(["", *(escape(v.name) for v in views)], body, numeric_from=9) + notes
+
+
+def _whose(names: list[str], views: Views) -> str:
+    return f"<b>{escape(', '.join(names))}</b>: " if len(views) > 1 else ""
 
 
 def headlines(views: Views) -> str | None:
@@ -62,9 +69,8 @@ def headlines(views: Views) -> str | None:
         return None
     body = []
     for index, row in enumerate(found, start=1):
-        n = any_of(row)
-        body.append([f"{escape(n['label'])} <sup>{index}</sup>", *cells(row, views), f"{n['better']} is better"])
-    shown = table(["", *(escape(v.name) for v in views), ""], body)
+        body.append([named(row, index), *cells(row, views)])
+    shown = table(["", *(escape(v.name) for v in views)], body)
     ranked = " The best of a row is bold; a row holds only numbers of one protocol." if len(views) > 1 else ""
     return (
         f"{shown}<p class=note>In brackets: 95 % interval over the pictures; it says nothing of other seeds."
@@ -217,7 +223,8 @@ SECTIONS: dict[str, tuple[str, Section]] = {
 
 def _machine(info: dict[str, Any]) -> str:
     device = info["device"]
-    threads = f", {device['threads']} threads" if device["kind"] == "cpu" else ""
+    count = device["threads"]
+    threads = f", {count} thread{'s' * (count > 1)}" if device["kind"] == "cpu" else ""
     processes = f", {device['processes']} processes" if device["processes"] > 1 else ""
     return f"{device['name']} ({device['kind']}, {device['precision']}{threads}{processes})"
 
