@@ -125,19 +125,27 @@ class JoinPlane(nn.Module):
         return torch.cat([pictures, plane.to(pictures.dtype)], dim=1)
 
 
+class ProjectedEmbedding(nn.Embedding):
+    """Rows of length about 1, so that their product with features is as large as one feature."""
+
+    def reset_parameters(self) -> None:
+        """Begin anew."""
+        nn.init.normal_(self.weight, std=1 / math.sqrt(self.embedding_dim))
+
+
 class Verdict(nn.Module):
     """Features to a score: linear, and where the class is projected, their product with its embedding.
 
     Projection: Miyato & Koyama 2018, arXiv:1802.05637, equation 3.
     """
 
-    def __init__(self, width: int, task: Task, layer: type[nn.Linear] = nn.Linear) -> None:
+    def __init__(
+        self, width: int, task: Task, linear: type[nn.Linear] = nn.Linear, embedding: type[nn.Embedding] | None = None
+    ) -> None:
         super().__init__()
-        self.linear = layer(width, 1)
+        self.linear = linear(width, 1)
         projected = task.condition == "projection"
-        self.embedding = nn.Embedding(task.classes, width) if projected else None
-        if self.embedding is not None:
-            nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(width))
+        self.embedding = (embedding or ProjectedEmbedding)(task.classes, width) if projected else None
 
     def forward(self, features: Float[Tensor, "batch width"], labels: Labels | None) -> Scores:
         """A score a picture."""
