@@ -17,7 +17,7 @@ from sanggar.data.sources import SOURCES
 from sanggar.errors import RecipeError
 from sanggar.models.family import Batch, Moment, Samples
 from sanggar.models.gan import GAN, GANOptions
-from sanggar.models.generators import ConvGenerator, Stage
+from sanggar.models.generators import ConvGenerator, Stage, Task
 from sanggar.models.styles import EqualConv, StyleGenerator, deviation
 from sanggar.plan import resolve
 from sanggar.recipe import Recipe, read
@@ -134,6 +134,23 @@ def test_a_joined_class_begins_as_a_whisper_beside_noise_and_picture() -> None:
     assert (plane - plane.mean(dim=0)).std() < 0.1 * batch(GREY).images.std()
 
 
+def test_spectral_norm_leaves_the_whisper_a_whisper() -> None:
+    for kind in ("dense", "dcgan", "resnet"):
+        critic = {"kind": kind, "spectral": True, **({} if kind == "dense" else {"norm": "none"})}
+        model = made(GREY, GANOptions.model_validate({"condition": "joined", "critic": critic}))
+        assert model.critic.join.embedding.weight.abs().max() <= 0.05
+
+
+def test_a_critic_with_batch_norm_scores_alike_in_training_and_validation() -> None:
+    """By running means, which mix real and drawn pictures, its scores would be of nothing that it was trained on."""
+    model = made(GREY, options(critic="dcgan"))
+    model.critic = _read("critic", {"kind": "dcgan", "norm": "batch"}).build(Task(GREY, 5, "none"))
+    before = model.train().critic(batch(GREY, 16).images)
+    for _ in range(3):
+        model.critic(torch.randn(16, 1, 28, 28) * 5)
+    torch.testing.assert_close(model.eval().critic(batch(GREY, 16).images), before)
+
+
 def test_smoothing_belongs_to_objectives_with_targets() -> None:
     with pytest.raises(RecipeError, match="smoothing"):
         resolve(
@@ -178,8 +195,12 @@ def test_a_network_grows_and_fades_in(generator: str, critic: str) -> None:
     assert seen[0][0] < 0
     assert seen[5:] == [(0, 1.0)] * 5
     assert any(0 < fade < 1 for _, fade in seen)
+    # a training made longer does not shrink what is grown
+    model.critic_loss(batch(GREY), moment(2))
+    assert model._stage() == Stage()
     # drawn before it is grown, pictures have their full size all the same
-    model.critic_loss(batch(GREY), moment(0))
+    model = made(GREY, options(generator, critic, growth={"first": 4, "until": 0.5}))
+    assert model._stage().halvings
     assert model.eval().sample(torch.randn(2, 5)).shape == (2, 1, 28, 28)
 
 
@@ -250,7 +271,7 @@ def test_projection_adds_the_product_with_the_classs_embedding(critic: str) -> N
     verdict = made(GREY, options(critic=critic, condition="projection")).critic.verdict.eval()
     features, labels = torch.randn(4, verdict.embedding.weight.shape[1]), torch.tensor([0, 3, 3, 9])
     alone = verdict.linear(features).squeeze(1)
-    told = torch.stack([verdict.embedding.weight[label] @ row for label, row in zip(labels, features, strict=True)])
+    told = torch.stack([row @ learned for row, learned in zip(features, verdict.embedding(labels), strict=True)])
     torch.testing.assert_close(verdict(features, labels), alone + told)
 
 
@@ -319,7 +340,11 @@ def test_a_residual_critics_score_is_the_sum_of_its_places() -> None:
 
 def test_instance_noise_ends_with_the_training() -> None:
     model, pictures = made(GREY, options(instance_noise=0.5)), batch(GREY).images
-    first, half = ((model._shown(pictures, moment(step), "real") - pictures).std().item() for step in (0, 5))
+    found = []
+    for step in (0, 5):
+        model.critic_loss(batch(GREY), moment(step))
+        found.append((model._shown(pictures, moment(step), "real") - pictures).std().item())
+    first, half = found
     assert first == pytest.approx(0.5, rel=0.05)
     assert half == pytest.approx(0.25, rel=0.05)
 
@@ -432,6 +457,25 @@ def test_losses_of_networks_against_each_other_do_not_say_when_to_stop(tmp_path:
     with pytest.raises(RecipeError, match="early_stopping: this network trains in 2 phases against each other"):
         sanggar.train("digits-cgan", ["training.early_stopping={patience: 3}"], out=tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_changes_real_pictures_alone_would_be_drawn(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"training.augmentation: .* model.augmentation"):
+        sanggar.train("digits-cgan", ["training.augmentation={flip: true, cutout: 0.5}"], out=tmp_path / "run")
+    harmless = ["training.augmentation={flip: true}", "training.steps=1", "training.validate_every=1"]
+    assert sanggar.train("digits-cgan", harmless, out=tmp_path / "run", watch=lambda _: None).status == "finished"
+
+
+def test_batch_norm_needs_more_than_a_picture(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="batch of one picture"):
+        sanggar.train("cifar10-gan-dense", ["data={source: digits, validation: 20}", "training.batch_size=1"], out=tmp_path / "run")
+
+
+def test_what_a_grown_network_has_no_use_for_is_counted_as_well() -> None:
+    found = describe("digits-cgan", ["model.growth={first: 4}", "training.batch_size=8"])
+    trained = sum(x.parameters for x in found.layers if x.name.startswith("generator"))
+    assert f"{trained:,} parameters" in found.phases[1]
+    assert {x.name.split(".")[2] for x in found.layers if x.name.startswith("generator.heads") and not x.shape} == {"0"}
 
 
 def test_the_same_seed_draws_the_same_pictures(trained: Any) -> None:

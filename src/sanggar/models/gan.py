@@ -165,7 +165,7 @@ class GAN(Family):
     sign: Tensor
     """mean sign of the scores of the last batch of real pictures"""
     trained: Tensor
-    """share of the training done, where the networks grow"""
+    """share of the training done, for growth and instance noise: never less than before, should it be made longer"""
 
     def __init__(self, options: GANOptions, facts: Facts) -> None:
         super().__init__()
@@ -224,7 +224,7 @@ class GAN(Family):
     def critic_loss(self, batch: Batch, moment: Moment) -> Terms:
         """The critic's side of the objective, and its penalty at the steps where it is due."""
         if self.training:  # the first of a step's phases says for all where training is
-            self.trained.fill_(moment.step / moment.steps)
+            self.trained.clamp_(min=min(1.0, moment.step / moment.steps))
         stage, labels = self._stage(), self._told(batch)
         real = self._at(stage, batch.images)
         with torch.no_grad():
@@ -297,7 +297,7 @@ class GAN(Family):
             probability = augmentation.probability if isinstance(augmentation, Fixed) else self.probability
             pictures = augment(pictures, augmentation, moment, f"augmented {purpose}", probability)
         if noise and moment.split == "train":
-            left = noise * (1 - moment.step / moment.steps)
+            left = noise * (1 - self.trained)
             pictures = pictures + left * moment.normal(f"instance noise {purpose}", pictures.shape[1:])
         return pictures
 

@@ -130,14 +130,15 @@ class ResNetGeneratorOptions(Options):
 # -- what they share ---------------------------------------------------------------------------------------------
 
 
-def joined_embedding(classes: int, size: int) -> nn.Embedding:
+class JoinedEmbedding(nn.Embedding):
     """What a class is told by beside noise or picture; it begins small, as Keras begins its embeddings.
 
     As large as PyTorch's (deviation 1), it drowns both: within 300 steps the generator drew one picture a class.
     """
-    embedding = nn.Embedding(classes, size)
-    nn.init.uniform_(embedding.weight, -0.05, 0.05)
-    return embedding
+
+    def reset_parameters(self) -> None:
+        """Begin anew."""
+        nn.init.uniform_(self.weight, -0.05, 0.05)
 
 
 class Join(nn.Module):
@@ -149,7 +150,7 @@ class Join(nn.Module):
     def __init__(self, width: int, task: Task, embedding: int) -> None:
         super().__init__()
         joined = task.condition == "joined"
-        self.embedding = joined_embedding(task.classes, embedding) if joined else None
+        self.embedding = JoinedEmbedding(task.classes, embedding) if joined else None
         self.size = width + (embedding if joined else 0)
 
     def forward(self, rows: Float[Tensor, "batch width"], labels: Labels | None) -> Float[Tensor, "batch size"]:

@@ -62,11 +62,10 @@ class Description:
         )
 
     def _rows(self) -> list[tuple[str, str, str, str]]:
-        head = ("layer", "kind", "output", "parameters")
-        return [
-            head,
-            *((x.name, x.kind, "×".join(map(str, x.shape)), f"{x.parameters + x.measured:,}") for x in self.layers),
-        ]
+        of_layers = (
+            (x.name, x.kind, "×".join(map(str, x.shape)) or "–", f"{x.parameters + x.measured:,}") for x in self.layers
+        )
+        return [("layer", "kind", "output", "parameters"), *of_layers]
 
     def _totals(self) -> str:
         """Of the whole, or of each part where several phases train them; measured numbers count, as in Keras."""

@@ -36,7 +36,7 @@ class Layer:
     name: str
     kind: str
     shape: tuple[int, ...]
-    """of its output for one picture; (1,) for a single number"""
+    """of its output for one picture; (1,) for a single number, () for what a training's last step does not use"""
     parameters: int
     output_bytes: int
     """of its output for all that it is given at once: a batch, or a critic's real and drawn pictures together"""

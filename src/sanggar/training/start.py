@@ -14,7 +14,7 @@ from sanggar.data.images import Facts
 from sanggar.data.sources import Dataset
 from sanggar.errors import RecipeError, RunError
 from sanggar.painter import plan_of
-from sanggar.plan import Model, Plan, resolve
+from sanggar.plan import Model, Plan, TrainingOptions, resolve
 from sanggar.recipe import Recipe
 from sanggar.runs import Run, fresh_folder, save_arrays
 from sanggar.training import checkpoint
@@ -99,13 +99,25 @@ def learner_of(plan: Plan, facts: Facts, folder: Path | None = None) -> Learner:
 def _set_up(plan: Plan, dataset: Dataset, folder: Path) -> tuple[Learner, Batches]:
     plan.check()
     learner = learner_of(plan, plan.facts, folder)
-    if plan.training.early_stopping is not None and len(phases := learner.phases()) > 1:
-        raise RecipeError(
-            f"training.early_stopping: this network trains in {len(phases)} phases against each other; their losses do "
-            "not say when it is best. Leave it out, and set training.steps."
-        )
+    if len(phases := learner.phases()) > 1:
+        _check_game(plan.training, len(phases))
     size, seed = plan.training.batch_size, plan.training.seed
     return learner, Batches(dataset.train, size, seed, learner.draws, learner.rank, learner.world)
+
+
+def _check_game(training: TrainingOptions, phases: int) -> None:
+    """Raises RecipeError for what has no meaning where networks are trained against each other."""
+    if training.early_stopping is not None:
+        raise RecipeError(
+            f"training.early_stopping: this network trains in {phases} phases against each other; their losses do "
+            "not say when it is best. Leave it out, and set training.steps."
+        )
+    augmentation = training.augmentation
+    if augmentation is not None and augmentation.model_copy(update={"flip": False}).active:
+        raise RecipeError(
+            "training.augmentation: it changes real pictures alone, and what draws would learn to draw them so; only "
+            "flip does no harm. In family gan, model.augmentation changes all that the critic sees, real and drawn."
+        )
 
 
 def _walk(

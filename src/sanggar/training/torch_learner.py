@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sanggar.data.images import Facts, Images, to_float, to_uint8
-from sanggar.errors import RunError
+from sanggar.errors import RecipeError, RunError
 from sanggar.models.augment import augment
 from sanggar.models.family import Batch, Disturbs, Family, Moment, Phase, Reconstructs, Samples
 from sanggar.painter import build
@@ -48,6 +48,11 @@ class TorchLearner:
             (phase.optimizer or options.optimizer).build(phase.parameters, self.device) for phase in self._phases
         ]
         share = options.batch_size // self.world
+        if share == 1 and any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in self.model.modules()):
+            raise RecipeError(
+                "training.batch_size: batch norm has nothing to go by in a batch of one picture (for each process); "
+                "give at least 2, or another norm."
+            )
         rows = slice(self.rank * share, (self.rank + 1) * share)
         self.moment = Moment(options.seed, 0, self.steps, options.batch_size, rows, self.device)
         self._tracks_as = plan.name if options.tracker else None
@@ -257,31 +262,31 @@ class TorchLearner:
         return described(device, "torch", "numpy")
 
     def layers(self, images: Images) -> list[Layer]:
-        """The leaves of the module tree in the order in which a step calls them first."""
+        """The leaves of the module tree in the order in which a step calls them first, then those with parameters that
+        it does not call: of a network that grows, what is in use only while it does.
+        """
+        # a parametrized layer is a leaf, with what its parametrizations hold
+        leaves = {
+            name: module
+            for name, module in self.model.named_modules()
+            if all(child == "parametrizations" for child, _ in module.named_children())
+            and "parametrizations" not in name.split(".")
+        }
         found: dict[str, Layer] = {}
         hooks = []
+        for name, module in leaves.items():
 
-        def inside(name: str) -> bool:
-            return "parametrizations" in name.split(".")
-
-        for name, module in self.model.named_modules():
-            # a parametrized layer is a leaf, with what its parametrizations hold
-            if all(child == "parametrizations" for child, _ in module.named_children()) and not inside(name):
-
-                def note(module: nn.Module, given: Any, output: Tensor, name: str = name) -> None:
-                    if output is given[0]:
-                        return  # what hands on what it was given is not a layer: a dropout of 0, say
-                    count = sum(p.numel() for p in module.parameters())
-                    measured = sum(b.numel() for b in module.buffers(recurse=False) if b.is_floating_point())
+            def note(module: nn.Module, given: Any, output: Tensor, name: str = name) -> None:
+                if output is not given[0]:  # what hands on what it was given is not a layer: a dropout of 0, say
                     size = output.numel() * output.element_size()
-                    kind = type(module).__name__.removeprefix("Parametrized")
-                    found.setdefault(name, Layer(name, kind, tuple(output.shape[1:]) or (1,), count, size, measured))
+                    found.setdefault(name, _layer(name, module, tuple(output.shape[1:]) or (1,), size))
 
-                hooks.append(module.register_forward_hook(note))
-        self.step(0, [images] * self.draws)
+            hooks.append(module.register_forward_hook(note))
+        self.step(1, [images] * self.draws)  # the end of a training of one step: all is grown
         for hook in hooks:
             hook.remove()
-        return list(found.values())
+        resting = [_layer(name, module, (), 0) for name, module in leaves.items() if name not in found]
+        return [*found.values(), *(layer for layer in resting if layer.parameters + layer.measured)]
 
     def phases(self) -> list[str]:
         """Each phase with its optimizer, learning rate and number of parameters."""
@@ -314,6 +319,12 @@ class TorchLearner:
         """End the tracker."""
         if self.options.tracker:
             self.accelerator.end_training()
+
+
+def _layer(name: str, module: nn.Module, shape: tuple[int, ...], output_bytes: int) -> Layer:
+    count = sum(p.numel() for p in module.parameters())
+    measured = sum(b.numel() for b in module.buffers(recurse=False) if b.is_floating_point())
+    return Layer(name, type(module).__name__.removeprefix("Parametrized"), shape, count, output_bytes, measured)
 
 
 def averaging(decay: float) -> Callable[..., None]:
