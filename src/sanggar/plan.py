@@ -187,6 +187,15 @@ class Plan:
         return hashlib.sha256(content.encode()).hexdigest()
 
 
+def differing(one: Plan, other: Plan) -> list[str]:
+    """The keys of two resolved recipes that hold different values, `training.steps` say."""
+    old, new = one.tree(), other.tree()
+    return [key for key in ("name", "about") if old[key] != new[key]] + [
+        f"{part}.{key}" for part in ("data", "model", "training", "evaluation") for key in new[part]
+        if old[part].get(key) != new[part][key]
+    ]  # fmt: skip
+
+
 def measured_attributes(facts: Facts, wanted: Sequence[str] = ()) -> tuple[Attribute, ...]:
     """The attributes that are wanted, else the first of these pictures'. Raises RecipeError for an unknown one."""
     known = {column.name: column for column in facts.attributes}

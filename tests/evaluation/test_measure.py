@@ -9,7 +9,7 @@ import pytest
 
 import sanggar
 from conftest import Trained
-from sanggar.errors import RunError
+from sanggar.errors import RecipeError, RunError
 from sanggar.evaluation.classical import DENOISERS
 from sanggar.painter import Painter
 from sanggar.plan import FAMILIES
@@ -123,3 +123,22 @@ def test_missing_or_foreign_weights_are_refused(family: str, copied: Trained) ->
     copied_run.weights_file.unlink()
     with pytest.raises(RunError, match=r"has no weights yet: .*--resume"):
         sanggar.evaluate(copied_run)
+
+
+def test_a_trained_run_is_measured_otherwise(copied_run: Run) -> None:
+    identity, levels = copied_run.info["identity"], "evaluation.noise_levels=[0.4]"
+    run = sanggar.evaluate(copied_run, [levels])
+    assert {n["protocol"]["level"] for n in run.evaluation()["numbers"] if n["key"] == "denoising.psnr"} == {0.3, 0.4}
+    assert "noise_levels: [0.4]" in run.recipe_text()
+    assert run.info["identity"] != identity
+    assert sanggar.open(run).plan.evaluation.noise_levels == (0.4,)
+
+
+@pytest.mark.parametrize("override", ["training.epochs=999", "model.latent_size=3", "data.seed=4"])
+def test_nothing_but_the_measuring_changes(copied_run: Run, override: str) -> None:
+    before = copied_run.recipe_text()
+    with pytest.raises(RunError, match=rf"Only evaluation.* can change .*{override.split('=')[0]}"):
+        sanggar.evaluate(copied_run, [override])
+    with pytest.raises(RecipeError, match="there is no such key"):
+        sanggar.evaluate(copied_run, ["evaluation.sample=3"])
+    assert copied_run.recipe_text() == before

@@ -468,7 +468,11 @@ def test_what_changes_real_pictures_alone_would_be_drawn(tmp_path: Path) -> None
 
 def test_batch_norm_needs_more_than_a_picture(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="batch of one picture"):
-        sanggar.train("cifar10-gan-dense", ["data={source: digits, validation: 20}", "training.batch_size=1"], out=tmp_path / "run")
+        sanggar.train(
+            "cifar10-gan-dense",
+            ["data={source: digits, validation: 20}", "training.batch_size=1"],
+            out=tmp_path / "run",
+        )
 
 
 def test_what_a_grown_network_has_no_use_for_is_counted_as_well() -> None:

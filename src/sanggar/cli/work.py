@@ -53,11 +53,12 @@ def train(recipe: str | None, overrides: Sequence[str], resumed: str | None, out
 
 @cli.command()
 @RUN
-def evaluate(run: str) -> None:
-    """Measure a RUN on the test split."""
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+def evaluate(run: str, overrides: Sequence[str]) -> None:
+    """Measure a RUN on the test split, by other options where `evaluation.key=value` are given."""
     from sanggar.evaluation.measure import evaluate as measure
 
-    _headlines(measure(run, say=say))
+    _headlines(measure(run, overrides, say=say))
 
 
 @cli.command()

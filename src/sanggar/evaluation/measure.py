@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from sanggar import recipe
 from sanggar.errors import RunError
 from sanggar.evaluation.classification import measure_classification
 from sanggar.evaluation.detection import looked_for, measure_anomaly
@@ -18,7 +19,7 @@ from sanggar.evaluation.latent import measure_latent
 from sanggar.evaluation.protocol import Findings, Subject
 from sanggar.evaluation.reconstruction import measure_denoising, measure_reconstruction
 from sanggar.painter import Painter
-from sanggar.plan import Model
+from sanggar.plan import Model, Plan, differing, resolve
 from sanggar.runs import Arrays, Run, load_arrays
 
 FORMAT = 1
@@ -51,14 +52,21 @@ METRICS: dict[str, Metric] = {
 
 
 def evaluate(
-    run: str | Path | Run, *, family: type[Model] | None = None, say: Callable[[str], None] | None = None
+    run: str | Path | Run,
+    overrides: Sequence[str] = (),
+    *,
+    family: type[Model] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Run:
     """Measure a run on the test split and write `evaluation.json` into it; `say` is told what is being measured.
 
-    The data must be the data that the run was trained on. Raises RunError, DataError.
+    `overrides` are `evaluation.key=value`, and become part of the run's recipe. The data must be the data that the run
+    was trained on. Raises RecipeError, RunError, DataError.
     """
     run = run if isinstance(run, Run) else Run(run)
     painter = Painter(run, family)
+    if overrides:
+        painter.plan = _measured_otherwise(painter.plan, overrides, family)
     dataset = painter.plan.source.load(painter.plan.data)
     if dataset.fingerprint != run.info["data"]["fingerprint"]:
         raise RunError(f"{run.path} was trained on other data than {painter.plan.data.source} holds now.")
@@ -85,4 +93,18 @@ def evaluate(
         },
         pictures,
     )
+    if overrides:
+        run.extend(painter.plan.yaml(), painter.plan.identity(dataset.fingerprint))
     return run
+
+
+def _measured_otherwise(plan: Plan, overrides: Sequence[str], family: type[Model] | None) -> Plan:
+    """A run's plan with other options of its evaluation. Raises RunError when anything else would change."""
+    other = resolve(recipe.read(plan.tree(), overrides), family)
+    others = [key for key in differing(plan, other) if not key.startswith("evaluation.")]
+    if others:
+        raise RunError(
+            f"Only evaluation.* can change when a trained run is measured, not {', '.join(others)}; train a new run."
+        )
+    other.check()
+    return other

@@ -14,7 +14,7 @@ from sanggar.data.images import Facts
 from sanggar.data.sources import Dataset
 from sanggar.errors import RecipeError, RunError
 from sanggar.painter import plan_of
-from sanggar.plan import Model, Plan, TrainingOptions, resolve
+from sanggar.plan import Model, Plan, TrainingOptions, differing, resolve
 from sanggar.recipe import Recipe
 from sanggar.runs import Run, fresh_folder, save_arrays
 from sanggar.training import checkpoint
@@ -161,20 +161,16 @@ def _info(plan: Plan, dataset: Dataset, learner: Learner) -> dict[str, Any]:
 
 def _only_longer(before: Plan, after: Plan) -> None:
     """Raises RunError when `after` is anything but `before` with more steps or epochs."""
-    old, new = before.tree(), after.tree()
     for key in EXTENDABLE:
-        was, now = old["training"].pop(key), new["training"].pop(key)
+        was, now = getattr(before.training, key), getattr(after.training, key)
         if (was is None) != (now is None) or (was is not None and now < was):
             raise RunError(
                 f"A run can only be made longer: training.{key} is {was} and cannot become {now}. Train a new run "
                 "for another length."
             )
-    changed = [key for key in ("name", "about") if old[key] != new[key]] + [
-        f"{part}.{key}" for part in ("data", "model", "training", "evaluation") for key in new[part]
-        if old[part].get(key) != new[part][key]
-    ]  # fmt: skip
+    changed = [key for key in differing(before, after) if key.removeprefix("training.") not in EXTENDABLE]
     if changed:
         raise RunError(
             f"A run goes on with its own recipe, but {', '.join(changed)} would change. Only training.epochs or "
-            "training.steps may grow; train a new run for anything else."
+            "training.steps may grow; train a new run for anything else. (`sanggar evaluate` changes evaluation.*.)"
         )
