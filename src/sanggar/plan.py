@@ -106,7 +106,7 @@ class EvaluationOptions(Options):
     images: int | None = Field(default=None, ge=20)
     """test pictures, from the first; none: all"""
     noise_levels: tuple[Level, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-    """levels of noise that reconstructions are measured at"""
+    """levels of noise that reconstructions are measured at, beside the one trained on; none: that one alone"""
     classical_images: int = Field(default=1000, ge=10)
     """test pictures on which the classical denoisers and the network are compared"""
     tuning_images: int = Field(default=100, ge=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import warnings
@@ -220,6 +221,36 @@ def test_the_table_may_lie_elsewhere(place: Path, tmp_path: Path) -> None:
         load(bare, attributes={"odd": "flag"})
 
 
+def test_a_zip_is_found_without_its_suffix(place: Path, tmp_path: Path) -> None:
+    zipped(place, tmp_path / "faces.zip")
+    assert SOURCES["folder"].facts_for(own(tmp_path / "faces")).attributes == ATTRIBUTES
+
+
+def test_a_table_in_a_sub_folder_is_found_in_a_folder_as_in_a_zip(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place, tmp_path / "set" / "faces")
+    zipped(tmp_path / "set", tmp_path / "zipped.zip")
+    for where in ("set", "zipped.zip"):
+        assert SOURCES["folder"].facts_for(own(tmp_path / where)).attributes == ATTRIBUTES
+    (tmp_path / "set" / "others").mkdir()
+    shutil.copy(place / "attributes.csv", tmp_path / "set" / "others")
+    zipped(tmp_path / "set", tmp_path / "zipped.zip")
+    for where in ("set", "zipped.zip"):
+        with pytest.raises(DataError, match=r"several tables: faces/attributes.csv, others/attributes.csv. Name one"):
+            load(tmp_path / where)
+    shutil.copy(place / "attributes.csv", tmp_path / "set")  # the one above them is meant
+    assert SOURCES["folder"].facts_for(own(tmp_path / "set")).attributes == ATTRIBUTES
+
+
+def test_a_file_whose_name_is_no_text(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "set", 20, table=False)
+    strange = os.fsdecode(b"caf\xe9.png")
+    try:
+        (tmp_path / "set" / "000.png").rename(tmp_path / "set" / strange)
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    assert len(load(tmp_path / "set").train) == 16
+
+
 # -- bad input ---------------------------------------------------------------------------------------------------
 
 
@@ -292,7 +323,9 @@ def test_a_bad_folder_or_zip_is_refused_and_nothing_is_left(name: str, tmp_path:
     assert {p.name for p in prepared.folder().glob("*")} - before <= {"lock"}
 
 
-def test_few_broken_pictures_are_left_out_and_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_few_broken_pictures_are_left_out_and_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], run_cli: Cli
+) -> None:
     place = write_pictures(tmp_path / "faces", 250)
     for index in (7, 100):
         (place / f"{index:03d}.png").write_bytes(encoded(index)[:40])
@@ -305,6 +338,8 @@ def test_few_broken_pictures_are_left_out_and_listed(tmp_path: Path, capsys: pyt
     found = next(p for p in prepared.kept() if p.place == str(place))
     about = json.loads((prepared.folder() / found.key / "about.json").read_text())
     assert list(about["broken"]) == ["007.png", "100.png"]
+    listed = [line for line in run_cli("data", "--prepared")[1].splitlines() if "left out" in line]
+    assert [line.split()[2] for line in listed] == ["007.png", "100.png"]
     assert load(place, validation=20, test=30).fingerprint == dataset.fingerprint
     (place / "200.png").write_bytes(b"")
     with pytest.raises(DataError, match="of 250 pictures more than 1 % cannot be read"):

@@ -36,6 +36,7 @@ from sanggar.evaluation.protocol import Findings, Number, Subject, first_of_each
 from sanggar.evaluation.reconstruction import measure_reconstruction
 from sanggar.models.divergence import kl_divergence
 from sanggar.models.judge import open_judge
+from sanggar.models.likelihoods import BernoulliOptions, GaussianOptions, LogisticOptions
 from sanggar.painter import Painter
 
 
@@ -219,8 +220,16 @@ def test_a_conditional_model_is_measured_told_and_untold(tmp_path: Path) -> None
     assert len([n for n in found.numbers if n.key == "inference.importance"]) == 2 * len(DRAWS)
     # not of 8 bits: no bits per dimension, no deviation, and not of one protocol with likelihoods that have them
     assert not [n for n in found.numbers if n.key in ("inference.bits", "inference.deviation")]
-    assert "compares with no other" in told.protocol["pixels"]
+    assert told.protocol["pixels"] == "shares of white"
     assert one(found, "beta").value == 2
+    back = measure_reconstruction(subject).numbers
+    assert {n.protocol.get("told") for n in back if n.subject == "network"} == {"nothing"}
+    assert not any("told" in n.protocol for n in back if n.subject == "PCA")
+
+
+def test_bounds_of_different_likelihoods_are_of_different_protocols() -> None:
+    kinds = (BernoulliOptions(kind="bernoulli"), GaussianOptions(), LogisticOptions(kind="logistic"))
+    assert len({kind.build(1).pixels for kind in kinds}) == 3
 
 
 # -- beside it -----------------------------------------------------------------------------------------------------

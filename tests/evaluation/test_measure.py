@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,3 +143,29 @@ def test_nothing_but_the_measuring_changes(copied_run: Run, override: str) -> No
     with pytest.raises(RecipeError, match="there is no such key"):
         sanggar.evaluate(copied_run, ["evaluation.sample=3"])
     assert copied_run.recipe_text() == before
+
+
+def test_pca_of_the_latents_size_stands_beside_reconstructions(tiny_run: Run) -> None:
+    numbers = {n["key"]: n for n in tiny_run.evaluation()["numbers"] if n["subject"] == "PCA"}
+    found = numbers["reconstruction.mse"]
+    painter = Painter(tiny_run)
+    data = painter.plan.source.load(painter.plan.data)
+    train, test = (pixels.reshape(len(pixels), -1).astype(np.float64) for pixels in
+                   (data.train.pixels, data.test.first(painter.plan.evaluation.images).pixels))  # fmt: skip
+    size = found["protocol"]["size"]
+    mean = train.mean(axis=0)
+    axes = np.linalg.svd(train - mean, full_matrices=False)[2][:size]
+    back = np.rint(np.clip((test - mean) @ axes.T @ axes + mean, 0, 255))
+    errors = np.square((back - test) / 127.5).mean()
+    assert size == painter.encode(data.test.pixels[:1]).shape[1]
+    assert found["value"] == pytest.approx(errors, rel=1e-3)
+    assert found["protocol"]["fitted_on"] == f"{len(train)} training pictures"
+
+
+def test_a_network_that_never_saw_noise_is_not_asked_about_it(tmp_path: Path) -> None:
+    plain = ["model.noise.level=0", "evaluation.noise_levels=[]", "training.epochs=1", "evaluation.images=40"]
+    run = sanggar.train("digits-denoising-autoencoder", plain, out=tmp_path / "run", watch=lambda _: None)
+    evaluation = sanggar.evaluate(run).evaluation()
+    assert "denoising" not in evaluation["seconds"]
+    assert not [n for n in evaluation["numbers"] if n["protocol"].get("input") == "noisy"]
+    assert "best.rows" in load_arrays(run.evaluation_pictures)[0]

@@ -89,16 +89,29 @@ def moment(n: int, split: str = "train") -> Moment:
     return Moment(0, 3, 10, n, slice(n), torch.device("cpu"), split=split)
 
 
-def test_of_a_share_of_training_pictures_all_is_untold_and_of_validation_pictures_nothing() -> None:
+def test_of_a_share_of_training_pictures_nothing_is_told_of_others_not_all_and_of_validation_pictures_all() -> None:
     model, n = built(untold=0.25), 4000
     batch = Batch(torch.zeros(n, 1, 8, 8), LABELS.repeat(n // 2), KNOWN.repeat(n // 2, 1))
     whole = model.conditions.told(batch.labels, batch.attributes)
     told = model._told(batch, moment(n))
     assert told is not None
-    nothing = (told == 0).all(dim=1)
-    assert nothing.float().mean().item() == pytest.approx(0.25, abs=0.03)
-    assert torch.equal(told[~nothing], whole[~nothing])
+    parts = [(told[:, model.conditions.place(name)] == 0).all(dim=1) for name in model.conditions.names]
+    eyes, kind = parts
+    # a quarter all at once, of the others a quarter of each
+    assert (eyes & kind).float().mean().item() == pytest.approx(0.25 + 0.75 / 16, abs=0.03)
+    for alone in (eyes & ~kind, kind & ~eyes):
+        assert alone.float().mean().item() == pytest.approx(0.75 * 3 / 16, abs=0.03)
+    kept = ~torch.cat([part[:, None].expand(-1, model.conditions.numbers(name))
+                       for part, name in zip(parts, model.conditions.names, strict=True)], dim=1)  # fmt: skip
+    assert torch.equal(told[kept], whole[kept])
     assert torch.equal(model._told(batch, moment(n, "validation")), whole)
+
+
+def test_a_single_thing_is_left_out_as_often_as_asked_for() -> None:
+    model, n = built(untold=0.25, condition=["class"]), 4000
+    told = model._told(Batch(torch.zeros(n, 1, 8, 8), LABELS.repeat(n // 2), KNOWN.repeat(n // 2, 1)), moment(n))
+    assert told is not None
+    assert (told == 0).all(dim=1).float().mean().item() == pytest.approx(0.25, abs=0.03)
 
 
 def test_untold_is_zeros_and_what_is_told_changes_the_picture() -> None:

@@ -411,10 +411,33 @@ def test_each_of_two_phases_trains_its_own_parameters(objective: str) -> None:
         before = copied(playing)
         terms = playing.step(2, [shown()])
         assert all(value.isfinite() for value in terms.values())
-        assert changed(playing, before) == parts
+        assert changed(playing, before) - {"trained"} == parts
     assert "vae/adversarial" in terms
     validated = playing.evaluate(shown())
     assert all(math.isfinite(value) for value in validated.values())
+
+
+def test_pictures_for_the_critic_leave_what_norms_remember_alone() -> None:
+    """In use, norms go by what they measured of reconstructions, whether a critic was there or not."""
+    model = made(adversarial={"critic": CRITIC}, norm="batch")
+    alone = made(norm="batch")
+    alone.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("critic")})
+    for phase in model.train().phases():
+        phase.loss(batch(), moment(1))
+    alone.train().loss(batch(), moment(1))
+    kept, wanted = model.state_dict(), alone.state_dict()
+    names = [name for name in wanted if "running" in name]
+    assert names
+    for name in names:
+        torch.testing.assert_close(kept[name], wanted[name])
+
+
+def test_beta_is_what_it_was_where_training_ended() -> None:
+    model = made(beta={"weight": 4.0, "warm_up": 1.0})
+    model.train().loss(batch(), moment(3))
+    assert model.beta == pytest.approx(4.0 * 4 / 10)
+    model.loss(batch(), moment(9))
+    assert model.beta == 4.0
 
 
 def test_a_batch_of_one_plays_as_well() -> None:

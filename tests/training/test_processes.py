@@ -49,6 +49,28 @@ def test_two_processes_learn_what_one_learns(two: tuple[Path, str], tmp_path: Pa
         assert a["validation"] == pytest.approx(b["validation"], rel=1e-4)
 
 
+def test_two_processes_play_one_game(tmp_path: Path) -> None:
+    """Without batch norm, which goes by each process's own pictures; critic, penalty and augmentation steer alike."""
+    recipe = (
+        "train", "digits-cgan", "training.device=cpu", "training.precision=fp32", "training.steps=12",
+        "training.validate_every=4", "training.batch_size=32", "training.ema=0.9", "data.validation=700",
+        "model.condition=joined", "model.generator={kind: dcgan, widths: [8, 4], norm: pixel}",
+        "model.critic={kind: dcgan, widths: [4, 8], norm: none}", "model.critic_steps=2",
+        "model.penalty={kind: r1, every: 2}",
+        "model.augmentation={kind: adaptive, translation: 0.2, pictures: 100}",
+    )  # fmt: skip
+    for arguments in (LAUNCH, ("-m", "sanggar")):
+        done = sanggar(tmp_path, *arguments, *recipe, "--out", f"run{len(arguments)}")
+        assert done.returncode == 0, done.stderr
+    both, one = (Run(tmp_path / f"run{len(arguments)}") for arguments in (LAUNCH, ("-m", "sanggar")))
+    assert len(both.metrics()) == 3
+    for a, b in zip(both.metrics(), one.metrics(), strict=True):
+        assert a["train"] == pytest.approx(b["train"], rel=1e-3)
+        assert a["validation"] == pytest.approx(b["validation"], rel=1e-3)
+        assert a["watched"]["train"]["critic/augmentation"] == b["watched"]["train"]["critic/augmentation"]
+    assert both.metrics()[-1]["watched"]["train"]["critic/augmentation"] > 0
+
+
 def test_two_processes_write_one_run_and_say_so_once(two: tuple[Path, str]) -> None:
     folder, said = two
     assert [path.name for path in (folder / "runs").iterdir()] == ["digits-denoising-autoencoder"]

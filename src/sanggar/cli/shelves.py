@@ -10,6 +10,9 @@ import click
 from sanggar.cli.group import cli, into
 from sanggar.errors import DataError, suggest
 
+LISTED = 20
+"""Broken pictures that are named."""
+
 
 @cli.command()
 @click.argument("recipe", required=False)
@@ -112,6 +115,10 @@ def _cache(key: str | None) -> None:
     for found in kept():
         size = f"{found.bytes / 1e6:,.1f} MB"
         click.echo(f"{found.key}  {size:>12}  {len(found.pixels):>9,} pictures  {found.settings:<22}  {found.place}")
+        for name, why in list(found.broken.items())[:LISTED]:
+            click.echo(f"    left out: {name} ({why})")
+        if len(found.broken) > LISTED:
+            click.echo(f"    … and {len(found.broken) - LISTED:,} more: {folder() / found.key / 'about.json'}")
 
 
 def _export(source: str, out: Path, count: int) -> None:

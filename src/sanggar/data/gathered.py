@@ -49,9 +49,11 @@ class FolderOptions(GatheredOptions):
     """Pictures of one's own."""
 
     path: str
-    """a folder or a zip; a relative name is looked for in the working directory, then under the data root"""
+    """a folder or a zip, whose .zip may be left out; a relative name is looked for in the working directory, then under
+    the data root"""
     table: str | None = None
-    """CSV of attributes, in the folder or beside; none: `attributes.csv` in the folder, where there is one"""
+    """CSV of attributes, in the folder, in one of its sub-folders or beside; none: `attributes.csv` in the folder or in
+    a sub-folder, where there is one"""
     attributes: dict[str, Kind] | None = None
     """the columns of the table that are taken, and as what; none: all, their kinds inferred"""
     validation: Part = TENTH
@@ -221,9 +223,21 @@ def labelled(found: Listing, label: str | None) -> Listing:
 
 def _find(path: str) -> Path:
     for place in (Path(path).expanduser(), root() / path):
-        if place.is_dir() or place.is_file():
-            return place.resolve()
+        for found in (place, place.with_name(f"{place.name}.zip")):
+            if found.is_dir() or found.is_file():
+                return found.resolve()
     raise DataError(f"data.path: there is no folder or zip {path}, neither here nor under {root()}.")
+
+
+def _only(found: list[str], place: Path) -> str | None:
+    """The one that lies highest. Raises DataError where several lie as high."""
+    if not found:
+        return None
+    highest = min(path.count("/") for path in found)
+    first = [path for path in found if path.count("/") == highest]
+    if len(first) > 1:
+        raise DataError(f"{place} holds several tables: {', '.join(first[:3])}. Name one of them: data.table.")
+    return first[0]
 
 
 def _table(place: Path, options: FolderOptions) -> tuple[bytes, str] | None:
@@ -231,14 +245,19 @@ def _table(place: Path, options: FolderOptions) -> tuple[bytes, str] | None:
     name = options.table or "attributes.csv"
     if place.is_file():
         with open_zip(place) as archive:
-            members = [m for m in archive.infolist() if m.filename == name or m.filename.endswith(f"/{name}")]
-            if len(members) == 1 and members[0].file_size <= LARGEST:
+            members = {m.filename: m for m in archive.infolist() if f"/{m.filename}".endswith(f"/{name}")}
+            if inside := _only(sorted(members), place):
+                if members[inside].file_size > LARGEST:
+                    raise DataError(f"{place}: its {inside} has {members[inside].file_size:,} bytes: too many.")
                 try:
-                    return archive.read(members[0]), f"{place}/{members[0].filename}"
+                    return archive.read(members[inside]), f"{place}/{inside}"
                 except (zipfile.BadZipFile, RuntimeError, OSError) as error:
-                    raise DataError(f"{place}: its {name} cannot be read ({error}).") from None
-    folders = [place] if options.table is None else [place, Path(), root()]
-    for path in [folder / name for folder in folders]:
+                    raise DataError(f"{place}: its {inside} cannot be read ({error}).") from None
+    elif not Path(name).is_absolute():
+        below = sorted(path for path in (place / name, *place.glob(f"*/{name}")) if path.is_file())
+        if inside := _only([path.relative_to(place).as_posix() for path in below], place):
+            return (place / inside).read_bytes(), str(place / inside)
+    for path in [] if options.table is None else [Path(name), root() / name]:
         if path.is_file():
             return path.read_bytes(), str(path)
     if options.table is not None:

@@ -68,7 +68,7 @@ def prepare(place: Path, names: Sequence[str], stamps: Sequence[str], size: int,
     where = str(place) if place.is_dir() else ""
     digest = hashlib.sha256(json.dumps([FORMAT, size, fit, colour, where]).encode())
     for name, stamp in zip(names, stamps, strict=True):
-        digest.update(f"{name}\0{stamp}\n".encode())
+        digest.update(f"{name}\0{stamp}\n".encode(errors="surrogateescape"))  # a name may be no text at all
     key = digest.hexdigest()[:16]
     found = opened(folder() / key)
     if found is not None:
@@ -191,7 +191,7 @@ def _make(target: Path, job: Job, names: Sequence[str], settings: str) -> None:
             "digest": hashlib.sha256(digests[by_name].tobytes()).hexdigest(), "broken": dict(sorted(broken.items())),
         }  # fmt: skip
         with (beside / "about.json").open("w", encoding="utf-8") as text:
-            json.dump(about, text, ensure_ascii=False, indent=1)
+            json.dump(about, text, indent=1)  # in ASCII, for the same reason
             text.flush()
             os.fsync(text.fileno())
         beside.replace(target)

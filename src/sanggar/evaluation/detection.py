@@ -85,8 +85,9 @@ def measure_anomaly(subject: Subject) -> Findings:
     mixed = [trial for trial in trials if trial.kind == CORRUPTED]
     if mixed:
         everything = np.concatenate([trial.pixels for trial in mixed])
-        trials = [Trial("all four corruptions", CORRUPTED, everything, True), *trials]
-        of_odd[trials[0].name] = _joined([of_odd[trial.name] for trial in mixed])
+        place = trials.index(mixed[0])
+        trials.insert(place, Trial("all four corruptions", CORRUPTED, everything, place == 0))
+        of_odd[trials[place].name] = _joined([of_odd[trial.name] for trial in mixed])
     numbers, arrays = [], _kept(of_normal, "anomaly.normal")
     for trial in trials:
         given = _protocol(subject, detector, trial, normal, len(train), len(validation))
@@ -104,12 +105,11 @@ def _trials(subject: Subject) -> tuple[Images, list[Trial]]:
     """The normal test pictures, and what they are to be told from."""
     painter, seed, count = subject.painter, subject.options.seed, subject.options.anomaly_images
     trials, normal, held_out = [], subject.test.first(count), subject.held_out
-    if held_out is None:
-        for number, (name, disturb) in enumerate(CORRUPTIONS.items()):
-            chosen = normal.pixels[number :: len(CORRUPTIONS)]  # of each picture one: no more odd than normal ones
-            trials.append(Trial(name, CORRUPTED, disturb(chosen, address(seed, name))))
-    else:
+    if held_out is not None:
         trials.append(Trial("held-out classes", HELD_OUT, held_out.first(count).pixels, True))
+    for number, (name, disturb) in enumerate(CORRUPTIONS.items()):
+        chosen = normal.pixels[number :: len(CORRUPTIONS)]  # of each picture one: no more odd than normal ones
+        trials.append(Trial(name, CORRUPTED, disturb(chosen, address(seed, name))))
     if painter.can("posterior"):
         some = normal.first(500)
         for name, make in (("smooth pictures", smooth), ("faded pictures", faded)):
@@ -146,8 +146,7 @@ def _protocol(
         "odd_pictures": len(trial.pixels), "normal_classes": named, "seed": detector.seed,
         "fitted_on": f"{train} training and {validation} validation pictures, all normal", "output": "clamped, uint8",
     }  # fmt: skip
-    conditional = painter.conditions is not None
-    return given | ({"told": "nothing"} if conditional else {})
+    return given | subject.told
 
 
 def _numbers(

@@ -60,6 +60,7 @@ def measure_generation(subject: Subject) -> Findings:
     protocol = {
         "split": "test", "n": n, "data": painter.data_name, "seed": options.seed, **ruler.protocol,
         "floor": "as many training pictures, their classes as often, against the same test pictures",
+        **(subject.told if asked is None else {}),
     }  # fmt: skip
     numbers, alarms = _distances(ruler, real, seen, protocol)
     variety, doubts = _variety(real, seen, protocol)
@@ -230,7 +231,8 @@ def _class_distances(
             numbers.append(Number("generation.class_frechet", label, value, "", "lower", of, subject))
     size = seen.features.shape[1]
     said = f"Distances of some classes are left out: no more pictures than features ({size}): {', '.join(left)}."
-    return numbers, [said] if left and numbers else []  # where all are, the data is small, and nothing is amiss
+    small = not numbers and ruler.network is ruler.judge  # the data is, and nothing is amiss
+    return numbers, [said] if left and not small else []
 
 
 def _number(key: str, label: str, value: float, better: Better, protocol: dict[str, Any], subject: str) -> Number:

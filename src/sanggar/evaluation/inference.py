@@ -129,8 +129,7 @@ def _noise(painter: Painter, count: int, seed: int, draw: int) -> Latents:
 
 
 def _protocol(subject: Subject, n: int) -> dict[str, Any]:
-    discrete = subject.painter.model.likelihood.discrete
-    pixels = "values of 8 bits" if discrete else "shares of white: compares with no other likelihood's"
+    pixels = subject.painter.model.likelihood.pixels
     return {"split": "test", "n": n, "data": subject.painter.data_name, "pixels": pixels}
 
 

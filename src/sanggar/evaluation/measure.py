@@ -17,7 +17,7 @@ from sanggar.evaluation.generation import measure_generation
 from sanggar.evaluation.inference import measure_inference
 from sanggar.evaluation.latent import measure_latent
 from sanggar.evaluation.protocol import Findings, Subject
-from sanggar.evaluation.reconstruction import measure_denoising, measure_reconstruction
+from sanggar.evaluation.reconstruction import disturbed, measure_denoising, measure_reconstruction
 from sanggar.painter import Painter
 from sanggar.plan import Model, Plan, differing, resolve
 from sanggar.runs import Arrays, Run, load_arrays
@@ -41,7 +41,7 @@ class Metric:
 
 METRICS: dict[str, Metric] = {
     "reconstruction": Metric(measure_reconstruction, ("reconstruct",)),
-    "denoising": Metric(measure_denoising, ("reconstruct", "disturb")),
+    "denoising": Metric(measure_denoising, ("reconstruct", "disturb"), disturbed),
     "latent": Metric(measure_latent, ("encode",)),
     "edits": Metric(measure_edits, ("encode", "decode")),
     "anomaly": Metric(measure_anomaly, ("reconstruct",), looked_for),

@@ -73,6 +73,11 @@ class Subject:
         return judge_for(self.options.feature_network, painter.plan.data.source, painter.facts)
 
     @property
+    def told(self) -> dict[str, str]:
+        """For the protocol of what is made without telling the network of a picture, where it could be told."""
+        return {} if self.painter.conditions is None else {"told": "nothing"}
+
+    @property
     def held_out(self) -> Images | None:
         """Test pictures of the classes that training never saw; None where it saw all."""
         classes = normal_classes(self.painter)

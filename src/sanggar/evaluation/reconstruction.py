@@ -10,6 +10,7 @@ import numpy as np
 from sanggar.data.images import Images
 from sanggar.evaluation.classical import DENOISERS, denoise, tune
 from sanggar.evaluation.protocol import (
+    CHUNK,
     Better,
     Findings,
     Number,
@@ -22,6 +23,8 @@ from sanggar.evaluation.protocol import (
     similarities,
     window,
 )
+from sanggar.evaluation.unlearned import components, through
+from sanggar.painter import Painter
 
 FIDELITY: dict[str, tuple[str, str, Better, Callable[[Pixels, Pixels], np.ndarray]]] = {
     "mse": ("MSE", "on [-1, 1]", "lower", mean_squared_errors),
@@ -30,13 +33,21 @@ FIDELITY: dict[str, tuple[str, str, Better, Callable[[Pixels, Pixels], np.ndarra
 }
 
 
+VALUES = 2**28
+"""Pixel values that PCA is fitted on at most: a gigabyte of them."""
+
+
 def measure_reconstruction(subject: Subject) -> Findings:
-    """MSE, PSNR and SSIM of reconstructions on test, from clean input and from noisy at every level."""
+    """MSE, PSNR and SSIM of reconstructions on test, from clean input and from noisy at every level.
+
+    From clean input beside PCA of the latent's size, where there is a latent.
+    """
     painter, options, test = subject.painter, subject.options, subject.test
     from_clean = painter.reconstruct(test.pixels)
-    numbers = _fidelity(subject, "clean input", from_clean, test.pixels, {"input": "clean"}, True)
-    numbers += _perceptual(subject, from_clean, test.pixels)
-    if not painter.can("disturb"):
+    numbers = _from_clean(subject, from_clean, test.pixels, subject.told, "network")
+    if painter.can("encode"):
+        numbers += _by_pca(subject, test)
+    if not disturbed(painter):
         return Findings(numbers, _extremes(from_clean, test, test.pixels))
     trained, kind = painter.noise.typical, painter.noise.kind
     shown_level = trained or 0.3
@@ -49,9 +60,30 @@ def measure_reconstruction(subject: Subject) -> Findings:
     return Findings(numbers, _extremes(painter.reconstruct(noisy), test, noisy), _alarms(numbers, shown_level))
 
 
+def disturbed(painter: Painter) -> bool:
+    """Whether the network is measured on disturbed pictures: it was trained on them, or the recipe names levels."""
+    return painter.can("disturb") and bool(painter.noise.typical or painter.plan.evaluation.noise_levels)
+
+
+def _from_clean(subject: Subject, came_back: Pixels, test: Pixels, how: dict[str, Any], who: str) -> list[Number]:
+    numbers = _fidelity(subject, "clean input", came_back, test, {"input": "clean", **how}, who == "network", who)
+    return numbers + _perceptual(subject, came_back, test, how, who)
+
+
+def _by_pca(subject: Subject, test: Images) -> list[Number]:
+    """What comes back through as many numbers without a network."""
+    size = subject.painter.encode(test.pixels[:1]).shape[1]
+    train = subject.dataset.train.first(max(size, min(subject.options.probe_images, VALUES // test.pixels[0].size)))
+    pca = components(train.pixels, size, subject.options.seed)
+    came_back = np.concatenate([through(pca, test.pixels[i : i + CHUNK])[1] for i in range(0, len(test), CHUNK)])
+    how = {"size": int(pca.n_components_), "fitted_on": f"{len(train)} training pictures"}
+    return _from_clean(subject, came_back, test.pixels, how, "PCA")
+
+
 def _fidelity(
-    subject: Subject, label: str, pixels: Pixels, target: Pixels, given: dict[str, Any], headline: bool
-) -> list[Number]:
+    subject: Subject, label: str, pixels: Pixels, target: Pixels, given: dict[str, Any], headline: bool,
+    who: str = "network",
+) -> list[Number]:  # fmt: skip
     numbers = []
     for key, (name, unit, better, measure) in FIDELITY.items():
         values = measure(pixels, target)
@@ -64,16 +96,12 @@ def _fidelity(
         }
         if key == "ssim":
             protocol["window"] = f"Gaussian, deviation {window(target)}, borders mirrored"
-        whole_label = f"{name}, {label}"
-        numbers.append(
-            averaged(
-                f"reconstruction.{key}", whole_label, values, protocol, unit=unit, better=better, headline=headline
-            )
-        )
+        said = f"reconstruction.{key}", f"{name}, {label}", values, protocol
+        numbers.append(averaged(*said, unit=unit, better=better, subject=who, headline=headline))
     return numbers
 
 
-def _perceptual(subject: Subject, pixels: Pixels, target: Pixels) -> list[Number]:
+def _perceptual(subject: Subject, pixels: Pixels, target: Pixels, how: dict[str, Any], who: str) -> list[Number]:
     """How differently the source's judge sees reconstructions; nothing where there is no judge."""
     judge = subject.judge
     if judge is None:
@@ -81,10 +109,11 @@ def _perceptual(subject: Subject, pixels: Pixels, target: Pixels) -> list[Number
     protocol = {
         "split": "test", "n": len(target), "data": subject.painter.data_name, "output": "clamped, uint8",
         "input": "clean", "network": judge.name, "weights": judge.hash,
-        "method": "Zhang et al. 2018, Eq. 1, unweighted",
+        "method": "Zhang et al. 2018, Eq. 1, unweighted", **how,
     }  # fmt: skip
     label, values = f"perceptual distance ({judge.name}), clean input", judge.dissimilarity(pixels, target)
-    return [averaged("reconstruction.perceptual", label, values, protocol, better="lower", headline=True)]
+    shown = who == "network"
+    return [averaged("reconstruction.perceptual", label, values, protocol, better="lower", subject=who, headline=shown)]
 
 
 def _extremes(came_back: Pixels, test: Images, shown: Pixels) -> dict[str, np.ndarray]:

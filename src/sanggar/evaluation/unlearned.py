@@ -1,4 +1,4 @@
-"""What looks for odd pictures without a network: PCA, and the nearest training pictures."""
+"""What stands beside a network without being one: PCA, and the nearest training pictures."""
 
 from __future__ import annotations
 
@@ -27,20 +27,18 @@ class Baselines:
     @classmethod
     def fitted(cls, train: Images, validation: Images, size: int, seed: int) -> Baselines:
         """Both by scikit-learn."""
-        from sklearn.decomposition import PCA
         from sklearn.neighbors import NearestNeighbors
 
-        flat = _flat(train.pixels)
-        pca = PCA(min(size, *flat.shape), random_state=seed).fit(flat)
+        flat, pca = _flat(train.pixels), components(train.pixels, size, seed)
         near = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(flat)), algorithm="brute").fit(flat)
-        latents, came_back = _through(pca, train.pixels)
+        latents, came_back = through(pca, train.pixels)
         empty = Known(residual_deviations(train.pixels, came_back), *gaussian(latents), {}, 1.0)
-        latents, came_back = _through(pca, validation.pixels)
+        latents, came_back = through(pca, validation.pixels)
         return cls(pca, near, replace(empty, normal=scores(empty, validation.pixels, came_back, latents)))
 
     def scores(self, pixels: Pixels) -> dict[str, Scores]:
         """By the baseline's name."""
-        latents, came_back = _through(self.pca, pixels)
+        latents, came_back = through(self.pca, pixels)
         found = scores(self.known, pixels, came_back, latents)
         near = self.near.kneighbors(_flat(pixels))[0].mean(axis=1)
         return {
@@ -53,7 +51,15 @@ def _flat(pixels: Pixels) -> Float[np.ndarray, "n d"]:
     return pixels.reshape(len(pixels), -1).astype(np.float32)
 
 
-def _through(pca: Any, pixels: Pixels) -> tuple[Float[np.ndarray, "n d"], Pixels]:
+def components(pixels: Pixels, size: int, seed: int) -> Any:
+    """PCA of pictures' pixels, by scikit-learn, of `size` numbers or as many as there can be."""
+    from sklearn.decomposition import PCA
+
+    flat = _flat(pixels)
+    return PCA(min(size, *flat.shape), random_state=seed).fit(flat)
+
+
+def through(pca: Any, pixels: Pixels) -> tuple[Float[np.ndarray, "n d"], Pixels]:
     """PCA's latents, and what comes back through them, clamped and rounded like all else."""
     latents = pca.transform(_flat(pixels))
     came_back = np.clip(pca.inverse_transform(latents), 0, 255)

@@ -28,7 +28,11 @@ class AutoencoderOptions(Options):
     strides: tuple[Literal[1, 2], ...] | None = None
     """what each convolution divides height and width by; none: 2 each"""
     blocks: int = Field(default=0, ge=0, le=8)
-    """residual blocks at each resolution"""
+    """blocks of two convolutions at each resolution"""
+    residual: bool = True
+    """whether blocks add to what they are given; off: the plain twin, of as many parameters"""
+    scales: bool = False
+    """multi-scale: the code is read from every resolution, and the picture painted at every one"""
     latent_size: int = Field(default=128, ge=1)
     """numbers that a picture is brought down to"""
     activation: Activation = "relu"
@@ -55,7 +59,7 @@ class Autoencoder(Family):
         strides = options.strides or (2,) * len(options.widths)
         ladder = Ladder(facts.channels, (facts.height, facts.width), options.widths, strides)
         check_norm(options.norm, ladder.sizes[-1])
-        style = Style(options.blocks, options.activation, options.norm)
+        style = Style(options.blocks, options.activation, options.norm, options.residual, options.scales)
         self.encoder = Encoder(ladder, options.latent_size, style)
         self.decoder = Decoder(ladder, options.latent_size, style)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -57,6 +59,20 @@ def norm_layer(kind: Norm, width: int) -> nn.Module:
     if kind == "pixel":
         return PixelNorm()
     return nn.Identity()
+
+
+@contextmanager
+def unremembered(network: nn.Module) -> Iterator[None]:
+    """Batch norms of a network in training go by the batch, and keep nothing of it for when it is in use."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, before, strict=True):
+            norm.momentum = momentum
 
 
 def check_norm(kind: Norm, smallest: tuple[int, int]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -70,6 +70,11 @@ class Conditions:
             place, column = self.columns[name]
             parts.append(as_numbers(column, attributes[:, place]))
         return torch.cat(parts, dim=1)
+
+    def spread(self, named: Bool[Tensor, "batch names"]) -> Bool[Tensor, "batch told"]:
+        """What is so of a name, of each of its numbers."""
+        counts = torch.tensor([self.numbers(name) for name in self.names], device=named.device)
+        return named.repeat_interleave(counts, dim=1)
 
     def asked(self, wanted: Mapping[str, str]) -> Float[Tensor, "told"]:
         """What is told of a picture whose attributes are asked for: a value's name, or a number. Of others, nothing.

@@ -139,13 +139,11 @@ class Verdict(nn.Module):
     Projection: Miyato & Koyama 2018, arXiv:1802.05637, equation 3.
     """
 
-    def __init__(
-        self, width: int, task: Task, linear: type[nn.Linear] = nn.Linear, embedding: type[nn.Embedding] | None = None
-    ) -> None:
+    def __init__(self, width: int, task: Task, layer: type[nn.Linear] = nn.Linear) -> None:
         super().__init__()
-        self.linear = linear(width, 1)
+        self.linear = layer(width, 1)
         projected = task.condition == "projection"
-        self.embedding = (embedding or ProjectedEmbedding)(task.classes, width) if projected else None
+        self.embedding = ProjectedEmbedding(task.classes, width) if projected else None
 
     def forward(self, features: Float[Tensor, "batch width"], labels: Labels | None) -> Scores:
         """A score a picture."""

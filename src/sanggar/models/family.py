@@ -203,7 +203,7 @@ class Infers(Protocol):
 
     latent_size: int
     likelihood: Any
-    """what the decoder says of pixels; `discrete` where its nats make bits per dimension"""
+    """what the decoder says of `pixels`, as a protocol has it; `discrete` where its nats make bits per dimension"""
     conditions: Any
     """what the decoder is told beside the latent"""
 

@@ -1,7 +1,7 @@
 """What a decoder's raw picture says of pixels: a probability for each, in nats, summed over a picture.
 
 Pixels are numbers 0…255. Densities are taken on [-1, 1] and multiplied by the width of a pixel's bin, 2/255, so that
-nats of different likelihoods are of one kind, and divide into bits per dimension. A density times a width is not
+nats of different likelihoods are of a size, and divide into bits per dimension. A density times a width is not
 bounded by 1 as a probability is: where a model is surer than a bin is wide, the discretized logistic is the honest one.
 Bernoulli takes a pixel for the probability of a white one, and its nats compare with no other's.
 """
@@ -24,7 +24,7 @@ Nats = Float[Tensor, "batch"]
 BIN = 2 / 255
 """Width of a pixel's value on [-1, 1]."""
 SMALLEST = 0.5 * BIN
-"""A learned deviation is not let below half a bin, where a density has no meaning for pixels any more."""
+"""A deviation is not let below half a bin, where a density has no meaning for pixels any more."""
 START = 0.2
 """What a learned deviation begins at: near where it ends on most pictures. A step moves its logarithm by about the
 learning rate, and as long as it is too wide, the KL divergence weighs too much."""
@@ -34,8 +34,9 @@ class GaussianOptions(Options):
     """A normal distribution around the picture, of one deviation for all pixels."""
 
     kind: Literal["gaussian"] = "gaussian"
-    deviation: Annotated[float, Field(gt=0)] | Literal["learned"] = "learned"
-    """on [-1, 1]; learned with the network: Rybkin et al. 2021, arXiv:2006.13202"""
+    deviation: Annotated[float, Field(ge=SMALLEST)] | Literal["learned"] = "learned"
+    """on [-1, 1], at least half of what one of 255 steps is there; learned with the network: Rybkin et al. 2021,
+    arXiv:2006.13202"""
 
     def build(self, channels: int) -> GaussianLikelihood:
         """The likelihood, with what it learns."""
@@ -73,6 +74,8 @@ class GaussianLikelihood(nn.Module):
 
     discrete = True
     """whether its nats make bits per dimension"""
+    pixels = "8 bits, by a density times the width of a bin"
+    """what it takes pixels for: its nats compare with those of no other"""
 
     def __init__(self, options: GaussianOptions) -> None:
         super().__init__()
@@ -106,6 +109,7 @@ class BernoulliLikelihood(nn.Module):
     """See BernoulliOptions."""
 
     discrete = False
+    pixels = "shares of white"
 
     def picture(self, raw: Pictures) -> Pictures:
         """The probability of white on [-1, 1]: 2·sigmoid(raw) − 1 = tanh(raw / 2)."""
@@ -121,6 +125,7 @@ class LogisticLikelihood(nn.Module):
     """See LogisticOptions."""
 
     discrete = True
+    pixels = "8 bits, by the probability of a bin"
 
     def __init__(self, channels: int) -> None:
         super().__init__()

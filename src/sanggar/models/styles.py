@@ -95,14 +95,6 @@ class EqualLinear(nn.Linear):
         return F.linear(x, self.weight * self.scale, self.bias * self.pace)
 
 
-class EqualEmbedding(nn.Embedding):
-    """Rows of length about 1 with an equalized learning rate."""
-
-    def forward(self, labels: Labels) -> Float[Tensor, "batch width"]:
-        """The row of each label."""
-        return super().forward(labels) / math.sqrt(self.embedding_dim)
-
-
 class EqualConv(nn.Conv2d):
     """A convolution with an equalized learning rate, which a style may modulate."""
 
@@ -311,7 +303,7 @@ class StyleCritic(nn.Module):
         last = widths[-1]
         self.conv = EqualConv(last + self.per_batch, last, 3, LIVELY)
         self.dense = EqualLinear(prod(self.picture_sizes[0]) * last, last, gain=LIVELY)
-        self.verdict = Verdict(last, task, EqualLinear, EqualEmbedding)
+        self.verdict = Verdict(last, task, EqualLinear)
 
     def forward(self, pictures: Pictures, labels: Labels | None = None, stage: Stage = WHOLE) -> Scores:
         """A score a picture."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sanggar.data.images import Facts
-from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm
+from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm, unremembered
 from sanggar.models.classifier import dissimilarity
 from sanggar.models.conditions import CLASS, Conditions, Told
 from sanggar.models.critics import DCGANCriticOptions
@@ -92,8 +92,8 @@ class VAEOptions(Options):
     condition: tuple[str, ...] = ()
     """what the decoder is told: `class`, or names of attributes"""
     untold: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """share of the training pictures of which it is told nothing all the same: pictures are reconstructed, and
-    sampled, without being told of them as well"""
+    """share of the training pictures of which it is told nothing all the same, and share of the others of which each
+    single thing is left out: pictures are reconstructed, and sampled, told nothing or not all as well"""
     perceptual: Perceptual | None = None
     adversarial: Adversarial | None = None
 
@@ -112,6 +112,8 @@ class VAE(Family):
     """A model of family `vae`. It encodes, decodes, reconstructs, samples, and weighs pictures."""
 
     Options: ClassVar[type[Options]] = VAEOptions
+    trained: Tensor
+    """share of the training done"""
 
     def __init__(self, options: VAEOptions, facts: Facts) -> None:
         super().__init__()
@@ -128,6 +130,7 @@ class VAE(Family):
         self.critic: Any = None
         if options.adversarial is not None:
             self.critic = options.adversarial.critic.build(Task(facts, options.latent_size, "none"))
+        self.register_buffer("trained", torch.zeros(()))
         self._judge: Judge | None = None  # an instrument, and no part of the network: neither trained nor saved
         if options.perceptual is not None:
             self._judge = that_sees(open_judge(options.perceptual.judge, "cpu"), facts, "model.perceptual.judge")
@@ -154,6 +157,8 @@ class VAE(Family):
 
         Validation counts the KL divergence with the weight that it has at the end.
         """
+        if self.training:
+            self.trained.fill_((moment.step + 1) / moment.steps)
         mean, log_variance = self._posterior(batch.images)
         told = self._told(batch, moment)
         raw = self.decoder(self._with(self._drawn(mean, log_variance, moment), told))
@@ -168,7 +173,9 @@ class VAE(Family):
             terms["perceptual"] = self.options.perceptual.weight * dissimilarity(network, *pair).mean()
         if self.critic is not None and self.options.adversarial is not None:
             game, half = self.options.adversarial, _half(len(batch))
-            fake = self.critic(torch.cat([picture[:half], self._prior_pictures(half, told, moment)]))
+            with unremembered(self.decoder):
+                drawn = self._prior_pictures(half, told, moment)
+            fake = self.critic(torch.cat([picture[:half], drawn]))
             # the others do not look at real pictures here
             real = self.critic(batch.images) if game.objective.kind == "relativistic" else fake
             terms["adversarial"] = game.weight * game.objective.generator(real, fake)
@@ -178,7 +185,7 @@ class VAE(Family):
         """The critic's side: half of what is not real are reconstructions, half are pictures drawn from the prior."""
         assert self.critic is not None and self.options.adversarial is not None
         game, critic, half = self.options.adversarial, self.critic, _half(len(batch))
-        with torch.no_grad():
+        with torch.no_grad(), unremembered(self):
             told = self._told(batch, moment)
             latents = self._drawn(*self._posterior(batch.images[:half]), moment)
             came_back = self._painted(latents, None if told is None else told[:half])
@@ -208,13 +215,15 @@ class VAE(Family):
             clip_weights(self.critic, self.options.adversarial.penalty.limit)
 
     def _told(self, batch: Batch, moment: Moment) -> Told | None:
-        """What the decoder is told, of some training pictures nothing."""
+        """What the decoder is told, of some training pictures nothing or not all."""
         if not self.options.condition:
             return None
-        told = self.conditions.told(batch.labels, batch.attributes)
-        if moment.split == "train":
-            told = told * (moment.uniform("untold", (1,)) >= self.options.untold)
-        return told
+        told, names = self.conditions.told(batch.labels, batch.attributes), self.options.condition
+        if moment.split != "train":
+            return told
+        some = moment.uniform("untold", (1,)) >= self.options.untold
+        each = moment.uniform("untold one by one", (len(names),)) >= (self.options.untold if len(names) > 1 else 0.0)
+        return told * self.conditions.spread(some & each)
 
     # -- the distribution ----------------------------------------------------------------------------------------
 
@@ -239,8 +248,8 @@ class VAE(Family):
 
     @property
     def beta(self) -> float | None:
-        """The weight of the KL divergence at the end of the training; none where a capacity steers it."""
-        return None if self.options.capacity is not None else self.options.beta.weight
+        """The weight of the KL divergence where the training ended, early or not; none where a capacity steers it."""
+        return None if self.options.capacity is not None else self.options.beta.at(self.trained.item())
 
     def posterior(self, images: Pictures) -> Float[Tensor, "batch 2 latent"]:
         """Mean and logarithm of the variance of each dimension."""

@@ -181,10 +181,14 @@ def truncation(views: Views) -> str | None:
             alike = str([n["protocol"] for n in view.numbers("generation.frechet")])
             curves.setdefault(alike, {})[view.name] = (recalls.tolist(), distances.tolist())
         counts |= dict.fromkeys(f"{n:,}" for n in view.pictures.get("generation.truncation.n", ()))
+    on = f"{' and '.join(counts)} pictures each"
+    distance = (
+        f"Distance: Fréchet distance to test pictures, on {on}; on fewer pictures than the headline it is larger."
+        if curves else f"There is no distance: {on} are no more than the network that looks at them has features."
+    )  # fmt: skip
     note = (
         "<p class=note>At level 1 latents are drawn as in training; below it they are drawn towards the centre, to "
-        "that share of their way: pictures become more typical and less various. Distance: Fréchet distance to test "
-        f"pictures, on {' and '.join(counts)} pictures each; on fewer pictures than the headline it is larger.</p>"
+        f"that share of their way: pictures become more typical and less various. {distance if counts else ''}</p>"
     )
     charts = "".join(_trade(found, views) for found in curves.values())
     return "".join(parts) + charts + note if parts else None

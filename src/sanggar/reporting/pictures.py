@@ -7,8 +7,36 @@ from typing import Any
 
 import numpy as np
 
+from sanggar.reporting.comparison import Number, any_of, cells, comparable, named, protocols
 from sanggar.reporting.figures import CLASSES, INK, LINES, Series, axes, line_chart, number, rows, svg, table
 from sanggar.reporting.view import View, Views, headed, of_each, prefix, value
+
+
+def came_back(views: Views) -> str | None:
+    """How well undisturbed pictures come back, beside PCA of each latent size."""
+
+    def wanted(n: Number) -> bool:
+        return bool(n["key"].startswith("reconstruction.") and n["protocol"]["input"] == "clean")
+
+    found = comparable(views, lambda n: wanted(n) and n["subject"] == "network")
+    beside: dict[int, dict[str, Number]] = {}
+    for view in views:
+        for n in view.evaluation["numbers"]:
+            if wanted(n) and n["subject"] == "PCA":
+                beside.setdefault(n["protocol"]["size"], {})[n["label"]] = n
+    if not found or not beside:
+        return None
+    having = [view for view in views if any(view.name in row for row in found)]
+    body = []
+    for index, row in enumerate(found, start=1):
+        others = [values.get(any_of(row)["label"]) for _, values in sorted(beside.items())]
+        body.append([named(row, index), *cells(row, having), *(value(n) if n else "—" for n in others)])
+    names = [*(escape(view.name) for view in having), *(f"PCA of {size}" for size in sorted(beside))]
+    note = (
+        "<p class=note>PCA takes as many numbers as the latent has, fitted to training pictures; it is what a latent "
+        "of that size holds without a network.</p>"
+    )
+    return table(["", *names], body) + note + protocols(found)
 
 
 def denoised(views: Views) -> str | None:

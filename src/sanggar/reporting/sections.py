@@ -20,7 +20,7 @@ from sanggar.reporting.generation import (
 )
 from sanggar.reporting.inference import bound, corners, dimensions, drawn, reconstructions, traversals
 from sanggar.reporting.networks import classes, mistakes, network, neurons, watched
-from sanggar.reporting.pictures import against_noise, best_and_worst, denoised, interpolation, latent_space
+from sanggar.reporting.pictures import against_noise, best_and_worst, came_back, denoised, interpolation, latent_space
 from sanggar.reporting.previews import as_training_went
 from sanggar.reporting.view import Section, View, Views, headed, protocol, value
 
@@ -203,6 +203,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "mistakes": ("Mistakes", mistakes),
     "network": ("The network", network),
     "neurons": ("Weights and gradients", neurons),
+    "fidelity": ("How well pictures come back", came_back),
     "reconstructions": ("Reconstructions", reconstructions),
     "denoised": ("Clean, noisy, reconstructed", denoised),
     "noise": ("PSNR against noise", against_noise),
