@@ -198,8 +198,13 @@ class Painter:
         return np.full(count, label, np.int64)
 
     def paint(self, latents: np.ndarray, labels: np.ndarray | None = None, truncation: float = 1.0) -> Pixels:
-        """The picture of each latent, float `(N, latent)`, of the classes `(N,)` asked for."""
+        """The picture of each latent, float `(N, latent)`, of the classes `(N,)` asked for.
+
+        Where the network has no prior, what it decodes.
+        """
         latents = np.asarray(latents, np.float32)
+        if not self.can("sample") and labels is None and truncation == 1:
+            return self.decode(latents)
         given = (latents,) if labels is None else (latents, np.asarray(labels, np.int64))
         self.need("sample")
         return self._compute("sample", *given, truncation=truncation)

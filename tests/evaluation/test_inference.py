@@ -17,21 +17,12 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 import sanggar
-from conftest import TINY_VAE
+from conftest import TINY_VAE, Trained
 from sanggar.data.images import Images
 from sanggar.errors import RunError
-from sanggar.evaluation import inference
-from sanggar.evaluation.inference import (
-    COLUMNS,
-    COMPONENTS,
-    CORNERS,
-    DRAWS,
-    TEMPERATURES,
-    divergence,
-    importance_bounds,
-    measure_inference,
-    mixture,
-)
+from sanggar.evaluation import exploration
+from sanggar.evaluation.exploration import COLUMNS, COMPONENTS, CORNERS, TEMPERATURES, measure_exploration, mixture
+from sanggar.evaluation.inference import DRAWS, _noise, divergence, importance_bounds, measure_inference
 from sanggar.evaluation.protocol import Findings, Number, Subject, first_of_each_class
 from sanggar.evaluation.reconstruction import measure_reconstruction
 from sanggar.models.divergence import kl_divergence
@@ -98,10 +89,14 @@ def found(subject: Subject) -> Findings:
     return measure_inference(subject)
 
 
+@pytest.fixture(scope="module")
+def explored(subject: Subject) -> Findings:
+    return measure_exploration(subject)
+
+
 def one(findings: Findings, key: str, **protocol: Any) -> Number:
-    numbers = [
-        n for n in findings.numbers if n.key == f"inference.{key}" and protocol.items() <= n.protocol.items()
-    ]  # fmt: skip
+    keys = (f"inference.{key}", f"exploration.{key}")
+    numbers = [n for n in findings.numbers if n.key in keys and protocol.items() <= n.protocol.items()]
     assert len(numbers) == 1, (key, [n.protocol for n in numbers])
     return numbers[0]
 
@@ -124,7 +119,7 @@ def test_beta_is_said_and_what_it_is_beside_squared_errors(found: Findings, subj
     assert one(found, "deviation").value == deviation
     assert one(found, "beta_squared").value == pytest.approx(2 * deviation**2)
     # half the squared error over the variance and a constant: what is left of the distortion is the same for all
-    noise = inference._noise(subject.painter, 20, 0, 0)
+    noise = _noise(subject.painter, 20, 0, 0)
     shown = subject.test.first(20)
     weighed = -subject.painter.weigh(shown.pixels, noise)[:, 0]
     mean, log_variance = subject.painter.posterior(shown.pixels).swapaxes(0, 1)
@@ -140,19 +135,19 @@ def test_active_dimensions_are_those_whose_mean_varies(found: Findings, subject:
     np.testing.assert_array_equal(found.pictures["inference.active"], variances > 0.01)
 
 
-def test_every_way_to_draw_is_measured_and_shown(found: Findings) -> None:
-    ways = dict.fromkeys(n.protocol["drawn_from"] for n in found.numbers if n.key == "inference.precision")
+def test_every_way_to_draw_is_measured_and_shown(explored: Findings) -> None:
+    ways = dict.fromkeys(n.protocol["drawn_from"] for n in explored.numbers if n.key == "exploration.precision")
     assert len(ways) == len(TEMPERATURES) + 2
-    assert found.pictures["inference.drawn"].shape[:2] == (len(ways) - 1, COLUMNS)  # not of the floor
-    distances = [one(found, "frechet", drawn_from=way).value for way in ways]
+    assert explored.pictures["exploration.drawn"].shape[:2] == (len(ways) - 1, COLUMNS)  # not of the floor
+    distances = [one(explored, "frechet", drawn_from=way).value for way in ways]
     assert distances[-1] == min(distances)
     for way in ways:
-        assert one(found, "recall", drawn_from=way).protocol["n"] == 100
+        assert one(explored, "recall", drawn_from=way).protocol["n"] == 100
 
 
-def test_the_grids_corners_are_test_pictures_as_they_come_back(found: Findings, subject: Subject) -> None:
+def test_the_grids_corners_are_test_pictures_as_they_come_back(explored: Findings, subject: Subject) -> None:
     shown = subject.test.take(np.array(first_of_each_class(subject.test, 4)))
-    corners = found.pictures["inference.corners"]
+    corners = explored.pictures["exploration.corners"]
     assert corners.shape == (CORNERS, CORNERS, 8, 8, 1)
     at = corners[[0, 0, -1, -1], [0, -1, 0, -1]].astype(int)
     assert np.abs(at - subject.painter.reconstruct(shown.pixels)).max() <= 1
@@ -160,14 +155,31 @@ def test_the_grids_corners_are_test_pictures_as_they_come_back(found: Findings, 
     assert np.abs(corners[CORNERS // 2, CORNERS // 2].astype(int) - middle[0]).max() <= 1
 
 
-def test_a_traversal_moves_one_dimension_the_most_informative_first(found: Findings, subject: Subject) -> None:
-    pictures, held = found.pictures["inference.traversals"], found.pictures["inference.rates"]
-    order, places = (found.pictures[f"inference.traversals.{key}"] for key in ("dimensions", "places"))
-    assert (np.diff(held[order]) <= 0).all()
+def test_a_traversal_moves_one_dimension_the_most_informative_first(explored: Findings, subject: Subject) -> None:
+    pictures, held = explored.pictures["exploration.traversals"], explored.pictures["exploration.traversals.held"]
+    order, places = (explored.pictures[f"exploration.traversals.{key}"] for key in ("dimensions", "places"))
+    assert (np.diff(held) <= 0).all()
+    most = divergence(subject.painter.posterior(subject.test.pixels)).mean(axis=0).max()
+    assert held[0] == pytest.approx(most, rel=1e-4)
     shown = subject.test.take(np.array(first_of_each_class(subject.test, 1)))
     latents = np.repeat(subject.painter.encode(shown.pixels), len(places), axis=0)
     latents[:, order[1]] = places
     assert np.abs(pictures[1].astype(int) - subject.painter.decode(latents)).max() <= 1
+
+
+def test_a_latent_space_without_a_prior_is_explored_as_well(trained: Trained) -> None:
+    subject = subject_of(trained("autoencoder"))
+    explored = measure_exploration(subject)
+    ways = dict.fromkeys(n.protocol["drawn_from"] for n in explored.numbers)
+    assert [way.split(" of ")[0] for way in ways] == ["a mixture", "training pictures, the floor"]
+    assert explored.pictures["exploration.drawn"].shape[:2] == (1, COLUMNS)
+    held, order = (explored.pictures[f"exploration.traversals.{key}"] for key in ("held", "dimensions"))
+    latents = subject.painter.encode(subject.test.pixels)
+    np.testing.assert_allclose(held, (100 * latents.var(axis=0) / latents.var(axis=0).sum())[order], rtol=1e-3)
+    middle = explored.pictures["exploration.traversals"][0, 4]  # that dimension at its mean, the others as they were
+    shown = subject.painter.encode(subject.test.take(np.array(first_of_each_class(subject.test, 1))).pixels)
+    shown[0, order[0]] = latents[:, order[0]].mean()
+    assert np.abs(subject.painter.decode(shown)[0].astype(int) - middle).max() <= 1
 
 
 def test_reconstructions_are_from_the_mean_and_from_a_draw(found: Findings, subject: Subject) -> None:
@@ -202,10 +214,10 @@ def test_without_a_judge_there_are_pictures_and_no_numbers_of_them(
     def none(*_: object) -> None:
         raise RunError("there is no judge")
 
-    monkeypatch.setattr(inference, "open_ruler", none)
-    numbers, pictures = inference._ways(subject)
+    monkeypatch.setattr(exploration, "open_ruler", none)
+    numbers, pictures = exploration._ways(subject)
     assert numbers == []
-    assert len(pictures["inference.drawn"]) == len(TEMPERATURES) + 1
+    assert len(pictures["exploration.drawn"]) == len(TEMPERATURES) + 1
 
 
 def test_a_conditional_model_is_measured_told_and_untold(tmp_path: Path) -> None:
@@ -260,7 +272,8 @@ def test_the_perceptual_distance_is_zero_for_the_same_pictures_and_grows_with_no
     means = [judge.dissimilarity(worse(level), clean).mean() for level in (0, 10, 40, 120)]
     assert means[0] == 0
     assert means == sorted(means)
-    (number,) = [n for n in measure_reconstruction(subject).numbers if n.key == "reconstruction.perceptual"]
+    number, by_pca = (n for n in measure_reconstruction(subject).numbers if n.key == "reconstruction.perceptual")
+    assert (number.subject, by_pca.subject) == ("network", "PCA")
     came_back = subject.painter.reconstruct(subject.test.pixels)
     assert number.value == pytest.approx(judge.dissimilarity(came_back, subject.test.pixels).mean())
     assert (number.protocol["network"], number.protocol["n"]) == (judge.name, len(subject.test))

@@ -26,8 +26,9 @@ Made = Callable[..., View]
 
 
 def number(key: str, value: float, unit: str = "nats", subject: str = "network", **protocol: Any) -> dict[str, Any]:
+    room = "exploration" if "drawn_from" in protocol else "inference"
     return {
-        "key": f"inference.{key}", "label": f"{key} <i>", "value": value, "unit": unit, "interval": None,
+        "key": f"{room}.{key}", "label": f"{key} <i>", "value": value, "unit": unit, "interval": None,
         "better": "higher" if key in ("precision", "recall") else "lower", "subject": subject, "headline": False,
         "protocol": {"n": 500, "split": "test", **protocol},
     }  # fmt: skip
@@ -61,10 +62,13 @@ def made(tmp_path: Path) -> Made:
         run = Run.create(tmp_path / str(len(list(tmp_path.iterdir()))), "{}", info)
         arrays = {
             "inference.rates": np.array([0.5, 4.0, 0.0, 1.5]), "inference.active": np.array([True, True, False, True]),
-            "inference.reconstructions": noise(3, 5), "inference.drawn": noise(3, 8), "inference.temperatures": LEVELS,
-            "inference.components": np.array([3]), "inference.corners": noise(7, 7),
-            "inference.traversals": noise(3, 9), "inference.traversals.dimensions": np.array([1, 3, 0]),
-            "inference.traversals.places": np.linspace(-2, 2, 9), "inference.traversals.start": np.zeros(3),
+            "inference.reconstructions": noise(3, 5),
+            "exploration.drawn": noise(3, 8), "exploration.temperatures": LEVELS,
+            "exploration.components": np.array([3]), "exploration.corners": noise(7, 7),
+            "exploration.traversals": noise(3, 9), "exploration.traversals.dimensions": np.array([1, 3, 0]),
+            "exploration.traversals.places": np.linspace(-2, 2, 9),
+            "exploration.traversals.held": np.array([4.0, 1.5, 0.5]),
+            "exploration.traversals.unit": np.frombuffer(b"nats", np.uint8),
         }  # fmt: skip
         return View(name, run, [], {"numbers": numbers(rate, distortion, beta, **protocol), "alarms": []}, arrays)
 
@@ -142,7 +146,7 @@ def test_ways_to_draw_have_their_pictures_and_their_numbers(made: Made) -> None:
 
 def test_a_network_that_draws_in_several_ways_is_not_shown_truncated_as_well(made: Made) -> None:
     view = made()
-    truncated = {"generation.truncation.pictures": view.pictures["inference.drawn"][:2],
+    truncated = {"generation.truncation.pictures": view.pictures["exploration.drawn"][:2],
                  "generation.truncation.levels": LEVELS}  # fmt: skip
     assert SECTIONS["truncation"][1]([replace(view, pictures={**view.pictures, **truncated})]) is None
     assert SECTIONS["truncation"][1]([replace(view, pictures=truncated)]) is not None
@@ -153,7 +157,7 @@ def test_grids_hold_the_pictures_that_were_decoded(channels: int, made: Made) ->
     view = made(channels=channels)
     (grid,) = pictures(written("corners", view))
     assert grid.shape == (7 * 7 - 1, 7 * 8 - 1, 4)
-    corner = view.pictures["inference.corners"][6, 6]
+    corner = view.pictures["exploration.corners"][6, 6]
     np.testing.assert_array_equal(grid[-6:, -7:, :3], np.broadcast_to(corner, (6, 7, 3)))
     walks = pictures(written("traversals", view))
     assert len(walks) == 3

@@ -143,7 +143,7 @@ def sample(
     from tqdm.auto import tqdm
 
     from sanggar.data.stacks import write_stack
-    from sanggar.evaluation.inference import from_mixture
+    from sanggar.evaluation.exploration import from_mixture
     from sanggar.painter import open as open_run
 
     if unclear := [text for text in attributes if "=" not in text]:

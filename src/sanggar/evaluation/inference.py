@@ -1,4 +1,4 @@
-"""What a model that infers latents says of pictures: the bound and its parts, its dimensions, and what it can draw.
+"""What a model that infers latents says of pictures: the bound and its parts, and its dimensions.
 
 Everything is in nats a picture, by the convention of the losses: −log p(x | z) and the KL divergence are each summed
 over a picture, then averaged over pictures.
@@ -7,20 +7,15 @@ over a picture, then averaged over pictures.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from sanggar.data.images import Images
-from sanggar.errors import RunError
-from sanggar.evaluation.distances import Moments, cloud, frechet_of, neighbourhoods, too_few
-from sanggar.evaluation.protocol import Findings, Number, Subject, averaged, first_of_each_class, share_interval
-from sanggar.evaluation.rulers import Latents, Real, Ruler, asked_of, look_at, open_ruler
-from sanggar.models.family import CHUNK
+from sanggar.evaluation.protocol import Findings, Number, Subject, averaged, first_of_each_class
+from sanggar.evaluation.rulers import Latents
 from sanggar.painter import Painter, Told
-from sanggar.runs import Arrays
 
 DRAWS = (1, 10, 100)
 """Of the importance-weighted bound; each divides the last."""
@@ -28,26 +23,13 @@ ACTIVE = 0.01
 """A dimension is active where the posterior's mean varies by more over the pictures: Burda et al. 2016, section 5.3."""
 LEAST = 1.0
 """Nats that a picture's latent holds unless it has collapsed: less does not even tell three pictures apart."""
-TEMPERATURES = (1.3, 1.0, 0.8, 0.6, 0.4)
-"""What latents of the prior are multiplied with."""
-COMPONENTS = 10
-"""Of the mixture that the posterior's means are fitted with, as Ghosh et al. 2020 (arXiv:1903.12436) chose."""
-DRAWN = 2000
-"""Pictures that each way of drawing is measured on."""
-FLOOR = "training pictures, the floor"
-"""What stands beside them: as many, against the same test pictures."""
-COLUMNS, CORNERS, STEPS, TRAVERSED = 8, 7, 9, 10
-"""Pictures in a row, along an edge of the grid, along a dimension; dimensions that are walked along."""
-REACH = 3.0
-"""How far, in deviations of the prior, to either side."""
-
 Values = Float[np.ndarray, "n"]
 Table = Float[np.ndarray, "n latent"]
 Grid = UInt8[np.ndarray, "rows columns height width channels"]
 
 
 def measure_inference(subject: Subject) -> Findings:
-    """The bound, told and untold; what the dimensions hold; pictures from the prior and from a fitted mixture."""
+    """The bound, told and untold; what the dimensions hold; pictures as they come back."""
     painter, test = subject.painter, subject.test
     posterior = painter.posterior(test.pixels).astype(np.float64)
     mean, divergences = posterior[:, 0], divergence(posterior)
@@ -56,14 +38,13 @@ def measure_inference(subject: Subject) -> Findings:
     if told is not None:
         numbers += _bound(subject, divergences, told)
     found, alarms = _dimensions(subject, mean, divergences)
-    measured, drawn = _ways(subject)
     held = divergences.mean(axis=0)
     pictures = {
-        "inference.rates": held, "inference.active": mean.var(axis=0) > ACTIVE,
+        "inference.rates": held,
+        "inference.active": mean.var(axis=0) > ACTIVE,
         "inference.reconstructions": _reconstructions(painter, test, subject.options.seed),
-        "inference.corners": _corners(painter, test), **_traversals(painter, test, held), **drawn,
-    }  # fmt: skip
-    return Findings(numbers + found + _weights(subject) + measured, pictures, alarms)
+    }
+    return Findings(numbers + found + _weights(subject), pictures, alarms)
 
 
 def divergence(posterior: Float[np.ndarray, "n 2 latent"]) -> Table:
@@ -180,81 +161,6 @@ def _dimensions(subject: Subject, mean: Table, divergences: Table) -> tuple[list
     return [number], alarms
 
 
-# -- drawing -------------------------------------------------------------------------------------------------------
-
-
-def _ways(subject: Subject) -> tuple[list[Number], Arrays]:
-    """The same draws of the prior at several temperatures, and draws of a mixture that was fitted to the latents."""
-    painter, options = subject.painter, subject.options
-    if not painter.can("sample") or not painter.can("encode"):
-        return [], {}
-    train, test = subject.dataset.train, subject.test
-    n = min(DRAWN, options.samples, len(test), len(train))
-    latents, asked = painter.latents(max(n, COLUMNS), options.seed), asked_of(painter, test.first(n))
-    fitted, components = mixture(painter.encode(train.first(options.probe_images).pixels), len(latents), options.seed)
-    ways: list[tuple[str, Latents, float]] = [
-        (f"the prior at temperature {level:g}", latents, level) for level in TEMPERATURES
-    ]
-    ways.append((f"a mixture of {components} normal distributions", fitted, 1.0))
-    in_turn = painter.labels(COLUMNS)
-    pictures: Arrays = {
-        "inference.drawn": np.stack([painter.paint(z[:COLUMNS], in_turn, level) for _, z, level in ways]),
-        "inference.temperatures": np.array(TEMPERATURES), "inference.components": np.array([components]),
-    }  # fmt: skip
-    try:
-        ruler = open_ruler(subject)
-    except RunError:
-        return [], pictures  # said where generated pictures are measured
-    real = Real.of(ruler, train, test.first(n), options.seed)
-    how = _protocol(subject, n) | {"seed": options.seed, **ruler.protocol}
-    numbers = []
-    for name, z, level in ways:
-        seen = look_at(painter, ruler, z[:n], asked, level)[1]
-        fit = {"fitted_on": f"{min(len(train), options.probe_images)} training pictures"} if z is fitted else {}
-        numbers += _lying(ruler, real, seen.features, how | {"drawn_from": name, **fit})
-    return numbers + _lying(ruler, real, real.stand_ins, how | {"drawn_from": FLOOR}, FLOOR), pictures
-
-
-def _lying(
-    ruler: Ruler, real: Real, features: Float[np.ndarray, "n d"], how: dict[str, Any], subject: str = "network"
-) -> list[Number]:
-    """Fréchet distance to the test pictures, precision and recall."""
-    of, numbers = how["drawn_from"], []
-    if not too_few(*features.shape):
-        value = frechet_of(Moments.of(features), Moments.of(real.of_test.features))
-        numbers.append(Number("inference.frechet", f"{ruler.distance}, from {of}", value, "", "lower", how, subject))
-    lying = neighbourhoods(real.cloud, cloud(features))
-    for key, hits in (("precision", lying.precision), ("recall", lying.recall)):
-        share, interval = float(hits.mean()), share_interval(hits)
-        numbers.append(Number(f"inference.{key}", f"{key}, from {of}", share, "", "higher", how, subject, interval))
-    return numbers
-
-
-def mixture(means: Float[np.ndarray, "many latent"], count: int, seed: int) -> tuple[Latents, int]:
-    """`count` draws of a Gaussian mixture fitted to latents, in mixed order, and of how many parts it is."""
-    from sklearn.mixture import GaussianMixture
-
-    components = max(1, min(COMPONENTS, len(means) // (2 * means.shape[1])))
-    fitted = GaussianMixture(components, random_state=seed).fit(means.astype(np.float64))
-    drawn, _ = fitted.sample(count)
-    return np.random.default_rng(seed).permutation(drawn).astype(np.float32), components
-
-
-def from_mixture(painter: Painter, count: int, seed: int) -> Iterator[tuple[UInt8[np.ndarray, "n h w c"], None]]:
-    """Pictures of latents drawn from a mixture fitted to those of training pictures, some at a time.
-
-    For every network that encodes and decodes: a plain autoencoder has no prior to draw from. Raises RunError where
-    it does not, DataError where the training pictures are not there.
-    """
-    painter.need("encode")
-    painter.need("decode")
-    plan = painter.plan
-    train = plan.source.load(plan.data).train.first(plan.evaluation.probe_images)
-    latents = mixture(painter.encode(train.pixels), count, seed)[0]
-    for start in range(0, count, CHUNK):
-        yield painter.decode(latents[start : start + CHUNK]), None
-
-
 # -- pictures ------------------------------------------------------------------------------------------------------
 
 
@@ -264,38 +170,3 @@ def _reconstructions(painter: Painter, test: Images, seed: int) -> Grid:
     told, (mean, log_variance) = painter.told(shown), painter.posterior(shown.pixels).swapaxes(0, 1)
     drawn = mean + np.exp(log_variance / 2) * _noise(painter, len(shown), seed, 0)
     return np.stack([shown.pixels, painter.decode(mean, told), painter.decode(drawn, told)])
-
-
-def _corners(painter: Painter, test: Images) -> Grid:
-    """A square grid between four test pictures, `(edge, edge, H, W, C)`; what is told of them is mixed as well."""
-    shown = test.take(np.array([*first_of_each_class(test, 4)] * 4)[:4])
-    told = painter.told(shown)
-    shares = np.stack(list(_shares(CORNERS))).astype(np.float32)
-    latents = shares @ painter.encode(shown.pixels)
-    pixels = painter.decode(latents, None if told is None else shares @ told)
-    return pixels.reshape(CORNERS, CORNERS, *pixels.shape[1:])
-
-
-def _shares(edge: int) -> Iterator[Float[np.ndarray, "4"]]:
-    """Of each place in a square: how much of each corner, in reading order."""
-    for down in np.linspace(0, 1, edge):
-        for right in np.linspace(0, 1, edge):
-            yield np.array([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right])
-
-
-def _traversals(painter: Painter, test: Images, held: Values) -> Arrays:
-    """A test picture's latent, moved along each of the dimensions that hold most, the most first."""
-    order = np.argsort(-held, kind="stable")[:TRAVERSED]
-    shown = test.take(np.array(first_of_each_class(test, 1)))
-    told, latent = painter.told(shown), painter.encode(shown.pixels)[0]
-    places = np.linspace(-REACH, REACH, STEPS, dtype=np.float32)
-    latents = np.tile(latent, (len(order), STEPS, 1))
-    for row, dimension in enumerate(order):
-        latents[row, :, dimension] = places
-    flat = latents.reshape(-1, len(latent))
-    pixels = painter.decode(flat, None if told is None else np.repeat(told, len(flat), axis=0))
-    return {
-        "inference.traversals": pixels.reshape(len(order), STEPS, *pixels.shape[1:]),
-        "inference.traversals.dimensions": order, "inference.traversals.places": places,
-        "inference.traversals.start": latent[order],
-    }  # fmt: skip

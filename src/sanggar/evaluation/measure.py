@@ -13,6 +13,7 @@ from sanggar.errors import RunError
 from sanggar.evaluation.classification import measure_classification
 from sanggar.evaluation.detection import looked_for, measure_anomaly
 from sanggar.evaluation.editing import measure_edits
+from sanggar.evaluation.exploration import measure_exploration
 from sanggar.evaluation.generation import measure_generation
 from sanggar.evaluation.inference import measure_inference
 from sanggar.evaluation.latent import measure_latent
@@ -46,6 +47,7 @@ METRICS: dict[str, Metric] = {
     "edits": Metric(measure_edits, ("encode", "decode")),
     "anomaly": Metric(measure_anomaly, ("reconstruct",), looked_for),
     "inference": Metric(measure_inference, ("posterior",)),
+    "exploration": Metric(measure_exploration, ("encode", "decode")),
     "classification": Metric(measure_classification, ("classify",)),
     "generation": Metric(measure_generation, ("sample",)),
 }

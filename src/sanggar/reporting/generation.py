@@ -163,7 +163,7 @@ def truncation(views: Views) -> str | None:
     parts, counts = [], dict[str, None]()
     curves = dict[str, dict[str, tuple[list[float], list[float]]]]()
     for view in views:
-        if "generation.truncation.pictures" not in view.pictures or "inference.drawn" in view.pictures:
+        if "generation.truncation.pictures" not in view.pictures or "exploration.drawn" in view.pictures:
             continue  # the same latents at several temperatures stand beside other ways to draw
         levels = view.pictures["generation.truncation.levels"]
         distances, recalls = (view.pictures.get(f"generation.truncation.{key}") for key in ("frechet", "recall"))

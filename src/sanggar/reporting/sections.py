@@ -9,6 +9,7 @@ from typing import Any
 from sanggar.reporting.anomaly import odd_pictures
 from sanggar.reporting.attributes import attributes
 from sanggar.reporting.comparison import cells, comparable, named, protocols
+from sanggar.reporting.exploration import corners, drawn, traversals
 from sanggar.reporting.figures import LINES, Series, line_chart, number, table
 from sanggar.reporting.generation import (
     class_by_class,
@@ -18,7 +19,7 @@ from sanggar.reporting.generation import (
     truncation,
     walks,
 )
-from sanggar.reporting.inference import bound, corners, dimensions, drawn, reconstructions, traversals
+from sanggar.reporting.inference import bound, dimensions, reconstructions
 from sanggar.reporting.networks import classes, mistakes, network, neurons, watched
 from sanggar.reporting.pictures import against_noise, best_and_worst, came_back, denoised, interpolation, latent_space
 from sanggar.reporting.previews import as_training_went
@@ -194,7 +195,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "generation": ("Beside real pictures", measured),
     "asked": ("Class by class, as asked for", class_by_class),
     "samples": ("Samples", samples),
-    "drawn": ("Drawn from the prior, and otherwise", drawn),
+    "drawn": ("Drawn from the latent space", drawn),
     "bound": ("The bound, its rate and its distortion", bound),
     "dimensions": ("What each dimension holds", dimensions),
     "loss": ("Loss", loss_curves),
