@@ -183,6 +183,11 @@ def test_interpolate_walks_between_two_pictures(run_cli: Cli, tiny_run: Run, pic
     assert run_cli("interpolate", tiny_run.path, *ends, "--out", sheet)[0] == 0
     with Image.open(sheet) as image:
         assert image.size == (4 * (9 * 10 - 2), 4 * 8)
+    square = run_cli("interpolate", tiny_run.path, *ends, *ends[::-1], "--steps", "3", "--out", tmp_path / "grid.npz")
+    assert square[0] == 0
+    grid, came_back = arrays(tmp_path / "grid.npz")["images"], arrays(back)["images"]
+    assert grid.shape == (9, 8, 8)
+    assert np.abs(grid[[0, 2, 6, 8]].astype(int) - came_back[[0, 1, 1, 0]]).max() <= 1
     many = run_cli("interpolate", tiny_run.path, pictures, ends[0], "--out", tmp_path / "many.png")
     assert many[0] == 2 and "expected one" in many[2] and not (tmp_path / "many.png").exists()
 
@@ -304,6 +309,8 @@ F = "digits-ffnn"
         ("reconstruct RUN PICTURES --out x.jpg", "expected a name ending in .png or .npz"),
         ("reconstruct RUN PICTURES --out FILE/x.png", "Cannot write"),
         ("interpolate RUN FILE FILE --out x.png", "not a picture"),
+        ("interpolate RUN FILE FILE FILE --out x.png", "Give two pictures, or four for a grid between them, not 3"),
+        ("interpolate RUN FILE FILE FILE FILE --arc --out x.png", "between four there is none"),
         ("interpolate RUN PICTURES PICTURES --steps 1 --out x.png", "--steps"),
         ("interpolate RUN PICTURES PICTURES --out x", "expected a name ending in .png or .npz"),
         ("encode CLASSES PICTURES --out x.npz", "cannot encode: its model (FeedForward) can classify, neurons"),

@@ -307,6 +307,19 @@ class Painter:
         way = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
         return self.decode((1 - way) * ends[0] + way * ends[1])
 
+    def square(self, corners: Sequence[Given], edge: int, told: Told | None = None) -> Pixels:
+        """`edge` × `edge` pictures in reading order, by straight lines between the latents of four: upper left, upper
+        right, lower left, lower right; what is told of them is mixed likewise.
+
+        Raises DataError where a corner is not one picture.
+        """
+        self.need("encode")
+        latents = np.concatenate([self.encode(self._one(images)) for images in corners])
+        right, down = np.meshgrid(*[np.linspace(0, 1, edge, dtype=np.float32)] * 2)
+        shares = np.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right], axis=-1)
+        mixed = shares.reshape(-1, 4)
+        return self.decode(mixed @ latents, None if told is None else mixed @ told)
+
 
 def slerp(first: Float[np.ndarray, "d"], last: Float[np.ndarray, "d"], steps: int) -> Float[np.ndarray, "steps d"]:
     """Points on the arc from one latent to another, both included (Shoemake 1985; White 2016, arXiv:1609.04468).

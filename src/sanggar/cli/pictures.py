@@ -55,23 +55,30 @@ def encode(run: str, images: str, out: Path) -> None:
 
 @cli.command()
 @RUN
-@click.argument("first", metavar="IMAGE")
-@click.argument("second", metavar="IMAGE")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE IMAGE [IMAGE IMAGE]")
 @click.option(
     "--steps",
     default=9,
     show_default=True,
     type=click.IntRange(2, 1000),
-    help="Pictures, both ends included.",
+    help="Pictures, both ends included; of four, along an edge.",
 )
 @click.option("--arc", is_flag=True, help="On the arc between them (slerp), which keeps the latents' length.")
 @into("FILE.png or FILE.npz.")
-def interpolate(run: str, first: str, second: str, steps: int, arc: bool, out: Path) -> None:
-    """Walk in a straight line between two pictures' latents, or on an arc."""
+def interpolate(run: str, images: Sequence[str], steps: int, arc: bool, out: Path) -> None:
+    """Walk in a straight line between two pictures' latents, or on an arc; or fill a grid between four."""
     from sanggar.painter import open as open_run
 
+    if len(images) not in (2, 4):
+        raise click.UsageError(f"Give two pictures, or four for a grid between them, not {len(images)}.")
+    if arc and len(images) == 4:
+        raise click.UsageError("--arc is a way between two pictures; between four there is none.")
     _check_ending(out, ".png", ".npz")
-    _write(out, open_run(run).interpolate(first, second, steps, arc), columns=steps)
+    painter = open_run(run)
+    pixels = (
+        painter.square(images, steps) if len(images) == 4 else painter.interpolate(images[0], images[1], steps, arc)
+    )
+    _write(out, pixels, columns=steps)
 
 
 @cli.command()

@@ -123,18 +123,8 @@ def from_mixture(painter: Painter, count: int, seed: int) -> Iterator[tuple[UInt
 def _corners(painter: Painter, test: Images) -> Grid:
     """A square grid between four test pictures, `(edge, edge, H, W, C)`; what is told of them is mixed as well."""
     shown = test.take(np.array([*first_of_each_class(test, 4)] * 4)[:4])
-    told = painter.told(shown)
-    shares = np.stack(list(_shares(CORNERS))).astype(np.float32)
-    latents = shares @ painter.encode(shown.pixels)
-    pixels = painter.decode(latents, None if told is None else shares @ told)
+    pixels = painter.square([picture[None] for picture in shown.pixels], CORNERS, painter.told(shown))
     return pixels.reshape(CORNERS, CORNERS, *pixels.shape[1:])
-
-
-def _shares(edge: int) -> Iterator[Float[np.ndarray, "4"]]:
-    """Of each place in a square: how much of each corner, in reading order."""
-    for down in np.linspace(0, 1, edge):
-        for right in np.linspace(0, 1, edge):
-            yield np.array([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right])
 
 
 def _traversals(painter: Painter, test: Images) -> Arrays:

@@ -6,6 +6,7 @@ KL divergence in that convention. The prior is a standard normal distribution, t
 
 from __future__ import annotations
 
+from math import prod
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -43,7 +44,8 @@ class Perceptual(Options):
     judge: str
     """name of a judge that comes with sanggar; larger pictures are averaged to the size that it looks at"""
     weight: Positive = 1.0
-    """nats that a dissimilarity of 1 is worth: see `classifier.dissimilarity`, which is at most 4 a stage"""
+    """nats for each of a picture's values that a dissimilarity of 1 is worth: see `classifier.dissimilarity`, which is
+    at most 4 a stage. So it weighs alike, whatever the size of pictures"""
 
 
 class Adversarial(Options):
@@ -55,8 +57,8 @@ class Adversarial(Options):
     critic: CriticOptions = DCGANCriticOptions(kind="dcgan", norm="none")
     objective: ObjectiveOptions = BCE()
     penalty: Annotated[PenaltyOptions | None, Field()] = R1(kind="r1", weight=0.1)
-    weight: Positive = 10.0
-    """nats that the critic's verdict is worth"""
+    weight: Positive = 0.05
+    """nats for each of a picture's values that the critic's verdict is worth"""
     optimizer: OptimizerOptions | None = None
     """the critic's; none: training.optimizer"""
 
@@ -118,6 +120,7 @@ class VAE(Family):
     def __init__(self, options: VAEOptions, facts: Facts) -> None:
         super().__init__()
         self.options, self.facts, self.latent_size = options, facts, options.latent_size
+        self.values = prod(facts.shape)
         self.conditions = Conditions(options.condition, facts)
         self.conditional = CLASS in options.condition
         strides = options.strides or (2,) * len(options.widths)
@@ -170,7 +173,8 @@ class VAE(Family):
         if self.options.perceptual is not None and self._judge is not None:
             network = self._judge.network.to(batch.images.device)
             pair = (at_size(pictures, self._judge.facts) for pictures in (picture, batch.images))
-            terms["perceptual"] = self.options.perceptual.weight * dissimilarity(network, *pair).mean()
+            weight = self.options.perceptual.weight * self.values
+            terms["perceptual"] = weight * dissimilarity(network, *pair).mean()
         if self.critic is not None and self.options.adversarial is not None:
             game, half = self.options.adversarial, _half(len(batch))
             with unremembered(self.decoder):
@@ -178,7 +182,7 @@ class VAE(Family):
             fake = self.critic(torch.cat([picture[:half], drawn]))
             # the others do not look at real pictures here
             real = self.critic(batch.images) if game.objective.kind == "relativistic" else fake
-            terms["adversarial"] = game.weight * game.objective.generator(real, fake)
+            terms["adversarial"] = game.weight * self.values * game.objective.generator(real, fake)
         return terms | {"rate": divergences.detach().sum(dim=1).mean(), "beta": mean.new_tensor(beta)}
 
     def critic_loss(self, batch: Batch, moment: Moment) -> Terms:
