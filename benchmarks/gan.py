@@ -6,7 +6,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -56,9 +56,8 @@ def _rate(steps: Iterator[object], batch: int, count: int = STEPS) -> float:
     return count * batch / (time.perf_counter() - began)
 
 
-def lengths() -> None:
+def lengths(names: Sequence[str]) -> None:
     """Minutes that each recipe's steps take here: the faster of two rounds of 32, which hold every lazy penalty."""
-    names = [*PLAIN, "mnist-cgan-plus", *(f"cifar10-{rung}" for rung in RUNGS)]
     plans = {name: resolve(recipe.read(name)) for name in names}
     runs = {name: iter(loop(plan)) for name, plan in plans.items()}
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -66,7 +65,8 @@ def lengths() -> None:
         for name, steps in runs.items():
             seconds[name].append(32 / _rate(steps, 1, 32))
     for name, plan in plans.items():
-        step, count = min(seconds[name][1:]) / 32, plan.training.steps or 0
+        step, per_epoch = min(seconds[name][1:]) / 32, plan.source.counted(plan.data) // plan.training.batch_size
+        count = plan.training.total_steps(per_epoch)
         print(f"    {name:<18} {1000 * step:6.1f} ms a step, {count:,} steps: {count * step / 60:.0f} min")
 
 
@@ -97,6 +97,6 @@ def main() -> None:
         print(f"  {name}", flush=True)
         throughput(name)
     print("  how long the recipes train", flush=True)
-    lengths()
+    lengths([*PLAIN, "mnist-cgan-plus", *(f"cifar10-{rung}" for rung in RUNGS)])
     print("  measuring 10,000 pictures", flush=True)
     measuring()

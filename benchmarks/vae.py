@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from benchmarks import plain_vae
 from benchmarks.autoencoder import loop
+from benchmarks.gan import lengths
 from sanggar import recipe
 from sanggar.data.batches import Batches
 from sanggar.data.sources import Dataset, presence, root
@@ -232,5 +233,7 @@ def main() -> None:
     if (root() / "utkface-128").is_dir():
         print("  faces-vae, pictures a second")
         faces()
+        print("  how long the recipes train")
+        lengths(["faces-vae", "faces-vae-plain", "faces-autoencoder", "fashion-vae"])
     else:
         print("  utkface-128 is not under the data root (SANGGAR_DATA)")
