@@ -20,7 +20,7 @@ from sanggar.data.sources import presence, root
 from sanggar.plan import resolve
 
 STEPS, ROUNDS = 15, 5
-RUNGS = ("gan-dense", "wgan-gp", "sngan", "style", "plus")
+RUNGS = ("gan-dense", "wgan-gp", "sngan", "style")
 PLAIN = {
     "mnist-cgan": (plain_gan.mnist, plain_gan.ConditionalGenerator, plain_gan.ConditionalCritic),
     "cifar10-dcgan": (plain_gan.cifar10, plain_gan.Generator, plain_gan.Critic),
