@@ -112,7 +112,18 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_runs(page: Page) -> None:
     assert "@import" not in page.html
 
 
-PICTURES = {"denoised", "noise", "latent", "interpolation", "attributes", "extremes"}
+PICTURES = {
+    "denoised",
+    "noise",
+    "latent",
+    "interpolation",
+    "attributes",
+    "extremes",
+    "fidelity",
+    "drawn",
+    "corners",
+    "traversals",
+}
 CLASSES = {"watched", "classes", "mistakes", "network", "neurons"}
 
 

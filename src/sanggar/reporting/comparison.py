@@ -34,8 +34,8 @@ def any_of(row: Row) -> Number:
 def named(row: Row, index: int, ranked: bool = True) -> str:
     """What a row holds, as HTML: its label, an arrow to where better lies, the number of its protocol."""
     n = any_of(row)
-    arrow = f" {ARROWS[n['better']]}" if ranked else ""
-    return f"{escape(n['label'])}{arrow} <sup>{index}</sup>"
+    arrow = f"&nbsp;{ARROWS[n['better']]}" if ranked else ""
+    return f"{escape(n['label'])}{arrow}&nbsp;<sup>{index}</sup>"
 
 
 def cells(row: Row, views: Views, write: Callable[[Number], str] = value) -> list[str]:

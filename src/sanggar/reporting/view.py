@@ -44,7 +44,8 @@ def value(n: dict[str, Any]) -> str:
     text = f"{n['value']:.0f}" if n["unit"].startswith("of ") else number(n["value"], digits)  # counted
     if n["interval"]:
         text += f" <small>[{number(n['interval'][0], digits)}, {number(n['interval'][1], digits)}]</small>"
-    return f"{text} {escape(n['unit'])}".strip()
+    unit = escape(n["unit"]).replace(" ", "&nbsp;")
+    return f"{text} {unit}".strip()
 
 
 def protocol(n: dict[str, Any]) -> str:
