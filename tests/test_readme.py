@@ -70,7 +70,7 @@ def test_the_family_in_the_design_trains(tmp_path: Path, monkeypatch: pytest.Mon
     (code,) = [block for language, block in blocks(text) if language == "python"]
     exec(compile(code, "design.md", "exec"), {"__name__": "__main__"})
     numbers = Run("runs/one-layer").evaluation()["numbers"]
-    assert {n["key"].split(".")[0] for n in numbers} == {"reconstruction", "latent", "attributes"}
+    assert {n["key"].split(".")[0] for n in numbers} == {"reconstruction", "latent", "exploration", "attributes"}
 
 
 def test_make_targets_in_the_readme_exist() -> None:

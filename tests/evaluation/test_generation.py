@@ -125,6 +125,7 @@ def test_copies_of_training_pictures_are_at_the_floor_and_known_for_copies(copie
     for key in ("precision", "recall"):
         assert value(copies, key) > 0.85 * value(copies, key, FLOOR)
     assert value(copies, "memorization") == 1
+    assert value(copies, "nearest") < 1e-3 < value(copies, "nearest", FLOOR)
     assert value(copies, "memorization", FLOOR) == pytest.approx(0.01, abs=0.005)
     assert any(alarm.startswith("Memorization: 100%") for alarm in copies.alarms)
     np.testing.assert_allclose(copies.pictures["generation.neighbours.distances"][0], 0, atol=1e-4)
@@ -197,8 +198,8 @@ def test_every_number_has_its_protocol_and_its_floor(copies: Findings, digits: D
     assert set(map(frozenset, protocols.values())) == {frozenset({"network", FLOOR})}
     keys = {n.key.removeprefix("generation.") for n in copies.numbers}
     assert keys == {
-        "frechet", "kernel", "kernel_deviation", "precision", "recall", "density", "coverage", "memorization",
-        "duplicates", "agreement", "class_agreement", "class_frechet",
+        "frechet", "kernel", "kernel_deviation", "precision", "recall", "density", "coverage", "nearest",
+        "memorization", "duplicates", "agreement", "class_agreement", "class_frechet",
     }  # fmt: skip
     assert next(n.label for n in copies.numbers if n.key == "generation.frechet") == f"Fréchet distance ({judge.name})"
 

@@ -6,6 +6,7 @@ Of every network that encodes and decodes, whether it has a prior or not.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,22 +74,25 @@ def _ways(subject: Subject) -> tuple[list[Number], Arrays]:
     for name, z, level in ways:
         seen = look_at(painter, ruler, z[:n], asked, level)[1]
         fit = {"fitted_on": f"{min(len(train), options.probe_images)} training pictures"} if z is fitted else {}
-        numbers += _lying(ruler, real, seen.features, how | {"drawn_from": name, **fit})
+        numbers += _lying(ruler, real, seen.features, how | {"drawn_from": name, **fit}, shown=z is fitted)
     return numbers + _lying(ruler, real, real.stand_ins, how | {"drawn_from": FLOOR}, FLOOR), pictures
 
 
 def _lying(
-    ruler: Ruler, real: Real, features: Float[np.ndarray, "n d"], how: dict[str, Any], subject: str = "network"
-) -> list[Number]:
+    ruler: Ruler, real: Real, features: Float[np.ndarray, "n d"], how: dict[str, Any], subject: str = "network",
+    shown: bool = False,
+) -> list[Number]:  # fmt: skip
     """Fréchet distance to the test pictures, precision and recall."""
     of, numbers = how["drawn_from"], []
     if not too_few(*features.shape):
         value = frechet_of(Moments.of(features), Moments.of(real.of_test.features))
-        numbers.append(Number("exploration.frechet", f"{ruler.distance}, from {of}", value, "", "lower", how, subject))
+        number = Number("exploration.frechet", f"{ruler.distance}, from {of}", value, "", "lower", how, subject)
+        numbers.append(replace(number, headline=shown))
     lying = neighbourhoods(real.cloud, cloud(features))
     for key, hits in (("precision", lying.precision), ("recall", lying.recall)):
         share, interval = float(hits.mean()), share_interval(hits)
-        numbers.append(Number(f"exploration.{key}", f"{key}, from {of}", share, "", "higher", how, subject, interval))
+        number = Number(f"exploration.{key}", f"{key}, from {of}", share, "", "higher", how, subject, interval)
+        numbers.append(replace(number, headline=shown and key == "recall"))
     return numbers
 
 

@@ -112,14 +112,18 @@ def _variety(real: Real, seen: Seen, protocol: dict[str, Any]) -> tuple[list[Num
     floor = remembered(("floor", *real.key), lambda: _lying(real, cloud(real.stand_ins)))
     near = remembered(("near", *real.key), lambda: {"train": nearest(test, real.of_train.features)[0][:, 0]})
     found = _lying(real, generated)
-    found["memorization"] = nearest(seen.features, real.of_train.features)[0][:, 0] <= np.quantile(near["train"], RARE)
-    floor["memorization"] = near["train"] <= np.quantile(near["train"], RARE)
+    found["nearest"], floor["nearest"] = nearest(seen.features, real.of_train.features)[0][:, 0], near["train"]
+    for arrays in (found, floor):
+        arrays["memorization"] = arrays["nearest"] <= np.quantile(near["train"], RARE)
     rare = f"nearer than {1 - RARE:.0%} of the test pictures are"
     how: dict[str, tuple[str, Better, dict[str, Any]]] = {
         "precision": ("precision", "higher", {"method": f"Kynkäänniemi et al. 2019, k = {MANIFOLD}"}),
         "recall": ("recall", "higher", {"method": f"Kynkäänniemi et al. 2019, k = {MANIFOLD}"}),
         "density": ("density", "higher", {"method": f"Naeem et al. 2020, k = {COVER}"}),
         "coverage": ("coverage", "higher", {"method": f"Naeem et al. 2020, k = {COVER}"}),
+        "nearest": (
+            "distance to the nearest training picture", "higher", {"among": f"{len(real.train)} training pictures"}
+        ),
         "memorization": (
             "near a training picture", "lower", {"near": rare, "among": f"{len(real.train)} training pictures"}
         ),

@@ -17,7 +17,8 @@ Stack = UInt8[np.ndarray, "n height width channels"]
 Sheet = UInt8[np.ndarray, "tall wide 4"]
 
 MEASURED = (
-    "frechet", "kernel", "precision", "recall", "density", "coverage", "memorization", "duplicates", "agreement"
+    "frechet", "kernel", "precision", "recall", "density", "coverage", "nearest", "memorization", "duplicates",
+    "agreement",
 )  # fmt: skip
 
 
