@@ -17,7 +17,7 @@ from sanggar.errors import RunError
 from sanggar.evaluation.distances import Moments, cloud, frechet_of, neighbourhoods, too_few
 from sanggar.evaluation.inference import divergence
 from sanggar.evaluation.protocol import Findings, Number, Subject, first_of_each_class, share_interval
-from sanggar.evaluation.rulers import Latents, Real, Ruler, asked_of, look_at, open_ruler
+from sanggar.evaluation.rulers import Latents, Real, Ruler, asked_of, drawn_like, look_at, open_ruler
 from sanggar.models.family import CHUNK
 from sanggar.painter import Painter
 from sanggar.runs import Arrays
@@ -67,7 +67,9 @@ def _ways(subject: Subject) -> tuple[list[Number], Arrays]:
         ruler = open_ruler(subject)
     except RunError:
         return [], pictures  # said where generated pictures are measured
-    real = Real.of(ruler, train, test.first(n), options.seed)
+    test = test.first(n)
+    stand_ins = train.take(drawn_like(train.labels, test.labels, len(train), n, options.seed))
+    real = Real.of(ruler, stand_ins, test, options.seed)
     how = {"split": "test", "n": n, "data": painter.data_name, "seed": options.seed, **ruler.protocol}
     how |= subject.told if asked is None else {}
     numbers = []
