@@ -70,15 +70,15 @@ class ConditionalGenerator(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.embedding = nn.Embedding(10, 50)
-        self.dense = nn.Linear(150, 256 * 4 * 4)
+        self.dense = nn.Linear(150, 128 * 4 * 4)
         self.body = nn.Sequential(
-            nn.BatchNorm2d(256), nn.LeakyReLU(0.2), Cropped(256, 128, 4, 2, 1),
-            nn.BatchNorm2d(128), nn.LeakyReLU(0.2), nn.ConvTranspose2d(128, 64, 4, 2, 1),
-            nn.BatchNorm2d(64), nn.LeakyReLU(0.2), nn.ConvTranspose2d(64, 1, 4, 2, 1), nn.Sigmoid(),
+            nn.BatchNorm2d(128), nn.LeakyReLU(0.2), Cropped(128, 64, 4, 2, 1),
+            nn.BatchNorm2d(64), nn.LeakyReLU(0.2), nn.ConvTranspose2d(64, 32, 4, 2, 1),
+            nn.BatchNorm2d(32), nn.LeakyReLU(0.2), nn.ConvTranspose2d(32, 1, 4, 2, 1), nn.Sigmoid(),
         )  # fmt: skip
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        x = self.dense(torch.cat([latents, self.embedding(labels)], 1)).view(-1, 256, 4, 4)
+        x = self.dense(torch.cat([latents, self.embedding(labels)], 1)).view(-1, 128, 4, 4)
         found: Tensor = 2 * self.body(x) - 1
         return found
 
@@ -90,9 +90,9 @@ class ConditionalCritic(nn.Module):
         super().__init__()
         self.embedding, self.plane = nn.Embedding(10, 50), nn.Linear(50, 784)
         self.body = nn.Sequential(
-            nn.Conv2d(2, 64, 4, 2, 1), nn.LeakyReLU(0.2),
-            nn.Conv2d(64, 128, 4, 2, 1), nn.BatchNorm2d(128), nn.LeakyReLU(0.2), nn.ZeroPad2d((0, 1, 0, 1)),
-            nn.Conv2d(128, 256, 4, 2, 1), nn.BatchNorm2d(256), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(4096, 1),
+            nn.Conv2d(2, 32, 4, 2, 1), nn.LeakyReLU(0.2),
+            nn.Conv2d(32, 64, 4, 2, 1), nn.BatchNorm2d(64), nn.LeakyReLU(0.2), nn.ZeroPad2d((0, 1, 0, 1)),
+            nn.Conv2d(64, 128, 4, 2, 1), nn.BatchNorm2d(128), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(2048, 1),
         )  # fmt: skip
 
     def forward(self, pictures: Tensor, labels: Tensor) -> Tensor:
