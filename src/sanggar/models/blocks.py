@@ -96,24 +96,20 @@ class PixelNorm(nn.Module):
 class ResidualBlock(nn.Module):
     """x + f(x) with two 3×3 convolutions, norm and activation before each (He et al. 2016, arXiv:1603.05027).
 
-    Its plain twin gives f(x): the same layers with nothing going round them.
+    Its plain twin has the same layers and nothing going round them: two convolutions, norm and activation after each,
+    so that none stands beside another convolution without an activation between.
     """
 
     def __init__(self, width: int, style: Style) -> None:
         super().__init__()
         self.residual = style.residual
-        last = nn.Conv2d(width, width, 3, padding=1)
+        last, first = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        one, other = ([norm_layer(style.norm, width), ACTIVATIONS[style.activation]()] for _ in range(2))
         if style.residual:
-            nn.init.zeros_(last.weight)  # each block begins as the identity
-        act, norm = ACTIVATIONS[style.activation], style.norm
-        self.body = nn.Sequential(
-            norm_layer(norm, width),
-            act(),
-            nn.Conv2d(width, width, 3, padding=1),
-            norm_layer(norm, width),
-            act(),
-            last,
-        )
+            nn.init.zeros_(last.weight)  # each block begins as next to nothing beside what goes round it
+            self.body = nn.Sequential(*one, first, *other, last)
+        else:
+            self.body = nn.Sequential(first, *one, last, *other)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The input with the block's correction added, or what a plain block makes of it."""
