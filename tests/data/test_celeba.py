@@ -70,6 +70,11 @@ def test_a_copy_that_is_the_publishers_is_told_from_one_that_is_not(
     monkeypatch.setattr(celeba, "TABLES", known)
     assert presence("celeba").state == "present"
     assert load().note == NOTE
+    pictures = zipped(place / "img_align_celeba", place / "img_align_celeba.zip", "img_align_celeba/")
+    shutil.rmtree(place / "img_align_celeba")
+    assert presence("celeba").state == "differs from the published"
+    monkeypatch.setattr(celeba, "PICTURES", replace(celeba.PICTURES, sha256=checksum(pictures)))
+    assert presence("celeba").state == "present"
     table = place / "identity_CelebA.txt"
     table.write_text(table.read_text().replace("1003", "1004", 1))
     assert presence("celeba").state == "differs from the published"

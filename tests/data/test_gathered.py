@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import struct
+import tracemalloc
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import sanggar
 from conftest import Cli
 from gathering import encoded, load, number, own, write_pictures, zipped
 from sanggar.data import prepared
+from sanggar.data.decoding import read_member
 from sanggar.data.images import Attribute, Images
 from sanggar.data.sources import SOURCES, presence
 from sanggar.data.tables import read_table
@@ -226,6 +228,11 @@ def test_a_zip_is_found_without_its_suffix(place: Path, tmp_path: Path) -> None:
     assert SOURCES["folder"].facts_for(own(tmp_path / "faces")).attributes == ATTRIBUTES
 
 
+def test_the_working_directory_is_a_folder_as_any(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    assert SOURCES["folder"].facts_for(own(Path())).attributes == ATTRIBUTES
+
+
 def test_a_table_in_a_sub_folder_is_found_in_a_folder_as_in_a_zip(place: Path, tmp_path: Path) -> None:
     shutil.copytree(place, tmp_path / "set" / "faces")
     zipped(tmp_path / "set", tmp_path / "zipped.zip")
@@ -267,6 +274,13 @@ def _texts(place: Path) -> Path:
     return place
 
 
+def _dangling(place: Path) -> Path:
+    write_pictures(place, 20, table=False)
+    for index in (3, 4):
+        (place / f"{index:02d}.jpg").symlink_to(place / "nowhere.jpg")
+    return place
+
+
 def _cut(place: Path) -> Path:
     write_pictures(place, 20, table=False)
     for index in (3, 4):
@@ -288,6 +302,14 @@ def _encrypted(content: bytes) -> bytes:
     return content.replace(b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01\x00")
 
 
+def _lying(content: bytes) -> bytes:
+    """Members that declare 10 bytes and inflate to more."""
+    for mark, at in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        parts = content.split(mark)
+        content = mark.join([parts[0], *(p[: at - 4] + struct.pack("<I", 10) + p[at:] for p in parts[1:])])
+    return content
+
+
 def _declared(content: bytes) -> bytes:
     at = content.index(b"PK\x01\x02")
     return content[: at + 24] + struct.pack("<I", 2**31) + content[at + 28 :]
@@ -307,6 +329,8 @@ BAD_PLACES = {
     "absolute": (lambda p: _zip(p, **{"/etc/x.png": b"x"}), "which climbs out of it"),
     "a drive": (lambda p: _zip(p, **{"C:/x.png": b"x"}), "which climbs out of it"),
     "twice": (lambda p: _zip(p, **{"003.png": b"x"}), "holds two files called 003.png"),
+    "lying": (lambda p: _zip(p, _lying), "attributes.csv cannot be read (Bad CRC-32"),
+    "links to nowhere": (_dangling, "of 22 pictures more than 1 % cannot be read, which is more than an accident."),
     "huge": (lambda p: _zip(p, _declared), "declares 2,147,483,648 bytes, more than any picture here has"),
 }
 
@@ -321,6 +345,18 @@ def test_a_bad_folder_or_zip_is_refused_and_nothing_is_left(name: str, tmp_path:
     assert words in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
     assert {p.name for p in prepared.folder().glob("*")} - before <= {"lock"}
+
+
+def test_of_a_zip_that_lies_no_more_is_inflated_than_it_declares(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("000.png", bytes(50_000_000))
+    path.write_bytes(_lying(path.read_bytes()))
+    tracemalloc.start()
+    with zipfile.ZipFile(path) as archive, pytest.raises(zipfile.BadZipFile):
+        read_member(archive, "000.png")
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
 
 
 def test_few_broken_pictures_are_left_out_and_listed(

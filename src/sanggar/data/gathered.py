@@ -16,7 +16,7 @@ from pydantic import Field
 
 from sanggar.data.batches import address
 from sanggar.data.dataset import DIFFERS, DataOptions, Dataset, Part, Presence, Source, amount, root
-from sanggar.data.decoding import LARGEST, square, why
+from sanggar.data.decoding import LARGEST, read_member, square, why
 from sanggar.data.images import Facts, Images
 from sanggar.data.listing import Listing, list_pictures, open_zip
 from sanggar.data.prepared import Prepared, prepare
@@ -223,7 +223,7 @@ def labelled(found: Listing, label: str | None) -> Listing:
 
 def _find(path: str) -> Path:
     for place in (Path(path).expanduser(), root() / path):
-        for found in (place, place.with_name(f"{place.name}.zip")):
+        for found in (place, Path(f"{place}.zip")):
             if found.is_dir() or found.is_file():
                 return found.resolve()
     raise DataError(f"data.path: there is no folder or zip {path}, neither here nor under {root()}.")
@@ -250,7 +250,7 @@ def _table(place: Path, options: FolderOptions) -> tuple[bytes, str] | None:
                 if members[inside].file_size > LARGEST:
                     raise DataError(f"{place}: its {inside} has {members[inside].file_size:,} bytes: too many.")
                 try:
-                    return archive.read(members[inside]), f"{place}/{inside}"
+                    return read_member(archive, inside), f"{place}/{inside}"
                 except (zipfile.BadZipFile, RuntimeError, OSError) as error:
                     raise DataError(f"{place}: its {inside} cannot be read ({error}).") from None
     elif not Path(name).is_absolute():

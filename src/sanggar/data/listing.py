@@ -75,10 +75,17 @@ def _in_folder(place: Path) -> Iterator[tuple[str, str]]:
                         if not _passed_over(name):
                             waiting.append(f"{name}/")
                     elif _is_picture(name):
-                        status = entry.stat()
-                        yield name, f"{status.st_size} {status.st_mtime_ns}"
+                        yield name, _stamp(entry)
         except OSError as error:
             raise DataError(f"{place / within}: cannot be read ({error.strerror}).") from None
+
+
+def _stamp(entry: os.DirEntry[str]) -> str:
+    try:
+        status = entry.stat()
+    except OSError:  # a link to nowhere, or gone meanwhile: a picture that cannot be read, like others
+        return "gone"
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _in_zip(place: Path) -> Iterator[tuple[str, str]]:

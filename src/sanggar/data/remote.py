@@ -7,9 +7,12 @@ import hashlib
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 from sanggar.errors import DataError
 
@@ -38,8 +41,9 @@ def published(place: Path, files: Sequence[Remote]) -> bool:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file's content, once decompressed."""
-    return hashlib.sha256(read_file(path)).hexdigest()
+    """SHA-256 of a file's content, once decompressed; never in memory whole. Raises DataError as `read_file`."""
+    with _opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch(place: Path, files: Sequence[Remote], mirrors: Sequence[str]) -> None:
@@ -105,10 +109,16 @@ def unpack(archive: Path, files: Sequence[Remote]) -> list[Path]:
 
 
 def read_file(path: Path) -> bytes:
-    """A file's content, decompressed when it ends in .gz."""
+    """A file's content, decompressed when it ends in .gz. Raises DataError where it is damaged or cannot be read."""
+    with _opened(path) as file:
+        return file.read()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedIOBase]:
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield cast("BufferedIOBase", file)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
             f"{path} is damaged: it does not decompress ({error}). Delete it, and it is fetched anew."
