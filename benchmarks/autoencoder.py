@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -25,7 +26,7 @@ from sanggar.training.checkpoint import Progress
 from sanggar.training.loop import Loop
 from sanggar.training.torch_learner import TorchLearner
 
-STEPS, ROUNDS = 60, 5
+STEPS = 60
 
 
 def loop(plan: Plan) -> Loop:
@@ -36,32 +37,20 @@ def loop(plan: Plan) -> Loop:
     return Loop(plan, learner, batches, dataset.validation.first(100), Progress(), None)
 
 
-def rate(steps: Iterator[object]) -> float:
-    """Pictures a second over the next steps."""
-    began = time.perf_counter()
-    for _ in islice(steps, STEPS):
-        pass
-    return STEPS * 128 / (time.perf_counter() - began)
-
-
 def throughput() -> None:
     """Ours and the plain script, in turns, in one process."""
     plan = resolve(recipe.read("fashion-denoising-autoencoder"))
     folder = root() / "fashion-mnist"
-    ours = iter(loop(plan))
-    plain = {w: plain_autoencoder.train(folder, w) for w in (0, 2)}
-    rates: dict[str, list[float]] = {"sanggar": [], "plain, no workers": [], "plain, two workers": []}
-    next(ours), next(plain[0]), next(plain[2])
-    for _ in range(ROUNDS):
-        rates["sanggar"].append(rate(ours))
-        rates["plain, no workers"].append(rate(plain[0]))
-        rates["plain, two workers"].append(rate(plain[2]))
-    for name, values in rates.items():
-        print(
-            f"  {name:<20} {statistics.median(values):8,.0f} pictures/s   (of {', '.join(f'{v:,.0f}' for v in values)})"
-        )
-    best = max(statistics.median(values) for name, values in rates.items() if name != "sanggar")
-    print(f"  sanggar is {statistics.median(rates['sanggar']) / best:.2f} times the faster plain script")
+    runs: dict[str, Iterator[object]] = {"sanggar": iter(loop(plan))}
+    runs |= {f"plain, {workers} workers": plain_autoencoder.train(folder, workers) for workers in (0, 2)}
+    beside(runs, 128, STEPS)
+
+
+def beside(runs: dict[str, Iterator[object]], batch: int, steps: int) -> None:
+    """Trainings in turns, so many steps each at a time, after one to warm up."""
+    for walked in runs.values():
+        next(walked)
+    machine.in_turns({name: partial(machine.rate, walked, steps, batch) for name, walked in runs.items()})
 
 
 def same_loss(epochs: int = 2) -> None:

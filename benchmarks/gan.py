@@ -3,23 +3,21 @@ and the time that measuring takes."""
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import sanggar
 from benchmarks import plain_gan
-from benchmarks.autoencoder import loop
-from benchmarks.machine import silent
+from benchmarks.autoencoder import beside, loop
+from benchmarks.machine import rate, silent
 from sanggar import recipe
 from sanggar.data.sources import presence, root
 from sanggar.plan import resolve
 
-STEPS, ROUNDS = 15, 5
+STEPS = 15
 RUNGS = ("gan-dense", "wgan-gp", "sngan", "style")
 PLAIN = {
     "mnist-cgan": (plain_gan.mnist, plain_gan.ConditionalGenerator, plain_gan.ConditionalCritic),
@@ -35,25 +33,7 @@ def throughput(name: str) -> None:
     runs: dict[str, Iterator[object]] = {"sanggar": iter(loop(plan))}
     for workers in (0, 2):
         runs[f"plain, {workers} workers"] = plain_gan.train(pictures, generator(), critic(), batch, workers)
-    rates: dict[str, list[float]] = {key: [] for key in runs}
-    for steps in runs.values():
-        next(steps)
-    for _ in range(ROUNDS):
-        for key, steps in runs.items():
-            rates[key].append(_rate(steps, batch))
-    for key, values in rates.items():
-        print(
-            f"    {key:<18} {statistics.median(values):7,.0f} pictures/s   ({', '.join(f'{v:,.0f}' for v in values)})"
-        )
-    best = max(statistics.median(values) for key, values in rates.items() if key != "sanggar")
-    print(f"    sanggar is {statistics.median(rates['sanggar']) / best:.2f} times the faster plain script")
-
-
-def _rate(steps: Iterator[object], batch: int, count: int = STEPS) -> float:
-    began = time.perf_counter()
-    for _ in islice(steps, count):
-        pass
-    return count * batch / (time.perf_counter() - began)
+    beside(runs, batch, STEPS)
 
 
 def lengths(names: Sequence[str]) -> None:
@@ -63,7 +43,7 @@ def lengths(names: Sequence[str]) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(3):
         for name, steps in runs.items():
-            seconds[name].append(32 / _rate(steps, 1, 32))
+            seconds[name].append(32 / rate(steps, 32, 1))
     for name, plan in plans.items():
         step, per_epoch = min(seconds[name][1:]) / 32, plan.source.counted(plan.data) // plan.training.batch_size
         count = plan.training.total_steps(per_epoch)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 import torch
 
@@ -26,6 +27,30 @@ def median_seconds(work: Callable[[], object], repeats: int = 9) -> float:
         work()
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds)
+
+
+def rate(steps: Iterator[object], count: int, batch: int) -> float:
+    """Pictures a second over the next steps."""
+    began = time.perf_counter()
+    for _ in islice(steps, count):
+        pass
+    return count * batch / (time.perf_counter() - began)
+
+
+def in_turns(works: Mapping[str, Callable[[], float]], rounds: int = 5) -> None:
+    """Pictures a second of each piece of work, in turns, so that what else the machine does falls on all alike.
+
+    The first is sanggar's; it is compared with the fastest of the others.
+    """
+    rates: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            rates[name].append(work())
+    for name, values in rates.items():
+        each = ", ".join(f"{value:,.0f}" for value in values)
+        print(f"    {name:<20} {statistics.median(values):7,.0f} pictures/s   ({each})")
+    ours, *others = (statistics.median(values) for values in rates.values())
+    print(f"    sanggar is {ours / max(others):.2f} times the fastest of the others", flush=True)
 
 
 def convolution_rate(dtype: torch.dtype) -> float:

@@ -20,9 +20,10 @@ from PIL import Image
 from sanggar.data.listing import list_pictures
 from sanggar.data.prepared import prepare
 from sanggar.data.sources import root
+from sanggar.data.workers import processors
 
 FACES = "utkface-128"
-ROUNDS, WORKERS = 3, 2
+ROUNDS = 3
 SMALL, LARGE = 2_000, int(os.environ.get("SANGGAR_BENCHMARK_PICTURES", "200000"))
 EDGE, DISTINCT = 128, 500
 
@@ -55,8 +56,8 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def only_decoding(paths: list[str]) -> None:
-    """Decode every file with two workers, and do nothing with the pixels."""
-    with get_context("fork").Pool(WORKERS) as pool:
+    """Decode every file with as many workers as preparing has, and do nothing with the pixels."""
+    with get_context("fork").Pool(processors()) as pool:
         for _ in pool.imap_unordered(decode, paths, chunksize=64):
             pass
 
