@@ -282,6 +282,6 @@ def test_taking_and_chunking_keep_pictures_and_labels_together() -> None:
     images = Images(np.arange(7, dtype=np.uint8).reshape(7, 1, 1, 1), np.arange(7))
     taken = images.take(np.array([5, 2]))
     assert taken.pixels.ravel().tolist() == taken.labels.tolist() == [5, 2]
-    assert [chunk.labels.tolist() for chunk in images.chunks(3)] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [chunk.labels.tolist() for chunk in images.chunks(3)] == [[0, 1, 2], [3, 4], [5, 6]]
     assert len(images.first(None)) == 7
     assert as_pixels(images.pixels, Facts(1, 1, 1)) is images.pixels

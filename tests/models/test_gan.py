@@ -104,6 +104,9 @@ REFUSED = {
     "nothing bounds this wasserstein critic, whose batch norm": {
         "objective": {"kind": "wasserstein"}, "critic": {"kind": "dcgan", "norm": "batch", "spectral": True}
     },
+    "nothing bounds this wasserstein critic, whose instance norm": {
+        "objective": {"kind": "wasserstein"}, "critic": {"kind": "dcgan", "norm": "instance", "spectral": True}
+    },
     "next to nothing is left": {
         "objective": {"kind": "wasserstein"}, "critic": {"kind": "style"}, "penalty": {"kind": "clip"}
     },
@@ -412,12 +415,27 @@ def test_modulation_equals_modulated_weights() -> None:
     torch.testing.assert_close(layer(x, styles), torch.cat(expected))
 
 
+@pytest.mark.parametrize(("penalty", "compiled"), [("null", True), ("{kind: r1}", False)])
+def test_a_critic_that_is_differentiated_twice_is_not_compiled(penalty: str, compiled: bool) -> None:
+    how = [f"model.penalty={penalty}", "model.critic.norm=none", "training.compile=true", "training.device=cpu"]
+    plan = resolve(read("mnist-cgan", how))
+    model = TorchLearner(plan, plan.facts).model
+    assert isinstance(model, GAN)
+    assert model.generator._compiled_call_impl is not None
+    assert (model.critic._compiled_call_impl is not None) == compiled
+
+
 def test_deviation_is_taken_within_groups() -> None:
     same = torch.ones(4, 2, 3, 3)
     spread = torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 2, 3, 3)
     found = deviation(torch.cat([same, spread]), group=4)
     assert found.shape == (8, 1, 3, 3)
     torch.testing.assert_close(found[:, 0, 0, 0], torch.tensor([1e-4] * 4 + [1.25**0.5] * 4))
+
+
+def test_where_a_batch_does_not_divide_groups_are_larger_not_smaller() -> None:
+    found = deviation(torch.arange(7.0).reshape(7, 1, 1, 1), group=3)
+    torch.testing.assert_close(found[:, 0, 0, 0], torch.tensor([1.25**0.5] * 4 + [(2 / 3) ** 0.5] * 3))
 
 
 def test_report_4s_generator_has_its_table() -> None:

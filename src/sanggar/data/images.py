@@ -90,9 +90,12 @@ class Images:
         return self._each(itemgetter(slice(n)))
 
     def chunks(self, size: int) -> Iterator[Images]:
-        """The pictures in order, `size` at a time; the last chunk may be smaller."""
-        for start in range(0, len(self), size):
-            yield self._each(itemgetter(slice(start, start + size)))
+        """The pictures in order, at most `size` at a time, in chunks that differ by one at most.
+
+        No small rest is left: what goes by a batch, as some norms do, would be at a loss with it.
+        """
+        for chunk in np.array_split(np.arange(len(self)), -(-len(self) // size)) if len(self) else []:
+            yield self._each(itemgetter(slice(chunk[0], chunk[-1] + 1)))
 
     def _each(self, change: Callable[[np.ndarray], np.ndarray]) -> Images:
         labels = None if self.labels is None else change(self.labels)

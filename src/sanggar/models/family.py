@@ -113,6 +113,10 @@ class Family(nn.Module):
     """which learner trains it"""
     averages: ClassVar[tuple[str, ...] | None] = None
     """children that `training.ema` averages; none: everything"""
+    taught_by: str | None = None
+    """the judge whose features its loss looks at"""
+    uncompiled: tuple[str, ...] = ()
+    """children that `training.compile` leaves alone: torch.compile takes no second derivatives"""
 
     def phases(self) -> list[Phase]:
         """What one step of training does, in order."""

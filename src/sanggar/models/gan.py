@@ -32,13 +32,12 @@ from sanggar.models.generators import (
 )
 from sanggar.models.objectives import (
     BCE,
-    R1,
     Clip,
-    GradientPenalty,
     ObjectiveOptions,
     PenaltyOptions,
     Scores,
     clip_weights,
+    differentiates,
     penalty_terms,
 )
 from sanggar.models.optimizers import OptimizerOptions
@@ -87,8 +86,7 @@ class Growth(Options):
 
 def check_game(critic: CriticOptions, objective: ObjectiveOptions, penalty: PenaltyOptions | None) -> None:
     """Raises ValueError where a critic, what it plays for and what bounds it have no meaning together."""
-    gradient = isinstance(penalty, GradientPenalty | R1)
-    if gradient and critic.norm == "batch":
+    if differentiates(penalty) and critic.norm == "batch":
         raise ValueError(
             "penalty: a penalty on the gradient for each picture has no meaning with batch norm in the critic, "
             "which makes scores depend on the whole batch; choose another critic.norm"
@@ -102,8 +100,8 @@ def check_game(critic: CriticOptions, objective: ObjectiveOptions, penalty: Pena
             "penalty: clip cuts weights that a style critic scales again when it uses them: next to nothing is left "
             "of its scores; choose another critic or penalty"
         )
-    if objective.kind == "wasserstein" and penalty is None and (not critic.spectral or critic.norm == "batch"):
-        norm = ", whose batch norm spectral: true does not bound" if critic.spectral else ""
+    if objective.kind == "wasserstein" and penalty is None and (not critic.spectral or critic.norm != "none"):
+        norm = f", whose {critic.norm} norm spectral: true does not bound" if critic.spectral else ""
         raise ValueError(f"objective: nothing bounds this wasserstein critic{norm}; give it a penalty")
 
 
@@ -175,6 +173,7 @@ class GAN(Family):
         self.latent_size, self.conditional = options.latent_size, options.condition != "none"
         task = Task(facts, options.latent_size, options.condition, grows=options.growth is not None)
         self.generator, self.critic = options.generator.build(task), options.critic.build(task)
+        self.uncompiled = ("critic",) if differentiates(options.penalty) else ()
         self.register_buffer("probability", torch.tensor(0.0 if isinstance(options.augmentation, Adaptive) else 1.0))
         self.register_buffer("sign", torch.zeros(()))
         self.register_buffer("trained", torch.zeros(()))

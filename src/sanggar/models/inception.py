@@ -214,7 +214,7 @@ class Inception:
         for start in range(0, len(pixels), CHUNK):
             chunk = torch.from_numpy(np.require(pixels[start : start + CHUNK], requirements=["C", "W"])).to(device)
             # TensorFloat-32 would make a GPU measure otherwise than a processor
-            with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                 images = to_float(chunk)
                 parts.append(self.network.features(images.expand(-1, 3, -1, -1)).cpu().numpy())
         return np.concatenate(parts)

@@ -144,6 +144,11 @@ PenaltyOptions = Annotated[Clip | GradientPenalty | R1, Field(discriminator="kin
 Critic = Callable[[Pictures], Scores]
 
 
+def differentiates(penalty: PenaltyOptions | None) -> bool:
+    """Whether a penalty is on the critic's gradient, so that its step takes second derivatives."""
+    return isinstance(penalty, GradientPenalty | R1)
+
+
 def gradient_penalty(critic: Critic, real: Pictures, fake: Pictures, way: Float[Tensor, "n 1 1 1"]) -> Loss:
     """Mean of (‖∇critic‖ − 1)² at `way` of the way from drawn to real pictures."""
     between = (way * real.detach() + (1 - way) * fake.detach()).requires_grad_()

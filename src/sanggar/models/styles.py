@@ -333,10 +333,10 @@ class StyleDown(nn.Module):
 def deviation(x: Features, group: int) -> Features:
     """A channel with the mean deviation within groups of pictures of a batch (Karras et al. 2018, section 3).
 
-    The groups have `group` pictures, or fewer where the batch does not divide by that.
+    The groups have `group` pictures, some of them more where the batch does not divide by that.
     """
-    group = math.gcd(len(x), group)
-    parts = x.float().reshape(-1, group, *x.shape[1:])
-    spread = (parts - parts.mean(dim=1, keepdim=True)).square().mean(dim=1)
-    means: Tensor = (spread + 1e-8).sqrt().mean(dim=(1, 2, 3)).repeat_interleave(group)
-    return means.to(x.dtype)[:, None, None, None].expand(-1, 1, *x.shape[2:])
+    means = []
+    for part in x.float().tensor_split(max(1, len(x) // group)):
+        spread = (part - part.mean(dim=0)).square().mean(dim=0)
+        means.append((spread + 1e-8).sqrt().mean().expand(len(part)))
+    return torch.cat(means).to(x.dtype)[:, None, None, None].expand(-1, 1, *x.shape[2:])

@@ -26,7 +26,16 @@ from sanggar.models.gan import CriticOptions, check_game
 from sanggar.models.generators import Task
 from sanggar.models.judge import Judge, at_size, open_judge, that_sees
 from sanggar.models.likelihoods import GaussianOptions, LikelihoodOptions, Nats
-from sanggar.models.objectives import BCE, R1, Clip, ObjectiveOptions, PenaltyOptions, clip_weights, penalty_terms
+from sanggar.models.objectives import (
+    BCE,
+    R1,
+    Clip,
+    ObjectiveOptions,
+    PenaltyOptions,
+    clip_weights,
+    differentiates,
+    penalty_terms,
+)
 from sanggar.models.optimizers import OptimizerOptions
 from sanggar.models.regret import refitted
 from sanggar.recipe import Options
@@ -133,11 +142,13 @@ class VAE(Family):
         self.critic: Any = None
         if options.adversarial is not None:
             self.critic = options.adversarial.critic.build(Task(facts, options.latent_size, "none"))
+            self.uncompiled = ("critic",) if differentiates(options.adversarial.penalty) else ()
         self.register_buffer("trained", torch.zeros(()))
         self._judge: Judge | None = None  # an instrument, and no part of the network: neither trained nor saved
         if options.perceptual is not None:
             self._judge = that_sees(open_judge(options.perceptual.judge, "cpu"), facts, "model.perceptual.judge")
             self._judge.network.requires_grad_(False)
+            self.taught_by = options.perceptual.judge
 
     def phases(self) -> list[Phase]:
         """One phase, and before it the critic's where there is one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 from sanggar.training.loop import Loop, Record
@@ -32,12 +32,21 @@ def shown(loop: Loop, name: str, quiet: bool = False, stream: TextIO | None = No
 
 def _line(record: Record) -> str:
     """One interval in words: where, losses, speed."""
-    train = sum((record.train or {}).values())
-    validation = sum((record.validation or {}).values())
     watched = "".join(
         f"{name.split('/')[-1]} {value:.4f}  " for name, value in record.watched.get("validation", {}).items()
     )
     return (
-        f"epoch {record.epoch:6.2f}  step {record.step:>7,}/{record.steps:,}  train {train:.4f}  "
-        f"validation {validation:.4f}  {watched}{record.images_per_second:,.0f} images/s"
+        f"epoch {record.epoch:6.2f}  step {record.step:>7,}/{record.steps:,}  train {_losses(record.train)}  "
+        f"validation {_losses(record.validation)}  {watched}{record.images_per_second:,.0f} images/s"
     )
+
+
+def _losses(terms: Mapping[str, float] | None) -> str:
+    """The sum of the terms, or where there are several phases, whose sum would mean nothing, that of each."""
+    sums: dict[str, float] = {}
+    for name, value in (terms or {}).items():
+        phase = name.split("/")[0]
+        sums[phase] = sums.get(phase, 0.0) + value
+    if len(sums) < 2:
+        return f"{sum(sums.values()):.4f}"
+    return ", ".join(f"{phase} {total:.4f}" for phase, total in sums.items())

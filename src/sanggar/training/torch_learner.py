@@ -39,8 +39,9 @@ class TorchLearner:
         if options.ema is not None:
             self.averaged = AveragedModel(self.model, multi_avg_fn=averaging(options.ema), use_buffers=True)
         if options.compile:
-            for part in self.model.children():
-                part.compile()
+            for name, part in self.model.named_children():
+                if name not in self.model.uncompiled:
+                    part.compile()
         self._phases = self.model.phases()
         self.draws = max(phase.batches for phase in self._phases)
         self.watched = frozenset(f"{phase.name}/{name}" for phase in self._phases for name in phase.watched)
