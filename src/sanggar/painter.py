@@ -307,7 +307,7 @@ class Painter:
         way = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
         return self.decode((1 - way) * ends[0] + way * ends[1])
 
-    def square(self, corners: Sequence[Given], edge: int, told: Told | None = None) -> Pixels:
+    def between_four(self, corners: Sequence[Given], edge: int, told: Told | None = None) -> Pixels:
         """`edge` × `edge` pictures in reading order, by straight lines between the latents of four: upper left, upper
         right, lower left, lower right; what is told of them is mixed likewise.
 

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, TypeVar, cast, get_args
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from sanggar.data.dataset import DataOptions, Source
+from sanggar.data.dataset import DataOptions, Dataset, Source
 from sanggar.data.images import Attribute, Facts
 from sanggar.data.sources import SOURCES
-from sanggar.errors import RecipeError, suggest
+from sanggar.errors import RecipeError, RunError, suggest
 from sanggar.models.augment import AugmentationOptions
 from sanggar.models.autoencoder import Autoencoder
 from sanggar.models.classifier import Classifier
@@ -28,6 +28,7 @@ from sanggar.models.judge import JUDGES, judge_for
 from sanggar.models.optimizers import Adam, Constant, OptimizerOptions, ScheduleOptions
 from sanggar.models.vae import VAE
 from sanggar.recipe import Options, Recipe, to_yaml
+from sanggar.runs import Run
 
 Model = Family | FeedForward
 """A network, whatever computes it: both kinds are built, loaded and asked in the same way, NumPy in and NumPy out."""
@@ -157,6 +158,19 @@ class Plan:
     def facts(self) -> Facts:
         """What a network has to know of the pictures; of one's own pictures only their files can tell."""
         return self.source.facts_for(self.data)
+
+    def data_of(self, run: Run) -> Dataset:
+        """The data that a run of this plan was trained on.
+
+        Raises RunError where the source holds others by now, DataError where they are missing.
+        """
+        dataset: Dataset = self.source.load(self.data)
+        if dataset.fingerprint != (known := run.info["data"]["fingerprint"]):
+            raise RunError(
+                f"{run.path} was trained on other data than {self.data.source} holds now: they have fingerprint "
+                f"{dataset.fingerprint[:16]}…, the run {known[:16]}…."
+            )
+        return dataset
 
     def check(self) -> None:
         """Raises RecipeError for what is measured, and these pictures do not allow: sooner than at the end.

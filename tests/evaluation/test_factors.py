@@ -60,6 +60,10 @@ def test_a_dimension_that_stands_for_two_factors_is_complete_and_not_disentangle
     assert whole == pytest.approx(1 - 0.5 * np.log(2) / np.log(3))
 
 
+def test_a_factor_that_no_dimension_tells_is_not_complete() -> None:
+    assert disentangled(np.array([[1.0, 0.0], [0.0, 0.0]]))[1] == pytest.approx(0.5)
+
+
 def test_what_does_not_vary_has_no_gap_and_a_single_dimension_has_none() -> None:
     assert mutual_information_gap(NOISE, np.zeros(N, np.int64)) == 0
     assert mutual_information_gap(NOISE[:, :1], FACTORS[0]) == 0

@@ -15,16 +15,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
+from sklearn.datasets import load_digits
 
 import sanggar
 from conftest import TINY_VAE, Trained
 from sanggar.data.images import Images
 from sanggar.errors import RunError
-from sanggar.evaluation import exploration
+from sanggar.evaluation import exploration, unlearned
 from sanggar.evaluation.exploration import COLUMNS, COMPONENTS, CORNERS, TEMPERATURES, measure_exploration, mixture
 from sanggar.evaluation.inference import DRAWS, _noise, divergence, importance_bounds, measure_inference
-from sanggar.evaluation.protocol import Findings, Number, Subject, first_of_each_class
+from sanggar.evaluation.protocol import Findings, Number, Subject, first_of_each_class, taught
 from sanggar.evaluation.reconstruction import measure_reconstruction
+from sanggar.evaluation.unlearned import components, through
 from sanggar.models.divergence import kl_divergence
 from sanggar.models.judge import open_judge
 from sanggar.models.likelihoods import BernoulliOptions, GaussianOptions, LogisticOptions
@@ -263,6 +265,25 @@ def test_the_mixture_does_not_draw_part_after_part() -> None:
     latents = np.repeat(np.array([[-9.0], [9.0]], np.float32), 100, axis=0)
     found, _ = mixture(latents + np.random.default_rng(0).normal(0, 0.1, (200, 1)).astype(np.float32), 64, 1)
     assert len(set(np.sign(found[:16, 0]))) == 2
+
+
+def test_a_network_that_was_trained_to_please_the_judge_is_not_compared_with_others(subject: Subject) -> None:
+    judge = subject.judge
+    assert judge is not None
+    assert taught(subject.painter, judge) == {}
+    pleasing = SimpleNamespace(model=SimpleNamespace(taught_by="digits"))
+    assert taught(pleasing, judge) == {"trained_on": "features of the same network"}  # type: ignore[arg-type]
+    assert taught(pleasing, open_judge("mnist", "cpu")) == {}  # type: ignore[arg-type]
+
+
+def test_pca_of_more_than_fits_into_memory_is_nearly_the_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = load_digits().images[:1000, :, :, None].astype(np.uint8)
+    whole = components(pixels, 8, 0)
+    monkeypatch.setattr(unlearned, "VALUES", pixels.size - 1)
+    parts = components(pixels, 8, 0)
+    assert type(parts) is not type(whole)
+    errors = [np.square(through(pca, pixels)[1] - pixels.astype(float)).mean() for pca in (whole, parts)]
+    assert errors[0] <= errors[1] < 1.02 * errors[0]
 
 
 def test_the_perceptual_distance_is_zero_for_the_same_pictures_and_grows_with_noise(subject: Subject) -> None:

@@ -75,9 +75,10 @@ def interpolate(run: str, images: Sequence[str], steps: int, arc: bool, out: Pat
         raise click.UsageError("--arc is a way between two pictures; between four there is none.")
     _check_ending(out, ".png", ".npz")
     painter = open_run(run)
-    pixels = (
-        painter.square(images, steps) if len(images) == 4 else painter.interpolate(images[0], images[1], steps, arc)
-    )
+    if len(images) == 4:
+        pixels = painter.between_four(images, steps)
+    else:
+        pixels = painter.interpolate(images[0], images[1], steps, arc)
     _write(out, pixels, columns=steps)
 
 

@@ -1,7 +1,7 @@
 """Odd pictures told from normal ones: a network's scores beside PCA and nearest neighbours, on three kinds of trial.
 
-Pictures of classes that training never saw; normal pictures with something done to them, where it saw all classes;
-and, for networks with a bound, pictures simpler than normal ones, which a likelihood takes for more normal than those
+Pictures of classes that training never saw, where there are such; normal pictures with something done to them; and,
+for networks with a bound, pictures simpler than normal ones, which a likelihood takes for more normal than those
 (Nalisnick et al. 2019, arXiv:1810.09136).
 """
 
@@ -86,7 +86,7 @@ def measure_anomaly(subject: Subject) -> Findings:
     if mixed:
         everything = np.concatenate([trial.pixels for trial in mixed])
         place = trials.index(mixed[0])
-        trials.insert(place, Trial("all four corruptions", CORRUPTED, everything, place == 0))
+        trials.insert(place, Trial("all four corruptions", CORRUPTED, everything, subject.held_out is None))
         of_odd[trials[place].name] = _joined([of_odd[trial.name] for trial in mixed])
     numbers, arrays = [], _kept(of_normal, "anomaly.normal")
     for trial in trials:

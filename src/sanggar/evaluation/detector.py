@@ -10,7 +10,6 @@ from jaxtyping import Float
 
 from sanggar.data.batches import address
 from sanggar.data.images import Images
-from sanggar.errors import RunError
 from sanggar.evaluation.anomaly import (
     Known,
     Scores,
@@ -73,10 +72,7 @@ class Detector:
             if kept:
                 return cls(painter, Known.of(kept), options.seed, options.regret_steps)
         say("This run's evaluation left nothing of odd pictures: normal ones are looked at first.")
-        dataset = painter.plan.source.load(painter.plan.data)
-        if dataset.fingerprint != run.info["data"]["fingerprint"]:
-            raise RunError(f"{run.path} was trained on other data than {painter.plan.data.source} holds now.")
-        train, validation = fitting(Subject(painter, dataset, options))
+        train, validation = fitting(Subject(painter, painter.plan.data_of(run), options))
         return cls.fitted(painter, train, validation)
 
     def scores(self, pixels: Pixels, came_back: Pixels) -> Scores:

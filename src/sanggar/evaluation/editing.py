@@ -17,7 +17,16 @@ from sanggar.evaluation.attributes import Aspect, AttributeJudge, aspects_of, ju
 from sanggar.evaluation.edit_bench import Bench, Chosen, Outcome, choose_edit
 from sanggar.evaluation.edits import SHOWN, Edit
 from sanggar.evaluation.probes import balanced_accuracy, explained
-from sanggar.evaluation.protocol import Findings, Interval, Number, Pixels, Subject, averaged, share_interval
+from sanggar.evaluation.protocol import (
+    Findings,
+    Interval,
+    Number,
+    Pixels,
+    Subject,
+    averaged,
+    share_interval,
+    taught,
+)
 from sanggar.runs import Arrays
 
 STRENGTHS = (0.5, 1.0, 2.0, 3.0)
@@ -115,6 +124,7 @@ def _numbers(bench: Bench, aspect: Aspect, found: dict[float, Outcome], protocol
             seen = against | {
                 "network": f"{bench.eye.name} {bench.eye.hash}",
                 "method": "LPIPS without learned weights",
+                **taught(bench.painter, bench.eye),
             }
             label = f"{of}: perceptual distance"
             numbers.append(averaged("attributes.perceptual", label, outcome.perceptual, seen, better="lower"))

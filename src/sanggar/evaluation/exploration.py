@@ -16,7 +16,7 @@ from sanggar.data.images import Images
 from sanggar.errors import RunError
 from sanggar.evaluation.distances import Moments, cloud, frechet_of, neighbourhoods, too_few
 from sanggar.evaluation.inference import divergence
-from sanggar.evaluation.protocol import Findings, Number, Subject, first_of_each_class, share_interval
+from sanggar.evaluation.protocol import Findings, Number, Subject, first_of_each_class, share_interval, taught
 from sanggar.evaluation.rulers import Latents, Real, Ruler, asked_of, drawn_like, look_at, open_ruler
 from sanggar.models.family import CHUNK
 from sanggar.painter import Painter
@@ -76,7 +76,8 @@ def _ways(subject: Subject) -> tuple[list[Number], Arrays]:
     for name, z, level in ways:
         seen = look_at(painter, ruler, z[:n], asked, level)[1]
         fit = {"fitted_on": f"{min(len(train), options.probe_images)} training pictures"} if z is fitted else {}
-        numbers += _lying(ruler, real, seen.features, how | {"drawn_from": name, **fit}, shown=z is fitted)
+        given = how | {"drawn_from": name, **fit, **taught(painter, ruler.network)}
+        numbers += _lying(ruler, real, seen.features, given, shown=z is fitted)
     return numbers + _lying(ruler, real, real.stand_ins, how | {"drawn_from": FLOOR}, FLOOR), pictures
 
 
@@ -112,12 +113,11 @@ def from_mixture(painter: Painter, count: int, seed: int) -> Iterator[tuple[UInt
     """Pictures of latents drawn from a mixture fitted to those of training pictures, some at a time.
 
     For every network that encodes and decodes: a plain autoencoder has no prior to draw from. Raises RunError where
-    it does not, DataError where the training pictures are not there.
+    it does not, or the data are not the run's; DataError where they are missing.
     """
     painter.need("encode")
     painter.need("decode")
-    plan = painter.plan
-    train = plan.source.load(plan.data).train.first(plan.evaluation.probe_images)
+    train = painter.plan.data_of(painter.run).train.first(painter.plan.evaluation.probe_images)
     latents = mixture(painter.encode(train.pixels), count, seed)[0]
     for start in range(0, count, CHUNK):
         yield painter.decode(latents[start : start + CHUNK]), None
@@ -129,7 +129,7 @@ def from_mixture(painter: Painter, count: int, seed: int) -> Iterator[tuple[UInt
 def _corners(painter: Painter, test: Images) -> Grid:
     """A square grid between four test pictures, `(edge, edge, H, W, C)`; what is told of them is mixed as well."""
     shown = test.take(np.array([*first_of_each_class(test, 4)] * 4)[:4])
-    pixels = painter.square([picture[None] for picture in shown.pixels], CORNERS, painter.told(shown))
+    pixels = painter.between_four([picture[None] for picture in shown.pixels], CORNERS, painter.told(shown))
     return pixels.reshape(CORNERS, CORNERS, *pixels.shape[1:])
 
 

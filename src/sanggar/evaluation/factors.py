@@ -59,12 +59,12 @@ def disentangled(matters: Float[np.ndarray, "d k"]) -> tuple[float, float]:
 
     Disentanglement: 1 − the entropy of a dimension's importance over factors, to base k, in the mean weighted by how
     much the dimension matters. Completeness: 1 − the entropy of a factor's importance over dimensions, to base d, in
-    the plain mean over factors. Needs at least two factors and two dimensions.
+    the plain mean over factors, 0 for one that no dimension tells. Needs at least two factors and two dimensions.
     """
     size, count = matters.shape
     weight = matters.sum(axis=1) / max(float(matters.sum()), 1e-12)
     apart = 1 - _entropy(matters, axis=1) / np.log(count)
-    whole = 1 - _entropy(matters, axis=0) / np.log(size)
+    whole = np.where(matters.sum(axis=0) > 0, 1 - _entropy(matters, axis=0) / np.log(size), 0.0)
     return float(np.sum(weight * apart)), float(whole.mean())
 
 

@@ -26,7 +26,7 @@ from sanggar.evaluation.distances import (
     neighbourhoods,
     too_few,
 )
-from sanggar.evaluation.protocol import Better, Findings, Number, Subject, averaged, share_interval
+from sanggar.evaluation.protocol import Better, Findings, Number, Subject, averaged, share_interval, taught
 from sanggar.evaluation.rulers import Labels, Real, Ruler, Seen, asked_of, look_at, open_ruler, remembered
 from sanggar.evaluation.samples import neighbour_pictures, shown_pictures, truncation_sweep
 from sanggar.painter import Painter
@@ -60,7 +60,7 @@ def measure_generation(subject: Subject) -> Findings:
     protocol = {
         "split": "test", "n": n, "data": painter.data_name, "seed": options.seed, **ruler.protocol,
         "floor": "as many training pictures, their classes as often, against the same test pictures",
-        **(subject.told if asked is None else {}),
+        **(subject.told if asked is None else {}), **taught(painter, ruler.network),
     }  # fmt: skip
     numbers, alarms = _distances(ruler, real, seen, protocol)
     variety, doubts = _variety(real, seen, protocol)

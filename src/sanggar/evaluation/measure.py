@@ -69,9 +69,7 @@ def evaluate(
     painter = Painter(run, family)
     if overrides:
         painter.plan = _measured_otherwise(painter.plan, overrides, family)
-    dataset = painter.plan.source.load(painter.plan.data)
-    if dataset.fingerprint != run.info["data"]["fingerprint"]:
-        raise RunError(f"{run.path} was trained on other data than {painter.plan.data.source} holds now.")
+    dataset = painter.plan.data_of(run)
     subject = Subject(painter, dataset, painter.plan.evaluation)
     found, pictures, seconds = [], Arrays(), {}
     for name, metric in METRICS.items():

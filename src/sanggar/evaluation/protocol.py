@@ -90,6 +90,13 @@ class Subject:
         return test.take(np.flatnonzero(np.isin(test.labels, classes) == wanted))
 
 
+def taught(painter: Painter, network: object) -> dict[str, str]:
+    """For the protocol of what a network's features measure, where the model was trained to please them."""
+    if isinstance(network, Judge) and network.of == painter.model.taught_by:
+        return {"trained_on": "features of the same network"}
+    return {}
+
+
 def normal_classes(painter: Painter) -> list[int] | None:
     """The classes that training saw, by number, where the recipe keeps some alone (`data.only`); None where all."""
     only = painter.plan.data.only

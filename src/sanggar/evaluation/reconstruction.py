@@ -21,6 +21,7 @@ from sanggar.evaluation.protocol import (
     mean_squared_errors,
     peak_ratios,
     similarities,
+    taught,
     window,
 )
 from sanggar.evaluation.unlearned import components, through
@@ -31,10 +32,6 @@ FIDELITY: dict[str, tuple[str, str, Better, Callable[[Pixels, Pixels], np.ndarra
     "psnr": ("PSNR", "dB", "higher", peak_ratios),
     "ssim": ("SSIM", "", "higher", similarities),
 }
-
-
-VALUES = 2**28
-"""Pixel values that PCA is fitted on at most: a gigabyte of them."""
 
 
 def measure_reconstruction(subject: Subject) -> Findings:
@@ -73,7 +70,7 @@ def _from_clean(subject: Subject, came_back: Pixels, test: Pixels, how: dict[str
 def _by_pca(subject: Subject, test: Images) -> list[Number]:
     """What comes back through as many numbers without a network."""
     size = subject.painter.encode(test.pixels[:1]).shape[1]
-    train = subject.dataset.train.first(max(size, min(subject.options.probe_images, VALUES // test.pixels[0].size)))
+    train = subject.dataset.train
     pca = components(train.pixels, size, subject.options.seed)
     came_back = np.concatenate([through(pca, test.pixels[i : i + CHUNK])[1] for i in range(0, len(test), CHUNK)])
     how = {"size": int(pca.n_components_), "fitted_on": f"{len(train)} training pictures"}
@@ -110,6 +107,7 @@ def _perceptual(subject: Subject, pixels: Pixels, target: Pixels, how: dict[str,
         "split": "test", "n": len(target), "data": subject.painter.data_name, "output": "clamped, uint8",
         "input": "clean", "network": judge.name, "weights": judge.hash,
         "method": "Zhang et al. 2018, Eq. 1, unweighted", **how,
+        **(taught(subject.painter, judge) if who == "network" else {}),
     }  # fmt: skip
     label, values = f"perceptual distance ({judge.name}), clean input", judge.dissimilarity(pixels, target)
     shown = who == "network"

@@ -15,6 +15,9 @@ from sanggar.evaluation.protocol import Pixels
 NEIGHBOURS = 5
 """Training pictures that the distance to them is the mean over."""
 
+VALUES = 2**28
+"""Pixel values that there are floats of at a time: a gigabyte."""
+
 
 @dataclass(frozen=True)
 class Baselines:
@@ -29,7 +32,8 @@ class Baselines:
         """Both by scikit-learn."""
         from sklearn.neighbors import NearestNeighbors
 
-        flat, pca = _flat(train.pixels), components(train.pixels, size, seed)
+        flat = flattened(train.pixels)
+        pca = components(train.pixels, size, seed)
         near = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(flat)), algorithm="brute").fit(flat)
         latents, came_back = through(pca, train.pixels)
         empty = Known(residual_deviations(train.pixels, came_back), *gaussian(latents), {}, 1.0)
@@ -40,27 +44,37 @@ class Baselines:
         """By the baseline's name."""
         latents, came_back = through(self.pca, pixels)
         found = scores(self.known, pixels, came_back, latents)
-        near = self.near.kneighbors(_flat(pixels))[0].mean(axis=1)
+        near = self.near.kneighbors(flattened(pixels))[0].mean(axis=1)
         return {
             "PCA": {"together": together(found, self.known.normal)} | found,
             "kNN": {"neighbours": np.asarray(near, np.float64)},
         }
 
 
-def _flat(pixels: Pixels) -> Float[np.ndarray, "n d"]:
+def flattened(pixels: Pixels) -> Float[np.ndarray, "n d"]:
+    """A row a picture, float32 from 0 to 255."""
     return pixels.reshape(len(pixels), -1).astype(np.float32)
 
 
 def components(pixels: Pixels, size: int, seed: int) -> Any:
-    """PCA of pictures' pixels, by scikit-learn, of `size` numbers or as many as there can be."""
-    from sklearn.decomposition import PCA
+    """PCA of pictures, by scikit-learn, of `size` numbers or as many as there can be.
 
-    flat = _flat(pixels)
-    return PCA(min(size, *flat.shape), random_state=seed).fit(flat)
+    Where they would be more than a gigabyte of floats, some at a time (Ross et al. 2008; twice `size` of them, which
+    takes least time).
+    """
+    from sklearn.decomposition import PCA, IncrementalPCA
+
+    size = min(size, len(pixels), pixels[0].size)
+    if pixels.size <= VALUES:
+        return PCA(size, random_state=seed).fit(flattened(pixels))
+    pca = IncrementalPCA(size)
+    for part in np.array_split(np.arange(len(pixels)), max(1, len(pixels) // (2 * size))):
+        pca.partial_fit(flattened(pixels[part[0] : part[-1] + 1]))
+    return pca
 
 
 def through(pca: Any, pixels: Pixels) -> tuple[Float[np.ndarray, "n d"], Pixels]:
     """PCA's latents, and what comes back through them, clamped and rounded like all else."""
-    latents = pca.transform(_flat(pixels))
+    latents = pca.transform(flattened(pixels))
     came_back = np.clip(pca.inverse_transform(latents), 0, 255)
     return latents, np.rint(came_back).astype(np.uint8).reshape(pixels.shape)

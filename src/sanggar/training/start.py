@@ -74,12 +74,7 @@ def resume(
     before = plan_of(run, family)
     plan = resolve(recipes.read(before.tree(), overrides), family)
     _only_longer(before, plan)
-    dataset = plan.source.load(plan.data)
-    if dataset.fingerprint != run.info["data"]["fingerprint"]:
-        raise RunError(
-            f"{run.path} was trained on other data: {plan.data.source} has fingerprint "
-            f"{dataset.fingerprint[:16]}…, the run {run.info['data']['fingerprint'][:16]}…."
-        )
+    dataset = plan.data_of(run)
     kept = checkpoint.load(run)
     learner, batches = _set_up(plan, dataset, run.path)
     progress = Progress()
