@@ -10,13 +10,12 @@ import sanggar
 from sanggar import recipe
 from sanggar.data.sources import presence
 from sanggar.models.family import best_device
+from sanggar.painter import build
 from sanggar.plan import resolve
 from sanggar.reporting.page import report
 from sanggar.runs import fresh_folder
 
 SHORT = [
-    # few to train on: looking at all of them, for the nearest to what is drawn, would take minutes
-    "data.test=0.95", "data.validation=0.01",
     "training.epochs=null", "training.steps=2", "training.batch_size=16", "training.device=cpu",
     "evaluation.images=40", "evaluation.classical_images=10", "evaluation.tuning_images=5",
     "evaluation.noise_levels=[0.3]", "evaluation.probe_images=100", "evaluation.map_images=40",
@@ -33,6 +32,16 @@ def test_it_says_itself_again(name: str) -> None:
     assert again == plan
     assert again.identity("data") == plan.identity("data")
     assert fresh_folder(plan.name).name == name
+
+
+@pytest.mark.parametrize("name", [name for name in recipe.shipped() if name.endswith("-gpu")])
+def test_one_for_a_gpu_is_built_anywhere(name: str) -> None:
+    plan = resolve(recipe.read(name))
+    if presence(plan.data.source, plan.data).state == "absent":
+        pytest.skip(f"{plan.data.source} is not under the data root (SANGGAR_DATA)")
+    usual = resolve(recipe.read(name.removesuffix("-gpu")))
+    large, small = (sum(p.numel() for p in build(which, which.facts).parameters()) for which in (plan, usual))
+    assert large > 2 * small
 
 
 @pytest.mark.parametrize("name", recipe.shipped())

@@ -143,11 +143,8 @@ def test_of_runs_of_two_families(
 @pytest.mark.parametrize("part", PARTS)
 @OF_EACH_FAMILY
 @EVERY
-def test_of_a_run_that_lacks_something(
-    section: str, part: str, family: str, whole: View, alone: Callable[[str, str], str | None]
-) -> None:
-    speaks = alone(section, family) is not None
-    if part in {"metrics", "pictures", "numbers"} | (parts(whole) if speaks else set()):
+def test_of_a_run_that_lacks_something(section: str, part: str, whole: View) -> None:
+    if part in {"metrics", "pictures", "numbers"} | parts(whole):
         written(section, without(part)(whole))
 
 

@@ -21,6 +21,7 @@ CURVES = {
     "network.reconstruction": "reconstruction error",
     "network.bound": "minus the bound",
     "network.regret": "likelihood regret",
+    "PCA.together": "residual and latent distance together, PCA",
     "PCA.reconstruction": "reconstruction error, PCA",
     "kNN.neighbours": "distance to training pictures, kNN",
 }
@@ -44,9 +45,10 @@ def _measured(view: View) -> str:
     note = (
         f"<p class=note>AUROC: the chance that an odd picture scores higher than a normal one; 0.5 is guessing. "
         f"{first['n']:,} normal test pictures (classes: {escape(first['normal_classes'])}); in brackets the 95 % "
-        "interval over the pictures (DeLong). PCA, of as many numbers as the latent, and kNN learned from the same "
-        "training pictures. <i>Together</i> adds the logarithms of residual and latent distance, each in deviations of "
-        "normal validation pictures.</p>"
+        f"interval over the pictures (DeLong). The network's scores, PCA of as many numbers as the latent, and kNN are "
+        f"fitted on {escape(first['fitted_on'])}; the network itself has seen all training pictures. "
+        "<i>Together</i> adds the logarithms of residual and latent distance, each in deviations of normal "
+        " validation pictures.</p>"
     )
     precision = _table(view.numbers("anomaly.precision"))
     more = "".join(f"<li>{escape(protocol(n))}</li>" for n in found if n["subject"] == "network")

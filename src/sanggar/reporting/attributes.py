@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sanggar.reporting.comparison import Number, cells, comparable, named, protocols
+from sanggar.reporting.comparison import Number, cells, comparable, protocols, row_label
 from sanggar.reporting.figures import LINES, Series, line_chart, number, rows, table
 from sanggar.reporting.view import View, Views, prefix, value
 
@@ -133,7 +133,7 @@ def _chart(curves: list[tuple[str, list[float], list[float]]], key: str, spared:
 def _side_by_side(views: Views) -> str:
     """Means over attributes of several runs, in rows of one protocol, and in one chart."""
     found = comparable(views, lambda n: n["key"].startswith("attributes.mean_"))
-    body = [[named(row, index), *cells(row, views)] for index, row in enumerate(found, start=1)]
+    body = [[row_label(row, index), *cells(row, views)] for index, row in enumerate(found, start=1)]
     spared, charts = _spared(views), ""
     for key in ("success", "shift"):
         curves = [(view.name, *_mean_points(view, key, spared)) for view in views]

@@ -31,16 +31,16 @@ def any_of(row: Row) -> Number:
     return next(iter(row.values()))
 
 
-def named(row: Row, index: int, ranked: bool = True) -> str:
+def row_label(row: Row, index: int, ranked: bool = True) -> str:
     """What a row holds, as HTML: its label, an arrow to where better lies, the number of its protocol."""
     n = any_of(row)
     arrow = f"&nbsp;{ARROWS[n['better']]}" if ranked else ""
     return f"{escape(n['label'])}{arrow}&nbsp;<sup>{index}</sup>"
 
 
-def cells(row: Row, views: Views, write: Callable[[Number], str] = value) -> list[str]:
-    """A cell a run as HTML, the best of the row bold where there are several."""
-    best = _best(row) if len(views) > 1 else []
+def cells(row: Row, views: Views, write: Callable[[Number], str] = value, ranked: bool = True) -> list[str]:
+    """A cell a run as HTML, the best of the row bold where there are several and they are ranked."""
+    best = _best(row) if ranked and len(views) > 1 else []
     written = [write(row[view.name]) if view.name in row else "—" for view in views]
     return [f"<b>{cell}</b>" if view.name in best else cell for view, cell in zip(views, written, strict=True)]
 

@@ -18,10 +18,15 @@ def drawn(views: Views) -> str | None:
         short = [*(f"temperature {level:g}" for level in view.pictures["exploration.temperatures"]), "mixture"]
         return rows(dict(zip(short, view.pictures["exploration.drawn"], strict=True)), f"pictures drawn by {view.name}")
 
+    prior = any(len(view.pictures.get("exploration.temperatures", ())) for view in views)
+    of_prior = (
+        "Rows of the prior share their latents, times the temperature: at 1 as the prior has them, below it more "
+        "typical and less various. What the mixture does better than the prior says how far the latents are from "
+        "normally distributed. "
+    )
     note = (
-        "<p class=note>Rows of the prior share their latents, times the temperature: at 1 as the prior has them, below "
-        "it more typical and less various. The mixture is fitted to the latents of training pictures, and draws where "
-        "they lie: what it does better than the prior says how far the latents are from normally distributed.</p>"
+        f"<p class=note>{of_prior * prior}The mixture is fitted to the latents of training pictures, and draws where "
+        "they lie.</p>"
     )
     return of_each(views, write, _ways([view for view in views if view.numbers("exploration.precision")]) + note)
 
@@ -51,7 +56,8 @@ def corners(views: Views) -> str | None:
         if "exploration.corners" not in view.pictures:
             return None
         words = f"{view.name}: decoded from a square grid of latents between those of four test pictures"
-        return f'<div class="rows square">{png(sheet(view.pictures["exploration.corners"]), words)}</div>'
+        told = f"<p class=note>Each place is{view.told.removeprefix(',')} in the same mixture.</p>" if view.told else ""
+        return f'<div class="rows square">{png(sheet(view.pictures["exploration.corners"]), words)}</div>{told}'
 
     note = "<p class=note>In the corners: test pictures as they come back. Between them: straight lines.</p>"
     return of_each(views, write, note)
@@ -76,6 +82,6 @@ def _traversals(view: View) -> str | None:
     }
     of = "of the prior" if unit == "nats" else "of the latents, around their mean"
     return rows(named, f"{view.name}: one dimension moved from −{reach:g} to {reach:g}") + (
-        f"<p class=note>The latent of one test picture; in each row a single number of it goes from −{reach:g} to "
-        f"{reach:g} deviations {of}. The dimensions that hold most come first.</p>"
+        f"<p class=note>The latent of one test picture{view.told}; in each row a single number of it goes from "
+        f"−{reach:g} to {reach:g} deviations {of}. The dimensions that hold most come first.</p>"
     )

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib import rc_context
 
-from sanggar.reporting.comparison import Number, any_of, cells, comparable, named, protocols
+from sanggar.reporting.comparison import Number, any_of, cells, comparable, protocols, row_label
 from sanggar.reporting.figures import INK, LINES, STYLE, Series, axes, line_chart, number, png, rows, sheet, svg, table
 from sanggar.reporting.view import View, Views, headed, of_each, value
 
@@ -36,6 +36,7 @@ def measured(views: Views) -> str | None:
     body = []
     for index, row in enumerate(found, start=1):
         n, view = any_of(row), next(view for view in having if view.name in row)
+        ranked = n["key"] != "generation.nearest"  # copies are near, pictures of nothing far: neither is good
         floor = _beside(view, n)
 
         def write(n: Number, view: View = view, floor: Number | None = floor) -> str:
@@ -43,8 +44,8 @@ def measured(views: Views) -> str | None:
 
         body.append(
             [
-                named(row, index),
-                *cells(row, having, write),
+                row_label(row, index, ranked),
+                *cells(row, having, write, ranked),
                 _written(floor, view) if floor else "—",
             ]
         )

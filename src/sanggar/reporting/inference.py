@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 
-from sanggar.reporting.comparison import any_of, cells, comparable, named, protocols
+from sanggar.reporting.comparison import any_of, cells, comparable, protocols, row_label
 from sanggar.reporting.figures import INK, LINES, STYLE, axes, number, rows, svg, table
-from sanggar.reporting.view import View, Views, of_each, value
+from sanggar.reporting.view import View, Views, of_each
 
 SHOWN = ("bound", "bits", "importance", "distortion", "rate", "active", "beta", "deviation", "beta_squared")
 NAMED = 60
@@ -32,8 +32,7 @@ def bound(views: Views) -> str | None:
     for index, row in enumerate(found, start=1):
         n = any_of(row)
         ranked = n["key"] in ("inference.bound", "inference.bits", "inference.importance")
-        written = cells(row, having) if ranked else [value(row[v.name]) if v.name in row else "—" for v in having]
-        body.append([named(row, index, ranked), *written])
+        body.append([row_label(row, index, ranked), *cells(row, having, ranked=ranked)])
     note = (
         "<p class=note>The negative bound is rate + distortion: what a picture costs to be told, in nats, first its "
         "latent and then its pixels. Importance-weighted, it comes nearer to −log p(x) with every "
@@ -125,7 +124,9 @@ def reconstructions(views: Views) -> str | None:
         if "inference.reconstructions" not in view.pictures:
             return None
         clean, mean, drawn = view.pictures["inference.reconstructions"]
-        named = {"test picture": clean, "from the posterior's mean": mean, "from a draw of it": drawn}
+        named = {
+            "test picture": clean, f"from the posterior's mean{view.told}": mean, f"from a draw of it{view.told}": drawn
+        }  # fmt: skip
         return rows(named, "test pictures and their reconstructions")
 
     note = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sanggar.reporting.comparison import Number, any_of, cells, comparable, named, protocols
+from sanggar.reporting.comparison import Number, any_of, cells, comparable, protocols, row_label
 from sanggar.reporting.figures import CLASSES, INK, LINES, Series, axes, line_chart, number, rows, svg, table
 from sanggar.reporting.view import View, Views, headed, of_each, prefix, value
 
@@ -18,19 +18,22 @@ def came_back(views: Views) -> str | None:
     def wanted(n: Number) -> bool:
         return bool(n["key"].startswith("reconstruction.") and n["protocol"]["input"] == "clean")
 
+    def of(n: Number) -> tuple[str, str, int]:
+        return n["label"], n["protocol"]["data"], n["protocol"]["n"]
+
     found = comparable(views, lambda n: wanted(n) and n["subject"] == "network")
-    beside: dict[int, dict[str, Number]] = {}
+    beside: dict[int, dict[tuple[str, str, int], Number]] = {}
     for view in views:
         for n in view.evaluation["numbers"]:
             if wanted(n) and n["subject"] == "PCA":
-                beside.setdefault(n["protocol"]["size"], {})[n["label"]] = n
+                beside.setdefault(n["protocol"]["size"], {})[of(n)] = n
     if not found or not beside:
         return None
     having = [view for view in views if any(view.name in row for row in found)]
     body = []
     for index, row in enumerate(found, start=1):
-        others = [values.get(any_of(row)["label"]) for _, values in sorted(beside.items())]
-        body.append([named(row, index), *cells(row, having), *(value(n) if n else "—" for n in others)])
+        others = [values.get(of(any_of(row))) for _, values in sorted(beside.items())]
+        body.append([row_label(row, index), *cells(row, having), *(value(n) if n else "—" for n in others)])
     names = [*(escape(view.name) for view in having), *(f"PCA of {size}" for size in sorted(beside))]
     note = (
         "<p class=note>PCA takes as many numbers as the latent has, fitted to training pictures; it is what a latent "

@@ -8,7 +8,7 @@ from typing import Any
 
 from sanggar.reporting.anomaly import odd_pictures
 from sanggar.reporting.attributes import attributes
-from sanggar.reporting.comparison import cells, comparable, named, protocols
+from sanggar.reporting.comparison import cells, comparable, protocols, row_label
 from sanggar.reporting.exploration import corners, drawn, traversals
 from sanggar.reporting.figures import LINES, Series, line_chart, number, table
 from sanggar.reporting.generation import (
@@ -70,7 +70,7 @@ def headlines(views: Views) -> str | None:
         return None
     body = []
     for index, row in enumerate(found, start=1):
-        body.append([named(row, index), *cells(row, views)])
+        body.append([row_label(row, index), *cells(row, views)])
     shown = table(["", *(escape(v.name) for v in views)], body)
     ranked = " The best of a row is bold; a row holds only numbers of one protocol." if len(views) > 1 else ""
     return (

@@ -26,6 +26,12 @@ class View:
         """The run's record."""
         return self.run.info
 
+    @property
+    def told(self) -> str:
+        """What the decoder is told of a picture that it paints again, behind a comma; nothing where that is nothing."""
+        named = [n["protocol"]["told"] for n in self.numbers("inference.distortion")]
+        return "".join(f", told {escape(name)}" for name in dict.fromkeys(named) if name != "nothing")
+
     def numbers(self, key: str, **protocol: Any) -> list[dict[str, Any]]:
         """The measured numbers with this key whose protocol has these entries."""
         return [
