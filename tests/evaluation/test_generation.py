@@ -35,6 +35,7 @@ class Model:
     """A generator that is a function from latents and labels to pictures."""
 
     latent_size = LATENT
+    taught_by: str | None = None
 
     def __init__(self, draw: Generator, conditional: bool) -> None:
         self.draw, self.conditional = draw, conditional

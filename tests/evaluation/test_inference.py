@@ -271,9 +271,10 @@ def test_a_network_that_was_trained_to_please_the_judge_is_not_compared_with_oth
     judge = subject.judge
     assert judge is not None
     assert taught(subject.painter, judge) == {}
-    pleasing = SimpleNamespace(model=SimpleNamespace(taught_by="digits"))
-    assert taught(pleasing, judge) == {"trained_on": "features of the same network"}  # type: ignore[arg-type]
-    assert taught(pleasing, open_judge("mnist", "cpu")) == {}  # type: ignore[arg-type]
+    pleasing = Known()
+    pleasing.model.taught_by = "digits"
+    assert taught(pleasing, judge) == {"trained_on": "features of the same network"}
+    assert taught(pleasing, open_judge("mnist", "cpu")) == {}
 
 
 def test_pca_of_more_than_fits_into_memory_is_nearly_the_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def _from_clean(subject: Subject, came_back: Pixels, test: Pixels, how: dict[str
 def _by_pca(subject: Subject, test: Images) -> list[Number]:
     """What comes back through as many numbers without a network."""
     size = subject.painter.encode(test.pixels[:1]).shape[1]
-    train = subject.dataset.train
+    train = subject.dataset.train.first(max(size, subject.options.probe_images))
     pca = components(train.pixels, size, subject.options.seed)
     came_back = np.concatenate([through(pca, test.pixels[i : i + CHUNK])[1] for i in range(0, len(test), CHUNK)])
     how = {"size": int(pca.n_components_), "fitted_on": f"{len(train)} training pictures"}
