@@ -2,7 +2,8 @@
 
 Beside pythae: as many parameters (within 10 %), Bernoulli, a latent of 16, the same pictures and seconds; pythae with
 its own constant rate, with a tenth of it, and with ours' cosine. All are scored by one evaluator: test bound, Fréchet
-distance of drawn pictures on the judge's features. Pictures a second while training are taken in turns. pythae is not among sanggar's dependencies: `pip install pythae==0.1.2`.
+distance of drawn pictures on the judge's features. Pictures a second while training are taken in turns. pythae is not
+among sanggar's dependencies: `pip install pythae==0.1.2`.
 """
 
 from __future__ import annotations
