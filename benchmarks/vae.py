@@ -9,11 +9,12 @@ among sanggar's dependencies: `pip install pythae==0.1.2`.
 from __future__ import annotations
 
 import importlib.util
+import io
 import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,10 +83,10 @@ def ours(dataset: Dataset, seconds: float) -> Trained:
         mean, log_variance = model.posterior(pixels * 2 - 1).unbind(dim=1)
         return mean, log_variance
 
+    name = f"sanggar, {learner.describe()['device']['precision']}"
     return Trained(
-        f"sanggar, {learner.describe()['precision']}", infer, lambda z: (model.decode(z) + 1) / 2, _count(model), step,
-        step * plan.training.batch_size, spent,
-    )  # fmt: skip
+        name, infer, lambda z: (model.decode(z) + 1) / 2, _count(model), step, step * plan.training.batch_size, spent
+    )
 
 
 def _pace(learner: TorchLearner, batches: Batches, steps: int = 20) -> float:
@@ -141,7 +142,7 @@ def theirs(dataset: Dataset, seconds: float, learning_rate: float, cosine: bool)
             no_cuda=True, seed=0,
         )  # fmt: skip
         trainer = BaseTrainer(model=model, train_dataset=pictures, training_config=how, callbacks=[Watch()])
-        with suppress(_EnoughError):
+        with suppress(_EnoughError), redirect_stderr(io.StringIO()):  # its bars
             trainer.train()
     spent = time.perf_counter() - began[0]
     model.eval()
@@ -198,9 +199,9 @@ def beside_pythae(minutes: float = MINUTES) -> None:
     floor = frechet_of(Moments.of(judge.features(dataset.train.pixels[: len(test)])), real)
     print(f"  {minutes:g} minutes each; test, n = {len(test):,}; floor of the Fréchet distance {floor:.3f}")
     seconds = 60 * minutes
-    their_ways = ((1e-3, False), (1e-4, False), (1e-3, True))
     counts = []
-    for trained in (ours(dataset, seconds), *(theirs(dataset, seconds, *way) for way in their_ways)):
+    for way in (None, (1e-3, False), (1e-4, False), (1e-3, True)):
+        trained = ours(dataset, seconds) if way is None else theirs(dataset, seconds, *way)
         total, distortion, rate = negative_bound(trained, test)
         counts.append(trained.parameters)
         print(
