@@ -56,7 +56,8 @@ def corners(views: Views) -> str | None:
         if "exploration.corners" not in view.pictures:
             return None
         words = f"{view.name}: decoded from a square grid of latents between those of four test pictures"
-        told = f"<p class=note>Each place is{view.told.removeprefix(',')} in the same mixture.</p>" if view.told else ""
+        named = view.told.removeprefix(", told ")
+        told = f"<p class=note>The decoder is told the same mixture of the four pictures' {named}.</p>" if named else ""
         return f'<div class="rows square">{png(sheet(view.pictures["exploration.corners"]), words)}</div>{told}'
 
     note = "<p class=note>In the corners: test pictures as they come back. Between them: straight lines.</p>"
