@@ -12,7 +12,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
 
-demo: setup  ## train, measure and report a denoising autoencoder on digits: the main job, in under a minute
+demo: setup  ## train, measure and report a denoising autoencoder on digits: the main job, in about a minute
 	$(BIN)/sanggar run digits-denoising-autoencoder
 
 test: setup  ## the whole test suite

@@ -16,6 +16,8 @@ from sanggar.reporting.page import report
 from sanggar.runs import fresh_folder
 
 SHORT = [
+    # few to train on: looking at all of them, for the nearest to what is drawn, would take minutes
+    "data.test=0.95", "data.validation=0.01",
     "training.epochs=null", "training.steps=2", "training.batch_size=16", "training.device=cpu",
     "evaluation.images=40", "evaluation.classical_images=10", "evaluation.tuning_images=5",
     "evaluation.noise_levels=[0.3]", "evaluation.probe_images=100", "evaluation.map_images=40",

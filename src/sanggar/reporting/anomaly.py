@@ -48,7 +48,7 @@ def _measured(view: View) -> str:
         f"interval over the pictures (DeLong). The network's scores, PCA of as many numbers as the latent, and kNN are "
         f"fitted on {escape(first['fitted_on'])}; the network itself has seen all training pictures. "
         "<i>Together</i> adds the logarithms of residual and latent distance, each in deviations of normal "
-        " validation pictures.</p>"
+        "validation pictures.</p>"
     )
     precision = _table(view.numbers("anomaly.precision"))
     more = "".join(f"<li>{escape(protocol(n))}</li>" for n in found if n["subject"] == "network")
@@ -86,13 +86,13 @@ def _trap(found: list[Number]) -> str:
     for n in found:
         if n["protocol"]["trial"] != SIMPLE or n["protocol"]["score"] != "minus the bound":
             continue
-        odd, count, area = escape(n["protocol"]["odd"]), n["protocol"]["odd_pictures"], number(n["value"], 2)
+        odd, count, area = escape(n["protocol"]["odd"]), n["protocol"]["odd_pictures"], f"{n['value']:.2f}"
         if n["interval"][0] > 0.5:
             said.append(f"By its bound {odd} ({count:,}) are told from test pictures (AUROC {area}).")
             continue
         verdict = "takes {} for <b>more normal</b> than" if n["interval"][1] < 0.5 else "cannot tell {} from"
         others = [
-            f"{escape(other['protocol']['score'])} {number(other['value'], 2)}" for other in found
+            f"{escape(other['protocol']['score'])} {other['value']:.2f}" for other in found
             if other["subject"] == "network" and other["protocol"]["odd"] == n["protocol"]["odd"] and other is not n
         ]  # fmt: skip
         said.append(
