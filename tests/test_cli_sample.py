@@ -19,8 +19,8 @@ from sanggar.data.images import Facts, read_images
 from sanggar.data.stacks import Chunk, sheet, write_stack
 from sanggar.errors import DataError
 from sanggar.models.family import Batch, Family, Moment, Phase, Terms
+from sanggar.options import Options
 from sanggar.plan import FAMILIES
-from sanggar.recipe import Options
 from sanggar.runs import Run
 
 

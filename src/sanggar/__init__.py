@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from sanggar.errors import DataError, RecipeError, RunError, SanggarError, TrainingError
     from sanggar.evaluation.measure import evaluate
     from sanggar.models.family import Family
+    from sanggar.options import Options
     from sanggar.painter import Painter, open
-    from sanggar.recipe import Options, Recipe
+    from sanggar.recipe import Recipe
     from sanggar.reporting.page import report
     from sanggar.runs import Run
     from sanggar.training.start import resume, train
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "DataError": "errors",
     "Family": "models.family",
-    "Options": "recipe",
+    "Options": "options",
     "Painter": "painter",
     "Recipe": "recipe",
     "RecipeError": "errors",

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from typing import Annotated, Any, Literal, TypeVar, cast, get_args
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, Field, TypeAdapter, field_validator, model_validator
 
 from sanggar.data.dataset import DataOptions, Dataset, Source
 from sanggar.data.images import Attribute, Facts
@@ -27,7 +26,8 @@ from sanggar.models.inception import find_weights
 from sanggar.models.judge import JUDGES, judge_for
 from sanggar.models.optimizers import Adam, Constant, OptimizerOptions, ScheduleOptions
 from sanggar.models.vae import VAE
-from sanggar.recipe import Options, Recipe, to_yaml
+from sanggar.options import Options, validated
+from sanggar.recipe import Recipe, to_yaml
 from sanggar.runs import Run
 
 Model = Family | FeedForward
@@ -45,7 +45,6 @@ MEASURED = 12
 """Attributes that are measured where the recipe names none: the first."""
 
 Level = Annotated[float, Field(gt=0, le=2)]
-OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 class EarlyStopping(Options):
@@ -233,10 +232,10 @@ def resolve(recipe: Recipe, family: type[Model] | None = None) -> Plan:
     return Plan(
         name=recipe.name,
         about=recipe.about,
-        data=_validate(where, "data", source.Options, recipe.data),
-        model=_validate(where, "model", family.Options, recipe.model),
-        training=_validate(where, "training", TrainingOptions, recipe.training),
-        evaluation=_validate(where, "evaluation", EvaluationOptions, recipe.evaluation),
+        data=validated(where, "data", source.Options, recipe.data),
+        model=validated(where, "model", family.Options, recipe.model),
+        training=validated(where, "training", TrainingOptions, recipe.training),
+        evaluation=validated(where, "evaluation", EvaluationOptions, recipe.evaluation),
         source=source,
         family=family,
     )
@@ -281,75 +280,3 @@ def _choice(where: str, path: str, part: Mapping[str, Any], key: str, table: Map
     if not isinstance(name, str) or name not in table:
         raise RecipeError(f"{where}: {path}: there is no {name!r}. {suggest(name, table)}")
     return name
-
-
-def _validate(where: str, part: str, options: type[OptionsT], values: Mapping[str, Any]) -> OptionsT:
-    try:
-        return options.model_validate(dict(values))
-    except ValidationError as error:
-        lines = [f"{where}: {_explain(part, options, problem)}" for problem in error.errors(include_url=False)]
-        raise RecipeError("\n".join(dict.fromkeys(lines))) from None
-
-
-def _explain(part: str, options: type[Options], problem: ErrorDetails) -> str:
-    """One of pydantic's complaints in sanggar's words."""
-    given, context = problem["input"], problem.get("ctx", {})
-    names, known = _walk(options, problem["loc"], problem["type"] == "extra_forbidden")
-    path = ".".join([part, *names])
-    match problem["type"]:
-        case "extra_forbidden":
-            return f"{path}: there is no such key. {suggest(names[-1], known)}"
-        case "missing":
-            return f"{path}: missing."
-        case "literal_error" | "union_tag_invalid":
-            expected = context.get("expected") or context.get("expected_tags", "")
-            allowed = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
-            chosen = given.get("kind") if isinstance(given, dict) else given
-            kind = ".kind" if isinstance(given, dict) else ""
-            return f"{path}{kind}: there is no {chosen!r}. {suggest(chosen, allowed)}"
-        case "union_tag_not_found":
-            return f"{path}.kind: missing; the options beside it depend on it."
-        case "value_error":
-            return f"{path}: {context['error']}."
-        case _:
-            expected = problem["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-            if problem["type"] in ("model_type", "model_attributes_type"):
-                expected = "`key: value` lines"
-            return f"{path}: expected {expected.split(', unable')[0]}, got {given!r}."
-
-
-def _walk(options: type[BaseModel], location: tuple[int | str, ...], unknown: bool) -> tuple[list[str], list[str]]:
-    """The path of a complaint as a recipe writes it, and the keys that are known where it ends.
-
-    pydantic puts the tags and the types of unions into its locations; they are not keys of the recipe.
-    """
-    names: list[str] = []
-    level: list[type[BaseModel]] = [options]
-    for place in location:
-        if isinstance(place, int):
-            if names:
-                names[-1] += f"[{place}]"
-            else:
-                names.append(str(place))
-            continue
-        fields = {name: field for model in level for name, field in model.model_fields.items()}
-        if place in fields:
-            names.append(place)
-            level = list(_models_in(fields[place].annotation)) or level
-        elif tagged := [m for m in level if place in _tags(m)]:
-            level = tagged
-        elif unknown and place == location[-1]:
-            names.append(place)
-    return names, [name for model in level for name in model.model_fields]
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _models_in(inner)
-
-
-def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
-    field = model.model_fields.get("kind")
-    return get_args(field.annotation) if field else ()

@@ -10,7 +10,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -21,12 +20,6 @@ KEYS = ("name", "about", "base", *PARTS)
 
 Override = str
 Tree = dict[str, Any]
-
-
-class Options(BaseModel):
-    """Base of every class of options: frozen, and an unknown key is an error rather than a silence."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True)

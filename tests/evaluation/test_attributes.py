@@ -28,9 +28,9 @@ from sanggar.evaluation.latent import measure_latent
 from sanggar.evaluation.protocol import Findings, Subject
 from sanggar.models.conditions import Conditions
 from sanggar.models.family import Batch, Family, Moment, Phase, Terms
+from sanggar.options import Options
 from sanggar.painter import Painter
 from sanggar.plan import FAMILIES, EvaluationOptions
-from sanggar.recipe import Options
 from sanggar.runs import Run, save_arrays
 
 ATTRIBUTES = (

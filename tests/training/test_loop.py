@@ -23,8 +23,9 @@ from sanggar.models.family import Batch, Family, Moment, Phase, Terms
 from sanggar.models.losses import pixel_loss
 from sanggar.models.noise import NoiseOptions, disturb
 from sanggar.models.optimizers import SGD
+from sanggar.options import Options
 from sanggar.plan import resolve
-from sanggar.recipe import Options, Recipe
+from sanggar.recipe import Recipe
 from sanggar.runs import Run, load_arrays
 from sanggar.training.loop import Record
 from sanggar.training.torch_learner import TorchLearner

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from sanggar.data.images import Facts, Images
 from sanggar.errors import DataError, suggest
-from sanggar.recipe import Options
+from sanggar.options import Options
 
 
 def _part(value: Any) -> int | float:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sanggar.models.family import Moment, Pictures
-from sanggar.recipe import Options
+from sanggar.options import Options
 
 PerPicture = Float[Tensor, "batch"]
 Probability = float | Float[Tensor, ""]

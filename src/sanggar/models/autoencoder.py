@@ -14,7 +14,7 @@ from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, St
 from sanggar.models.family import Batch, Family, Latents, Moment, Phase, Pictures, Terms
 from sanggar.models.losses import PixelLoss, pixel_loss, to_picture
 from sanggar.models.noise import NoiseOptions, disturb
-from sanggar.recipe import Options
+from sanggar.options import Options
 
 Width = Annotated[int, Field(ge=1)]
 

@@ -16,7 +16,7 @@ from sanggar.errors import DataError
 from sanggar.models.blocks import ACTIVATIONS, Activation, norm_layer
 from sanggar.models.conditions import Conditions, Kind, Told
 from sanggar.models.family import Batch, Family, Moment, Phase, Pictures, Terms
-from sanggar.recipe import Options
+from sanggar.options import Options
 
 Features = Float[Tensor, "batch features"]
 Norm = Literal["none", "batch", "group"]

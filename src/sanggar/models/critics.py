@@ -35,7 +35,7 @@ from sanggar.models.generators import (
     normal_weights,
 )
 from sanggar.models.objectives import Scores
-from sanggar.recipe import Options
+from sanggar.options import Options
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 

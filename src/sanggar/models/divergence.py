@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sanggar.models.family import Latents
 from sanggar.models.likelihoods import Nats
-from sanggar.recipe import Options
+from sanggar.options import Options
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sanggar.data.batches import address
 from sanggar.data.images import Facts, to_float, to_uint8
 from sanggar.models.optimizers import OptimizerOptions
-from sanggar.recipe import Options
+from sanggar.options import Options
 from sanggar.runs import Arrays
 
 CHUNK = 512

@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from sanggar.data.images import Facts, to_vectors
 from sanggar.errors import DataError
-from sanggar.recipe import Options
+from sanggar.options import Options
 from sanggar.runs import Arrays
 from sanggar.scratch import FFNN, initializers
 from sanggar.scratch.activations import shares

@@ -42,7 +42,7 @@ from sanggar.models.objectives import (
 )
 from sanggar.models.optimizers import OptimizerOptions
 from sanggar.models.styles import StyleCriticOptions, StyleGenerator, StyleGeneratorOptions
-from sanggar.recipe import Options
+from sanggar.options import Options
 
 GeneratorOptions = Annotated[
     DenseGeneratorOptions | DCGANGeneratorOptions | ResNetGeneratorOptions | StyleGeneratorOptions,

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from sanggar.data.images import Facts
 from sanggar.models.blocks import ACTIVATIONS, Activation, Norm, check_norm, norm_layer
 from sanggar.models.family import Labels, Latents, Pictures
-from sanggar.recipe import Options
+from sanggar.options import Options
 
 Width = Annotated[int, Field(ge=1)]
 Widths = Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)]

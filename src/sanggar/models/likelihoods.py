@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sanggar.models.family import Pictures
-from sanggar.recipe import Options
+from sanggar.options import Options
 
 Nats = Float[Tensor, "batch"]
 BIN = 2 / 255

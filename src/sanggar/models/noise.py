@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sanggar.models.family import Moment, Pictures
-from sanggar.recipe import Options
+from sanggar.options import Options
 
 Level = Annotated[float, Field(ge=0, le=2)]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sanggar.models.family import Moment, Pictures, Terms
-from sanggar.recipe import Options
+from sanggar.options import Options
 
 Scores = Float[Tensor, "n"]
 Loss = Float[Tensor, ""]

@@ -18,7 +18,7 @@ from sanggar.models.critics import Descent, JoinPlane, Verdict, halved
 from sanggar.models.family import Labels, Latents, Pictures
 from sanggar.models.generators import WHOLE, Features, Sizes, Stage, Task, Width, Widths
 from sanggar.models.objectives import Scores
-from sanggar.recipe import Options
+from sanggar.options import Options
 
 # -- options -----------------------------------------------------------------------------------------------------
 

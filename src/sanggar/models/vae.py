@@ -38,7 +38,7 @@ from sanggar.models.objectives import (
 )
 from sanggar.models.optimizers import OptimizerOptions
 from sanggar.models.regret import refitted
-from sanggar.recipe import Options
+from sanggar.options import Options
 
 Width = Annotated[int, Field(ge=1)]
 Posterior = tuple[Latents, Latents]

@@ -1,0 +1,93 @@
+"""Classes of options, and what is wrong with values given to one, in a recipe's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from sanggar.errors import RecipeError, suggest
+
+
+class Options(BaseModel):
+    """Base of every class of options: frozen, and an unknown key is an error rather than a silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+def validated(where: str, part: str, options: type[OptionsT], values: Mapping[str, Any]) -> OptionsT:
+    """The options that a part of the recipe `where` gives. Raises RecipeError, a line for each thing that is wrong."""
+    try:
+        return options.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [f"{where}: {_explain(part, options, problem)}" for problem in error.errors(include_url=False)]
+        raise RecipeError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _explain(part: str, options: type[Options], problem: ErrorDetails) -> str:
+    """One of pydantic's complaints in sanggar's words."""
+    given, context = problem["input"], problem.get("ctx", {})
+    names, known = _walk(options, problem["loc"], problem["type"] == "extra_forbidden")
+    path = ".".join([part, *names])
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{path}: there is no such key. {suggest(names[-1], known)}"
+        case "missing":
+            return f"{path}: missing."
+        case "literal_error" | "union_tag_invalid":
+            expected = context.get("expected") or context.get("expected_tags", "")
+            allowed = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
+            chosen = given.get("kind") if isinstance(given, dict) else given
+            kind = ".kind" if isinstance(given, dict) else ""
+            return f"{path}{kind}: there is no {chosen!r}. {suggest(chosen, allowed)}"
+        case "union_tag_not_found":
+            return f"{path}.kind: missing; the options beside it depend on it."
+        case "value_error":
+            return f"{path}: {context['error']}."
+        case _:
+            expected = problem["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+            if problem["type"] in ("model_type", "model_attributes_type"):
+                expected = "`key: value` lines"
+            return f"{path}: expected {expected.split(', unable')[0]}, got {given!r}."
+
+
+def _walk(options: type[BaseModel], location: tuple[int | str, ...], unknown: bool) -> tuple[list[str], list[str]]:
+    """The path of a complaint as a recipe writes it, and the keys that are known where it ends.
+
+    pydantic puts the tags and the types of unions into its locations; they are not keys of the recipe.
+    """
+    names: list[str] = []
+    level: list[type[BaseModel]] = [options]
+    for place in location:
+        if isinstance(place, int):
+            if names:
+                names[-1] += f"[{place}]"
+            else:
+                names.append(str(place))
+            continue
+        fields = {name: field for model in level for name, field in model.model_fields.items()}
+        if place in fields:
+            names.append(place)
+            level = list(_models_in(fields[place].annotation)) or level
+        elif tagged := [m for m in level if place in _tags(m)]:
+            level = tagged
+        elif unknown and place == location[-1]:
+            names.append(place)
+    return names, [name for model in level for name in model.model_fields]
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    field = model.model_fields.get("kind")
+    return get_args(field.annotation) if field else ()
