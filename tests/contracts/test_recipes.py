@@ -26,7 +26,8 @@ SHORT = [
 
 
 @pytest.mark.parametrize("name", recipe.shipped())
-def test_it_says_itself_again(name: str) -> None:
+def test_it_says_itself_again(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where no run of this name lies yet
     plan = resolve(recipe.read(name))
     assert plan.name == name
     assert plan.about.endswith(".")
