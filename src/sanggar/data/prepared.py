@@ -12,9 +12,7 @@ import json
 import os
 import shutil
 import sys
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,8 +29,6 @@ from sanggar.files import cache_folder
 
 FORMAT = 1
 """Version of what is kept; raised when the same pictures would be prepared to other pixels."""
-FLUSHED_EVERY = 0.3
-"""Seconds between two times that what is written is sent to the disk."""
 
 
 @dataclass(frozen=True)
@@ -179,10 +175,9 @@ def _make(target: Path, job: Job, names: Sequence[str], settings: str) -> None:
             file.write(head)
             file.truncate(len(head) + weight)
         job = replace(job, out=str(out), offset=len(head))
+        digests, broken = decode(job, names)
+        whole = np.asarray(digests.any(axis=1))
         with out.open("r+b") as file:
-            with _flushing(file):
-                digests, broken = decode(job, names)
-            whole = np.asarray(digests.any(axis=1))
             if broken:
                 shape = (int(whole.sum()), *shape[1:])
                 _close_gaps(file, job, whole)
@@ -202,24 +197,6 @@ def _make(target: Path, job: Job, names: Sequence[str], settings: str) -> None:
         beside.replace(target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-@contextmanager
-def _flushing(file: BinaryIO) -> Iterator[None]:
-    """Send what is written to the disk meanwhile, so that the end need not wait for all of it. Raises OSError."""
-    done = threading.Event()
-
-    def flush() -> None:
-        while not done.wait(FLUSHED_EVERY):
-            os.fsync(file.fileno())
-
-    with ThreadPoolExecutor(1) as pool:
-        flushing = pool.submit(flush)
-        try:
-            yield
-        finally:
-            done.set()
-        flushing.result()  # the disk tells a file of a failure once
 
 
 def _head(shape: tuple[int, ...]) -> bytes:
