@@ -27,7 +27,7 @@ from sanggar.models.judge import JUDGES, judge_for
 from sanggar.models.optimizers import Adam, Constant, OptimizerOptions, ScheduleOptions
 from sanggar.models.vae import VAE
 from sanggar.options import Options, validated
-from sanggar.recipe import Recipe, to_yaml
+from sanggar.recipe import PARTS, Recipe, to_yaml
 from sanggar.runs import Run
 
 Model = Family | FeedForward
@@ -184,9 +184,7 @@ class Plan:
 
     def tree(self) -> dict[str, Any]:
         """The resolved recipe as plain values: running it again gives the same run."""
-        parts = {
-            part: getattr(self, part).model_dump(mode="json") for part in ("data", "model", "training", "evaluation")
-        }
+        parts = {part: getattr(self, part).model_dump(mode="json") for part in PARTS}
         return {"name": self.name, "about": self.about, **parts}
 
     def yaml(self) -> str:
@@ -204,7 +202,7 @@ def differing(one: Plan, other: Plan) -> list[str]:
     """The keys of two resolved recipes that hold different values, `training.steps` say."""
     old, new = one.tree(), other.tree()
     return [key for key in ("name", "about") if old[key] != new[key]] + [
-        f"{part}.{key}" for part in ("data", "model", "training", "evaluation") for key in new[part]
+        f"{part}.{key}" for part in PARTS for key in new[part]
         if old[part].get(key) != new[part][key]
     ]  # fmt: skip
 

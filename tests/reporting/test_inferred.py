@@ -164,3 +164,14 @@ def test_grids_hold_the_pictures_that_were_decoded(channels: int, made: Made) ->
     assert "dim. 1: 4.0 nats" in said(written("traversals", view))
     assert "from −2 to 2" in said(written("traversals", view))
     assert len(pictures(written("reconstructions", view))) == 3
+
+
+@pytest.mark.parametrize("section", ["reconstructions", "corners", "traversals"])
+def test_what_a_decoder_is_told_stands_beside_what_it_paints(section: str, made: Made) -> None:
+    view = made()
+    assert "told" not in said(written(section, view))
+    view.evaluation["numbers"].append(number("distortion", 1.0, told="class, <age>"))
+    text = written(section, view)
+    assert ("told the same mixture of the four pictures' class" if section == "corners" else ", told class") in text
+    assert "class, &lt;age&gt;" in text
+    assert "<age>" not in text

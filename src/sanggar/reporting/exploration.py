@@ -56,9 +56,9 @@ def corners(views: Views) -> str | None:
         if "exploration.corners" not in view.pictures:
             return None
         words = f"{view.name}: decoded from a square grid of latents between those of four test pictures"
-        named = view.told.removeprefix(", told ")
-        told = f"<p class=note>The decoder is told the same mixture of the four pictures' {named}.</p>" if named else ""
-        return f'<div class="rows square">{png(sheet(view.pictures["exploration.corners"]), words)}</div>{told}'
+        mixed = f"<p class=note>The decoder is told the same mixture of the four pictures' {escape(view.told)}.</p>"
+        grid = png(sheet(view.pictures["exploration.corners"]), words)
+        return f'<div class="rows square">{grid}</div>{mixed if view.told else ""}'
 
     note = "<p class=note>In the corners: test pictures as they come back. Between them: straight lines.</p>"
     return of_each(views, write, note)
@@ -83,6 +83,6 @@ def _traversals(view: View) -> str | None:
     }
     of = "of the prior" if unit == "nats" else "of the latents, around their mean"
     return rows(named, f"{view.name}: one dimension moved from −{reach:g} to {reach:g}") + (
-        f"<p class=note>The latent of one test picture{view.told}; in each row a single number of it goes from "
-        f"−{reach:g} to {reach:g} deviations {of}. The dimensions that hold most come first.</p>"
+        f"<p class=note>The latent of one test picture{escape(view.telling)}; in each row a single number of it goes "
+        f"from −{reach:g} to {reach:g} deviations {of}. The dimensions that hold most come first.</p>"
     )

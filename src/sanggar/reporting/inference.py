@@ -125,7 +125,8 @@ def reconstructions(views: Views) -> str | None:
             return None
         clean, mean, drawn = view.pictures["inference.reconstructions"]
         named = {
-            "test picture": clean, f"from the posterior's mean{view.told}": mean, f"from a draw of it{view.told}": drawn
+            "test picture": clean, f"from the posterior's mean{view.telling}": mean,
+            f"from a draw of it{view.telling}": drawn,
         }  # fmt: skip
         return rows(named, "test pictures and their reconstructions")
 

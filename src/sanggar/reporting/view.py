@@ -28,9 +28,14 @@ class View:
 
     @property
     def told(self) -> str:
-        """What the decoder is told of a picture that it paints again, behind a comma; nothing where that is nothing."""
+        """What the decoder is told of a picture that it paints again; empty where that is nothing."""
         named = [n["protocol"]["told"] for n in self.numbers("inference.distortion")]
-        return "".join(f", told {escape(name)}" for name in dict.fromkeys(named) if name != "nothing")
+        return " and ".join(name for name in dict.fromkeys(named) if name != "nothing")
+
+    @property
+    def telling(self) -> str:
+        """The same behind a comma, to stand after what is decoded; neither is escaped."""
+        return f", told {self.told}" if self.told else ""
 
     def numbers(self, key: str, **protocol: Any) -> list[dict[str, Any]]:
         """The measured numbers with this key whose protocol has these entries."""
