@@ -180,6 +180,13 @@ def test_only_numbers_of_one_protocol_share_a_row_and_are_ranked(made: Made) -> 
     assert len(ranked) == 4
     assert ["<b>" in cell for cell in ranked[0]] == [False, False, True, False]
     assert not any("<b>" in cell for row in ranked[1:] for cell in row)
+    wider = [{**n, "value": 2 * n["value"]} if n["key"] == "generation.kernel_deviation" else n for n in NUMBERS]
+    kernel = rows(written("generation", made("a"), made("b", numbers=wider)))[1]
+    assert [cell.split("deviation ")[1] for cell in kernel[1:]] == [
+        "0.0040</small>",
+        "0.0080</small>",
+        "0.0030</small>",
+    ]
     apart = rows(written("generation", made("a"), made("b", numbers=other)))
     assert len(apart) == 8
     assert all(row.count("—") == 1 for row in apart)

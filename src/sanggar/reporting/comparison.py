@@ -6,7 +6,7 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
-from sanggar.reporting.view import Views, protocol, value
+from sanggar.reporting.view import View, Views, protocol, value
 
 Number = dict[str, Any]
 Row = dict[str, Number]
@@ -38,10 +38,14 @@ def row_label(row: Row, index: int, ranked: bool = True) -> str:
     return f"{escape(n['label'])}{arrow}&nbsp;<sup>{index}</sup>"
 
 
-def cells(row: Row, views: Views, write: Callable[[Number], str] = value, ranked: bool = True) -> list[str]:
+def _plainly(n: Number, view: View) -> str:
+    return value(n)
+
+
+def cells(row: Row, views: Views, write: Callable[[Number, View], str] = _plainly, ranked: bool = True) -> list[str]:
     """A cell a run as HTML, the best of the row bold where there are several and they are ranked."""
     best = _best(row) if ranked and len(views) > 1 else []
-    written = [write(row[view.name]) if view.name in row else "—" for view in views]
+    written = [write(row[view.name], view) if view.name in row else "—" for view in views]
     return [f"<b>{cell}</b>" if view.name in best else cell for view, cell in zip(views, written, strict=True)]
 
 

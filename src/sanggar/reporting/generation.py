@@ -38,17 +38,8 @@ def measured(views: Views) -> str | None:
         n, view = any_of(row), next(view for view in having if view.name in row)
         ranked = n["key"] != "generation.nearest"  # copies are near, pictures of nothing far: neither is good
         floor = _beside(view, n)
-
-        def write(n: Number, view: View = view, floor: Number | None = floor) -> str:
-            return _written(n, view, floor)
-
-        body.append(
-            [
-                row_label(row, index, ranked),
-                *cells(row, having, write, ranked),
-                _written(floor, view) if floor else "—",
-            ]
-        )
+        real = _written(floor, view) if floor else "—"
+        body.append([row_label(row, index, ranked), *cells(row, having, _cell, ranked), real])
     ranked = " The best of a row is bold; a row holds only numbers of one protocol." if len(having) > 1 else ""
     return (
         table(["", *(escape(view.name) for view in having), "real pictures"], body)
@@ -63,6 +54,10 @@ def _beside(view: View, n: Number) -> Number | None:
     """The same number of real pictures."""
     same = view.numbers(n["key"], **n["protocol"])
     return next((other for other in same if other["subject"] != n["subject"]), None)
+
+
+def _cell(n: Number, view: View) -> str:
+    return _written(n, view, _beside(view, n))
 
 
 def _written(n: Number, view: View, floor: Number | None = None) -> str:
