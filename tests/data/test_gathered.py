@@ -427,6 +427,16 @@ def test_a_mistake_in_a_recipe_is_said_in_its_words(data: dict, words: str) -> N
     assert len(str(raised.value).splitlines()) == 1
 
 
+def test_an_unknown_attribute_is_refused_before_pictures_are_prepared(place: Path, tmp_path: Path) -> None:
+    wanted = recipe(path=str(place), size=11)
+    before = len(prepared.kept())
+    with pytest.raises(RecipeError, match=r"there is no attribute 'agee'\. Did you mean 'age'"):
+        sanggar.train(wanted, ["evaluation.attributes=[agee]"], out=tmp_path / "run")
+    assert len(prepared.kept()) == before
+    assert load(place, size=11).test.pixels.shape[1] == 11
+    assert len(prepared.kept()) == before + 1
+
+
 def test_it_trains_from_a_map_that_nothing_writes_to(place: Path, tmp_path: Path) -> None:
     larger = write_pictures(tmp_path / "larger", 300)
     plain = {

@@ -49,6 +49,7 @@ def train(
     Raises RecipeError, DataError, RunError, TrainingError, Interrupted.
     """
     plan = resolve(recipes.read(source, overrides), family)
+    plan.check()  # before pictures are prepared, which may take minutes
     dataset = plan.source.load(plan.data)
     folder = Path(out) if out is not None else fresh_folder(plan.name)
     learner, batches = _set_up(plan, dataset, folder)
@@ -74,6 +75,7 @@ def resume(
     before = plan_of(run, family)
     plan = resolve(recipes.read(before.tree(), overrides), family)
     _only_longer(before, plan)
+    plan.check()
     dataset = plan.data_of(run)
     kept = checkpoint.load(run)
     learner, batches = _set_up(plan, dataset, run.path)
@@ -92,7 +94,6 @@ def learner_of(plan: Plan, facts: Facts, folder: Path | None = None) -> Learner:
 
 
 def _set_up(plan: Plan, dataset: Dataset, folder: Path) -> tuple[Learner, Batches]:
-    plan.check()
     learner = learner_of(plan, plan.facts, folder)
     if len(phases := learner.phases()) > 1:
         _check_game(plan.training, len(phases))
