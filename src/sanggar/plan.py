@@ -75,7 +75,7 @@ class TrainingOptions(Options):
     validate_every: int | None = Field(default=None, ge=1)
     """steps between validations; none: an epoch"""
     checkpoint_every: int | None = Field(default=None, ge=1)
-    """steps between checkpoints; none: at each validation"""
+    """steps between checkpoints, which are kept after two minutes in any case; none: at each validation"""
     seed: int = Field(default=0, ge=0)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -27,6 +27,7 @@ from sanggar.options import Options
 from sanggar.plan import resolve
 from sanggar.recipe import Recipe
 from sanggar.runs import Run, load_arrays
+from sanggar.training import loop
 from sanggar.training.loop import Record
 from sanggar.training.torch_learner import TorchLearner
 
@@ -172,6 +173,23 @@ def test_the_kept_checkpoint_is_good_when_a_gradient_went_wrong_first(tmp_path: 
         train(tmp_path / "run", BreaksWeights, checkpoint_every=1)
     arrays, meta = load_arrays(Run(tmp_path / "run").checkpoint_file)
     assert all(np.isfinite(array).all() for array in arrays.values()), f"step {meta['step']}"
+
+
+def test_a_checkpoint_is_kept_between_validations_that_are_far_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Breaks(Line):
+        def loss(self, batch: Batch, moment: Moment) -> Terms:
+            return {"mse": super().loss(batch, moment)["mse"] * (math.nan if moment.step == 6 else 1.0)}
+
+    monkeypatch.setattr(loop, "LONGEST_UNSAVED", 0.0)
+    with pytest.raises(TrainingError, match="checkpoint: of step 6 in"):
+        train(tmp_path / "run", Breaks)
+    sanggar.resume(tmp_path / "run", family=Line)
+    monkeypatch.undo()
+    train(tmp_path / "whole", Line)
+    one, other = weights(Run(tmp_path / "run")), weights(Run(tmp_path / "whole"))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
 def test_weights_broken_by_the_last_step_are_not_called_finished(tmp_path: Path) -> None:

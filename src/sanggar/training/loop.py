@@ -24,6 +24,9 @@ from sanggar.training import checkpoint
 from sanggar.training.checkpoint import Progress
 from sanggar.training.learner import Learner, Values
 
+LONGEST_UNSAVED = 120.0
+"""seconds after which a checkpoint is kept, however far the next validation is: what a power cut can cost"""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -94,7 +97,7 @@ class Loop:
     def _walk(self, stop: StopRequest, logs: _Logs) -> Iterator[Record]:
         progress, learner = self.progress, self.learner
         pending: list[dict[str, Any]] = []
-        begun = time.perf_counter()
+        begun = kept = time.perf_counter()
         while progress.step < self.steps and not progress.stopped_early:
             step = progress.step
             batches = self.batches.at(step)
@@ -116,8 +119,10 @@ class Loop:
             if ends_interval:
                 records[-1] = self._end_interval(records[-1], logs)
             stopping = learner.agree(stop.signal is not None)
+            keeps |= learner.agree(now - kept >= LONGEST_UNSAVED)
             if keeps or stopping or progress.stopped_early:
                 self._checkpoint(logs)
+                kept = now
             yield from records
             if stopping:
                 raise self._interrupted(stop)
