@@ -65,7 +65,7 @@ def test_the_precision_of_pictures_drawn_again_is_scikit_learns(normal: np.ndarr
     order = np.argsort(-found, kind="stable")
     last = np.flatnonzero(np.append(np.diff(found[order]) != 0, True))
     expected = average_precision_score(truth, found, sample_weight=times)
-    assert _precision(truth[order], times[order], last) == pytest.approx(expected)
+    assert _precision(truth[order], times[None, order], last) == pytest.approx([expected])
 
 
 def test_the_latent_distance_is_scikit_learns() -> None:

@@ -149,20 +149,20 @@ def average_precision(normal: Vector, odd: Float[np.ndarray, "m"], seed: int = 0
     value = float(average_precision_score(truth, found))
     order = np.argsort(-found, kind="stable")
     last = np.flatnonzero(np.append(np.diff(found[order]) != 0, True))  # equal scores are taken together
-    draw, drawn = np.random.default_rng(seed), []
-    for _ in range(RESAMPLED):
-        times = [draw.multinomial(len(part), np.full(len(part), 1 / len(part))) for part in (normal, odd)]
-        drawn.append(_precision(truth[order], np.concatenate(times)[order], last))
+    draw = np.random.default_rng(seed)
+    times = [draw.multinomial(len(part), np.full(len(part), 1 / len(part)), RESAMPLED) for part in (normal, odd)]
+    drawn = _precision(truth[order], np.concatenate(times, axis=1)[:, order], last)
     low, high = np.percentile(drawn, [2.5, 97.5])
     return value, (min(float(low), value), max(float(high), value))
 
 
 def _precision(
-    truth: Int64[np.ndarray, "n"], times: Int64[np.ndarray, "n"], last: Int64[np.ndarray, "m"]
-) -> float:  # fmt: skip
+    truth: Int64[np.ndarray, "n"], times: Int64[np.ndarray, "draws n"], last: Int64[np.ndarray, "m"]
+) -> Float[np.ndarray, "draws"]:
     """The same of pictures in descending order that each come so many times: scikit-learn's takes ten times as long."""
-    right, taken = np.cumsum(times * truth)[last], np.cumsum(times)[last]
-    return float(np.sum(np.diff(right, prepend=0) * right / np.maximum(taken, 1)) / right[-1])
+    right, taken = np.cumsum(times * truth, axis=1)[:, last], np.cumsum(times, axis=1)[:, last]
+    gained = np.diff(right, axis=1, prepend=0)
+    return np.asarray(np.sum(gained * right / np.maximum(taken, 1), axis=1) / right[:, -1])
 
 
 # -- where it sits -------------------------------------------------------------------------------------------------

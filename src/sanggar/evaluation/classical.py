@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from sanggar.evaluation.protocol import Pixels, peak_ratios
 
+T = TypeVar("T")
 Setting = dict[str, Any]
 Stack = Float[np.ndarray, "n height width channels"]
 
@@ -97,19 +98,8 @@ def denoise(
     name: str, noisy: Pixels, deviation: float, setting: Setting
 ) -> UInt8[np.ndarray, "n height width channels"]:
     """`noisy` through a classical denoiser on all cores; clamped and rounded like all else."""
-    from joblib import Parallel, delayed
-
-    def work(part: Pixels) -> Pixels:
-        cleaned = DENOISERS[name].apply(part.astype(np.float32) / 255, deviation, **setting)
-        pixels: Pixels = np.rint(np.clip(np.nan_to_num(cleaned), 0, 1) * 255).astype(np.uint8)
-        return pixels
-
     parts = np.array_split(noisy, max(1, len(noisy) // 50))
-    # small pictures have few wavelet levels, flat ones no deviation: the best setting is chosen by its result
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        cleaned: list[Pixels] = Parallel(n_jobs=-1, prefer="threads")(delayed(work)(part) for part in parts)
-    return np.concatenate(cleaned)
+    return np.concatenate(_on_all_cores(_cleaned, [(name, part, deviation, setting) for part in parts]))
 
 
 def tune(name: str, noisy: Pixels, clean: Pixels, deviation: float) -> Setting:
@@ -117,5 +107,26 @@ def tune(name: str, noisy: Pixels, clean: Pixels, deviation: float) -> Setting:
     settings = DENOISERS[name].settings
     if len(settings) == 1:
         return settings[0]
-    scores = [peak_ratios(denoise(name, noisy, deviation, setting), clean).mean() for setting in settings]
+    scores = _on_all_cores(_score, [(name, noisy, clean, deviation, setting) for setting in settings])
     return settings[int(np.argmax(scores))]
+
+
+def _cleaned(name: str, noisy: Pixels, deviation: float, setting: Setting) -> Pixels:
+    cleaned = DENOISERS[name].apply(noisy.astype(np.float32) / 255, deviation, **setting)
+    pixels: Pixels = np.rint(np.clip(np.nan_to_num(cleaned), 0, 1) * 255).astype(np.uint8)
+    return pixels
+
+
+def _score(name: str, noisy: Pixels, clean: Pixels, deviation: float, setting: Setting) -> float:
+    return float(peak_ratios(_cleaned(name, noisy, deviation, setting), clean).mean())
+
+
+def _on_all_cores(work: Callable[..., T], tasks: Sequence[tuple[Any, ...]]) -> list[T]:
+    """What `work` makes of each, in their order."""
+    from joblib import Parallel, delayed
+
+    # small pictures have few wavelet levels, flat ones no deviation: the best setting is chosen by its result
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        done: list[T] = Parallel(n_jobs=-1, prefer="threads")(delayed(work)(*task) for task in tasks)
+    return done

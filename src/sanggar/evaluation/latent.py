@@ -119,10 +119,9 @@ def _map(subject: Subject, test: Images) -> dict[str, np.ndarray]:
     latents = subject.painter.encode(few.pixels)
     neighbours = "exact" if len(few) <= 5000 else "auto"
     perplexity = min(30.0, (len(few) - 1) / 3)
-    fitted = TSNE(perplexity=perplexity, neighbors=neighbours, random_state=subject.options.seed, n_jobs=-1).fit(
-        latents
-    )
-    places = np.asarray(fitted, np.float32)
+    # one thread: where another process has the second core, two wait for each other thirty times as long as they work
+    tsne = TSNE(perplexity=perplexity, neighbors=neighbours, random_state=subject.options.seed, n_jobs=1)
+    places = np.asarray(tsne.fit(latents), np.float32)
     assert few.labels is not None
     chosen = np.array(first_of_each_class(few, 60))
     return {

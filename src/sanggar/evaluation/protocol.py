@@ -129,38 +129,40 @@ def share_interval(hits: Bool[np.ndarray, "n"]) -> Interval:
 
 def mean_squared_errors(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
     """Mean squared error of each picture on the scale [-1, 1]."""
-
-    def errors(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        difference = (one.astype(np.float32) - other.astype(np.float32)) / 127.5
-        return np.asarray(np.mean(difference**2, axis=(1, 2, 3), dtype=np.float64))
-
-    return _by_chunks(errors, pixels, target)
+    return _by_chunks(_squared_errors, pixels, target)
 
 
 def peak_ratios(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
     """Peak signal-to-noise ratio of each picture in dB, at most 100: a picture without any error has no ratio."""
-    import torch
-    from torchmetrics.functional.image import peak_signal_noise_ratio
-
-    def ratios(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        a, b = (torch.from_numpy(p.astype(np.float32)) for p in (one, other))
-        found = peak_signal_noise_ratio(a, b, data_range=255.0, reduction="none", dim=(1, 2, 3))
-        return found.clamp(max=100).double().numpy()
-
-    return _by_chunks(ratios, pixels, target)
+    return _by_chunks(_peak_ratios, pixels, target)
 
 
 def similarities(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
     """Structural similarity (Wang et al. 2004) of each picture, in a Gaussian window as `window` says."""
+    return _by_chunks(_similarities, pixels, target)
+
+
+def _squared_errors(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    difference = (one.astype(np.float32) - other.astype(np.float32)) / 127.5
+    return np.asarray(np.mean(difference**2, axis=(1, 2, 3), dtype=np.float64))
+
+
+def _peak_ratios(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    import torch
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
+    a, b = (torch.from_numpy(p.astype(np.float32)) for p in (one, other))
+    found = peak_signal_noise_ratio(a, b, data_range=255.0, reduction="none", dim=(1, 2, 3))
+    return found.clamp(max=100).double().numpy()
+
+
+def _similarities(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     import torch
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    def alike(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        a, b = (torch.from_numpy(p.astype(np.float32)).permute(0, 3, 1, 2) for p in (one, other))
-        found = structural_similarity_index_measure(a, b, sigma=window(one), data_range=255.0, reduction="none")
-        return np.asarray(found, np.float64)
-
-    return _by_chunks(alike, pixels, target)
+    a, b = (torch.from_numpy(p.astype(np.float32)).permute(0, 3, 1, 2) for p in (one, other))
+    found = structural_similarity_index_measure(a, b, sigma=window(one), data_range=255.0, reduction="none")
+    return np.asarray(found, np.float64)
 
 
 def _by_chunks(
