@@ -13,7 +13,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: setup  ## train, measure and report a denoising autoencoder on digits: the main job, in about a minute
-	$(BIN)/sanggar run digits-denoising-autoencoder
+	$(BIN)/sanggar run digits-denoising-autoencoder $$(test -e runs/demo || echo --out runs/demo)
 
 test: setup  ## the whole test suite
 	$(BIN)/python -m pytest -n auto

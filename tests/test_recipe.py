@@ -69,7 +69,7 @@ def test_a_variant_keeps_what_it_does_not_change(tmp_path: Path) -> None:
     assert leaf.model == {"widths": [4], "noise": {"kind": "masking", "level": 0.5}}
 
 
-@pytest.mark.parametrize("key", ["kind", "family"])
+@pytest.mark.parametrize("key", ["kind", "family", "source"])
 def test_another_kind_drops_the_options_of_the_one_before(key: str) -> None:
     base = {"a": {key: "adam", "betas": [0.5, 0.9]}, "b": 1}
     assert merge(base, {"a": {key: "sgd", "momentum": 0.9}}) == {"a": {key: "sgd", "momentum": 0.9}, "b": 1}

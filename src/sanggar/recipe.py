@@ -76,12 +76,12 @@ def read(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[Ov
 def merge(base: Any, change: Any) -> Any:
     """`change` laid over `base`, key by key.
 
-    Where the two choose different kinds of a thing (`kind` or `family` differs) nothing of the base's choice
-    is kept: its options would mean nothing to the new one.
+    Where the two choose different kinds of a thing (`kind`, `family` or `source` differs) nothing of the base's
+    choice is kept: its options would mean nothing to the new one.
     """
     if not (isinstance(base, dict) and isinstance(change, dict)):
         return change
-    for key in ("kind", "family"):
+    for key in ("kind", "family", "source"):
         if key in change and key in base and change[key] != base[key]:
             return change
     return {**base, **{key: merge(base.get(key), value) for key, value in change.items()}}

@@ -156,9 +156,9 @@ def measured(run: Run, name: str, strengths: Sequence[float]) -> list[str]:
 def _sentence(strength: float, numbers: list[dict[str, Any]]) -> str:
     by = {n["key"].removeprefix("attributes."): n for n in numbers}
     if "success" in by:
-        n, verb = by["success"], "it flips {:.0%} [{:.0%}, {:.0%}]"
+        n, verb = by["success"], "it flips {:.0%} [{:.0%}, {:.0%}] of"
     else:
-        n, verb = by["shift"], "it shifts by {:.2f} [{:.2f}, {:.2f}] deviations"
-    said = f"At strength ±{strength:g}, {verb.format(n['value'], *n['interval'])} of {n['protocol']['n']} test pictures"
+        n, verb = by["shift"], "it shifts the number by {:.2f} [{:.2f}, {:.2f}] deviations on"
+    said = f"At strength ±{strength:g}, {verb.format(n['value'], *n['interval'])} {n['protocol']['n']} test pictures"
     kept = f", other attributes stay in {by['kept']['value']:.0%}" if "kept" in by else ""
     return f"{said}{kept}, PSNR {by['psnr']['value']:.1f} dB with the unedited ({n['protocol']['judge']})."
