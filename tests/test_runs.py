@@ -247,6 +247,13 @@ def test_a_log_begins_again_where_the_checkpoint_says(tmp_path: Path) -> None:
 # -- folders ---------------------------------------------------------------------------------------------------
 
 
+def test_what_a_killed_process_left_is_swept_when_training_goes_on(copied_run: Run) -> None:
+    (copied_run.path / ".odd.1.new" / "maps").mkdir(parents=True)
+    (copied_run.path / ".run.json.1.new").write_text("half")
+    copied_run.extend(copied_run.recipe_text(), copied_run.info["identity"])
+    assert not list(copied_run.path.rglob(".*.new"))
+
+
 def test_a_fresh_folder_is_one_that_is_not_taken(tmp_path: Path) -> None:
     names = []
     for _ in range(3):

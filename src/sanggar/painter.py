@@ -271,10 +271,11 @@ class Painter:
 
     @property
     def data_name(self) -> str:
-        """The data that the run was trained on: its source, the start of its fingerprint, a test split of its own."""
+        """What the run was trained on: source, start of the fingerprint, its own test split, classes kept alone."""
         data, chosen = self.run.info["data"], self.plan.data
         drawn = "" if chosen.test is None else f", {chosen.test} test pictures drawn by seed {chosen.seed}"
-        return f"{data['source']} {data['fingerprint'][:12]}{drawn}"
+        alone = "" if chosen.only is None else f", {', '.join(sorted(chosen.only))} alone"
+        return f"{data['source']} {data['fingerprint'][:12]}{drawn}{alone}"
 
     def disturb(self, images: Given, level: float, seed: int = 0) -> Pixels:
         """The pictures with noise of the kind the network was trained against, clamped and rounded to uint8.

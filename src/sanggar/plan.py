@@ -108,9 +108,9 @@ class EvaluationOptions(Options):
     noise_levels: tuple[Level, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
     """levels of noise that reconstructions are measured at, beside the one trained on; none: that one alone"""
     classical_images: int = Field(default=1000, ge=10)
-    """test pictures on which the classical denoisers and the network are compared"""
+    """test pictures on which the classical denoisers and the network are compared; fewer where pictures are large"""
     tuning_images: int = Field(default=100, ge=5)
-    """validation pictures on which the classical denoisers are tuned"""
+    """validation pictures on which the classical denoisers are tuned; fewer likewise"""
     probe_images: int = Field(default=10_000, ge=20)
     """training pictures, with labels, for the linear probe and the nearest neighbours"""
     map_images: int = Field(default=2000, ge=20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ import sanggar
 from conftest import Cli
 from gathering import encoded, load, number, own, write_pictures, zipped
 from sanggar.data import prepared
-from sanggar.data.decoding import read_member
+from sanggar.data.decoding import Decoder, read_member
 from sanggar.data.images import Attribute, Images
 from sanggar.data.sources import SOURCES, presence
 from sanggar.data.tables import read_table
@@ -189,6 +190,7 @@ BAD_TABLES = {
     "infinite": (TABLE.replace(",7", ",inf"), {"age": "number"}, "row 4 (b/1.png): column 'age': 'inf' is not a"),
     "one is no number": (TABLE.replace(",7", ",n/a"), None, "row 4 (b/1.png): column 'age': 'n/a' is not a number"),
     "empty cell": (TABLE.replace(",7", ", "), None, "row 4 (b/1.png): column 'age': '' is empty"),
+    "called class": (TABLE.replace("sex", "class"), None, "a column cannot be called 'class', as the label is"),
     "no flag": (TABLE, {"age": "flag"}, "column 'age' is to be a flag, which has two values, but it has 4: 5, 6, 7, 8"),
 }  # fmt: skip
 
@@ -200,6 +202,40 @@ def test_a_bad_table_is_refused_with_row_and_column(name: str) -> None:
         read_table(content if isinstance(content, bytes) else content.encode(), "t", NAMES, wanted)
     assert words in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_flag_in_numbers_is_one_however_they_are_written() -> None:
+    table = read_table(b"file,on\n0.png,0\na/1.png,1\nb/1.png,1.0\n2.png,0\n", "t", NAMES, None)
+    assert table.attributes == (Attribute("on", "flag", ("0", "1")),)
+    np.testing.assert_array_equal(table.values[:, 0], [0, 1, 1, 0])
+
+
+def test_a_damaged_table_in_a_zip_is_refused(place: Path, tmp_path: Path) -> None:
+    path = tmp_path / "faces.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(place.iterdir()):
+            archive.write(file, file.name)
+        head = archive.getinfo("attributes.csv").header_offset
+    content = bytearray(path.read_bytes())
+    content[head + 60 : head + 90] = bytes(30)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"attributes\.csv cannot be read"):
+        load(path)
+
+
+def test_a_machine_in_trouble_is_no_broken_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, whole, fails = write_pictures(tmp_path / "faces", 120), Decoder._read, [True]
+
+    def read(decoder: Decoder, name: str) -> bytes:
+        if fails[0] and name == "050.png":
+            raise OSError(errno.EIO, "Input/output error")
+        return whole(decoder, name)
+
+    monkeypatch.setattr(Decoder, "_read", read)
+    with pytest.raises(DataError, match=r"050\.png cannot be read now \(Input/output error\)"):
+        load(place)
+    fails[0] = False
+    assert sum(len(split) for split in (lambda d: (d.train, d.validation, d.test))(load(place))) == 120
 
 
 def test_too_many_texts_are_no_category_and_spreadsheets_are_read() -> None:
@@ -527,6 +563,24 @@ def test_a_plain_autoencoder_draws_from_a_mixture(trained: Callable[..., Run], r
     assert first.shape == (3, 8, 8, 3)
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+
+
+def test_hardly_any_test_pictures_are_measured_as_far_as_they_go(tmp_path: Path) -> None:
+    place = write_pictures(tmp_path / "few", 40, [f"class {i:02d}" for i in range(40)], table=False)
+    run = sanggar.train(
+        {
+            "name": "few", "data": {"source": "folder", "path": str(place), "size": 8},
+            "model": {"family": "vae", "widths": [4], "latent_size": 2},
+            "training": {"steps": 2, "batch_size": 8, "device": "cpu"},
+            "evaluation": {"bound_images": 20, "anomaly_images": 20, "regret_steps": 1},
+        },
+        out=tmp_path / "run", watch=lambda _: None,
+    )  # fmt: skip
+    found = sanggar.evaluate(run).evaluation()
+    keys = {n["key"] for n in found["numbers"]}
+    assert {"reconstruction.psnr", "latent.probe", "inference.bound"} <= keys
+    assert "latent.silhouette" not in keys
+    report(run)
 
 
 def test_the_latent_space_of_pictures_of_which_nothing_is_known_is_measured_as_well(

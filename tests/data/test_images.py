@@ -191,6 +191,7 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
     for i, name in enumerate(("b.png", "a.PNG", "c.png")):
         saved(tmp_path / name, np.full((6, 5), i, np.uint8), format="PNG")
     (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "._a.png").write_bytes(b"what macOS leaves beside a picture")
     pixels, names = read_images(tmp_path, GREY)
     assert names == ["a.PNG", "b.png", "c.png"]
     assert pixels[:, 0, 0, 0].tolist() == [1, 0, 2]

@@ -20,7 +20,7 @@ import sanggar
 from conftest import Cli
 from sanggar.data.images import Attribute, Facts, Images
 from sanggar.data.sources import Dataset
-from sanggar.evaluation.attributes import OfPixels, aspects_of, columns_of
+from sanggar.evaluation.attributes import OfPixels, aspects_of, columns_of, disentanglement
 from sanggar.evaluation.edit_bench import Curve, better, half
 from sanggar.evaluation.editing import STRENGTHS, measure_edits
 from sanggar.evaluation.edits import SHOWN, edited, edits_of
@@ -189,6 +189,29 @@ def test_what_was_chosen_on_validation_is_said_of_validation_too(plain: tuple[Ru
         ]  # fmt: skip
         assert number.value == pytest.approx(tested.value, abs=0.3)
     assert [n for n in plain[1].numbers if n.key == "attributes.shift_validation"]
+
+
+def test_test_pictures_choose_nothing(plain: tuple[Run, Findings], tmp_path: Path) -> None:
+    other = run_at(tmp_path / "run")
+    test = replace(DATASET.test, attributes=DATASET.test.attributes[::-1].copy())
+    measured(other, replace(DATASET, test=test))
+    ours, theirs = edits_of(plain[0]), edits_of(other)
+    for name in ours.keys() & theirs.keys():
+        assert ours[name].method == theirs[name].method
+        np.testing.assert_array_equal(ours[name].vector, theirs[name].vector)
+    assert "right" in ours.keys() & theirs.keys()
+
+
+def test_edits_stay_in_use_while_a_finished_run_is_made_longer(plain: tuple[Run, Findings], tmp_path: Path) -> None:
+    run = Run(shutil.copytree(plain[0].path, tmp_path / "longer"))
+    run.update(step=7, status="stopped")  # the weights are still those of step 1
+    assert edits_of(run).keys() == edits_of(plain[0]).keys()
+
+
+def test_kept_says_of_which_attributes(plain: tuple[Run, Findings]) -> None:
+    said = {n.protocol["attribute"]: n.protocol["others"] for n in plain[1].numbers if n.key == "attributes.kept"}
+    assert said["right"] == "brightness, size"
+    assert said["size=small"] == "brightness, right"
 
 
 def test_a_number_shifts_with_strength_by_deviations(plain: tuple[Run, Findings]) -> None:
@@ -366,6 +389,17 @@ def test_disentanglement_is_measured_of_the_network_and_of_pca(plain: tuple[Run,
         found = {n.subject: n.value for n in plain[1].numbers if n.key == f"attributes.{key}"}
         assert set(found) == {"network", "PCA"}
         assert all(-0.05 <= value <= 1 for value in found.values())
+
+
+def test_a_network_whose_dimensions_are_the_factors_is_disentangled_and_pca_of_pixels_is_not() -> None:
+    columns = columns_of(FACTS, DATASET.train, DATASET.test)
+    size, pixels = 3, DATASET.test.pixels.reshape(300, -1).astype(np.float32)
+    tables = {"network": DATASET.test.attributes, "PCA": PCA(size, random_state=0).fit_transform(pixels)}
+    numbers = disentanglement(columns, {name: (table, table) for name, table in tables.items()}, {}, 0)
+    for key in ("mig", "disentanglement", "completeness"):
+        found = {n.subject: n.value for n in numbers if n.key == f"attributes.{key}"}
+        assert found["network"] > 0.9
+        assert found["PCA"] < found["network"] - 0.2
 
 
 def test_attributes_that_never_vary_are_not_probed() -> None:

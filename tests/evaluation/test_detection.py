@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -16,8 +17,8 @@ from sanggar import recipe
 from sanggar.data.dataset import DataOptions, Dataset
 from sanggar.data.images import Images
 from sanggar.data.sources import SOURCES
-from sanggar.evaluation.anomaly import Scores
-from sanggar.evaluation.detection import CORRUPTED, HELD_OUT, measure_anomaly
+from sanggar.evaluation.anomaly import CHUNK, Known, Scores, heat, scores
+from sanggar.evaluation.detection import CORRUPTED, HELD_OUT, LABELS, measure_anomaly
 from sanggar.evaluation.detector import KEPT, Detector, fitting
 from sanggar.evaluation.protocol import Findings, Subject
 from sanggar.models.regret import WEIGHED
@@ -108,6 +109,8 @@ def test_every_number_has_its_protocol_and_one_is_a_headline(held_out: Findings)
         assert n.protocol["n"] == normal
         assert n.protocol["trial"] != HELD_OUT or odd == len(test) - normal
         assert n.protocol["normal_classes"] == "0, 6"
+        assert n.protocol["data"].endswith(", 0, 6 alone"), "figures of other classes do not compare"
+        assert n.protocol.get("size") == (LATENT if n.subject == "PCA" else None)
         assert n.protocol["floor"] == (0.5 if n.key == "anomaly.auroc" else round(odd / (odd + normal), 4))
         assert n.interval
         assert n.interval[0] <= n.value <= n.interval[1]
@@ -158,6 +161,28 @@ def painter(trained: Trained) -> Painter:
 @pytest.fixture(scope="module")
 def dataset(painter: Painter) -> Dataset:
     return painter.plan.source.load(painter.plan.data)
+
+
+def test_what_is_measured_in_more_steps_does_not_compare(painter: Painter, dataset: Dataset) -> None:
+    said = []
+    for steps in (2, 3):
+        painter.plan = replace(
+            painter.plan, evaluation=painter.plan.evaluation.model_copy(update={"regret_steps": steps})
+        )
+        numbers = measure_anomaly(Subject(painter, dataset, painter.plan.evaluation)).numbers
+        said.append({n.protocol["method"] for n in numbers if n.protocol["score"] == LABELS["regret"]})
+    assert len(said[0] | said[1]) == 2
+
+
+def test_scores_and_heat_hold_a_part_of_the_pictures_as_floats_at_a_time() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4 * CHUNK, 16, 16, 3), np.uint8)
+    known = Known(np.ones(pixels.shape[1:], np.float32), None, None, {}, 1.0)
+    tracemalloc.start()
+    scores(known, pixels, pixels, None)
+    heat(pixels, pixels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * pixels.size
 
 
 def test_what_the_run_keeps_is_what_was_fitted(painter: Painter, dataset: Dataset) -> None:

@@ -64,7 +64,8 @@ def test_attributes_asked_for_in_words_are_those_of_a_picture_that_has_them() ->
         torch.testing.assert_close(conditions.asked({"age": age, "eyes": eyes, "glasses": glasses}), row)
     assert conditions.asked({"eyes": "blue"}).count_nonzero() == 1
     for wanted, words in (
-        ({"age": "old"}, "age: expected a number, got 'old'"), ({"eyes": "gray"}, "there is no 'gray'. Did you mean"),
+        ({"age": "old"}, "age: expected a number, got 'old'"), ({"age": "nan"}, "expected a number, got 'nan'"),
+        ({"eyes": "gray"}, "there is no 'gray'. Did you mean"),
         ({"glasses": "1"}, "there is no '1'. Known: no, yes"), ({"ages": "3"}, "not told 'ages'. Did you mean 'age'"),
         ({"class": "cat"}, "not told 'class'"),
     ):  # fmt: skip

@@ -111,6 +111,19 @@ def test_two_pictures_differ_as_its_network_sees_them() -> None:
     assert not judge.dissimilarity(one, one).any()
 
 
+@pytest.mark.parametrize(("name", "data", "seen"), [
+    ("digits", {"source": "digits", "seed": 3}, False), ("digits", {"source": "digits", "test": 300}, True),
+    ("digits", {"source": "mnist", "test": 300}, False),
+    ("faces", {"source": "folder", "path": "/elsewhere/utkface-128.zip"}, False),
+    ("faces", {"source": "folder", "path": "utkface-128", "seed": 1}, True),
+    ("faces", {"source": "folder", "path": "utkface-128", "test": 0.2}, True),
+    ("faces", {"source": "folder", "path": "mine", "seed": 1}, False),
+])  # fmt: skip
+def test_it_knows_when_its_pictures_are_for_test_elsewhere(name: str, data: dict[str, Any], seen: bool) -> None:
+    options = SOURCES[data["source"]].Options.model_validate(data)
+    assert open_judge(name).learned_from(options) is seen
+
+
 def test_a_picture_is_judged_alone_as_among_many() -> None:
     judge, given = open_judge("digits", "cpu"), pictures("digits", CHUNK + 3)
     features, shares = judge.both(given)

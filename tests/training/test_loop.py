@@ -7,6 +7,7 @@ import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,8 +27,9 @@ from sanggar.models.optimizers import SGD
 from sanggar.options import Options
 from sanggar.plan import resolve
 from sanggar.recipe import Recipe
-from sanggar.runs import Run, load_arrays
+from sanggar.runs import Arrays, Run, load_arrays
 from sanggar.training import loop
+from sanggar.training.checkpoint import Progress
 from sanggar.training.loop import Record
 from sanggar.training.torch_learner import TorchLearner
 
@@ -182,14 +184,43 @@ def test_a_checkpoint_is_kept_between_validations_that_are_far_apart(
         def loss(self, batch: Batch, moment: Moment) -> Terms:
             return {"mse": super().loss(batch, moment)["mse"] * (math.nan if moment.step == 6 else 1.0)}
 
-    monkeypatch.setattr(loop, "LONGEST_UNSAVED", 0.0)
-    with pytest.raises(TrainingError, match="checkpoint: of step 6 in"):
+    saved, clock, save = [], [0.0], loop.checkpoint.save
+
+    def ticking() -> float:
+        clock[0] += 10.0
+        return clock[0]
+
+    def counted(run: Run, arrays: Arrays, progress: Progress) -> None:
+        saved.append(progress.step)
+        save(run, arrays, progress)
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=ticking))  # three looks at it, 30 s, a step
+    monkeypatch.setattr(loop.checkpoint, "save", counted)
+    with pytest.raises(TrainingError, match="checkpoint: of step 4 in"):
         train(tmp_path / "run", Breaks)
+    assert saved == [4], "after two minutes, and not at each step from then on"
     sanggar.resume(tmp_path / "run", family=Line)
     monkeypatch.undo()
     train(tmp_path / "whole", Line)
     one, other = weights(Run(tmp_path / "run")), weights(Run(tmp_path / "whole"))
     assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_the_pace_is_of_this_sitting_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TrainingError):  # at the fourth step: the first three are in the checkpoint, and in the sums
+        train(tmp_path / "run", BreaksWeights, steps=5, checkpoint_every=3, validate_every=8)
+    clock = [0.0]
+
+    class Slow(Line):
+        """A step takes a second, and nothing else takes any."""
+
+        def loss(self, batch: Batch, moment: Moment) -> Terms:
+            clock[0] += moment.split == "train"
+            return super().loss(batch, moment)
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    (timing,) = sanggar.resume(tmp_path / "run", family=Slow).timing()
+    assert (timing["step"], timing["images_per_second"]) == (5, 100)
 
 
 def test_weights_broken_by_the_last_step_are_not_called_finished(tmp_path: Path) -> None:

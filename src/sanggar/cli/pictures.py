@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,11 @@ from sanggar.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from sanggar.painter import Painter
+
+HELD = 4_000_000_000
+"""Bytes of pictures that a command holds at once, at most."""
 
 
 @cli.command()
@@ -30,8 +36,9 @@ def reconstruct(run: str, images: str, out: Path) -> None:
     _check_ending(out, ".png", ".npz")
     painter = open_run(run)
     given = painter.pixels(images)
-    came_back = painter.reconstruct(given)
     columns = min(10, len(given))
+    _check_room(out, 2 * len(given), painter)
+    came_back = painter.reconstruct(given)
     _write(out, above_each_other(given, came_back, columns) if out.suffix == ".png" else came_back, columns)
 
 
@@ -75,6 +82,7 @@ def interpolate(run: str, images: Sequence[str], steps: int, arc: bool, out: Pat
         raise click.UsageError("--arc is a way between two pictures; between four there is none.")
     _check_ending(out, ".png", ".npz")
     painter = open_run(run)
+    _check_room(out, steps ** (len(images) // 2), painter)
     if len(images) == 4:
         pixels = painter.between_four(images, steps)
     else:
@@ -105,7 +113,9 @@ def edit(run: str, images: str, attribute: str, strengths: Sequence[float], out:
 
     _check_ending(out, ".png", ".npz")
     painter, wanted = open_run(run), strengths or SHOWN
-    pixels, how = edited(painter, images, attribute, wanted)
+    given = painter.pixels(images)
+    _check_room(out, len(given) * len(wanted), painter)
+    pixels, how = edited(painter, given, attribute, wanted)
     _write(out, pixels, columns=len(wanted))
     click.echo(f"{attribute}: {METHODS[how.method]}.")
     for sentence in measured(painter.run, attribute, wanted):
@@ -217,6 +227,16 @@ def _check_ending(out: Path, *endings: str) -> None:
         raise DataError(f"{out}: expected a name ending in {' or '.join(endings)}.")
 
 
+def _check_room(out: Path, count: int, painter: Painter) -> None:
+    """Raises DataError where so many pictures are too many for one sheet, or to be held at once."""
+    from sanggar.data.stacks import check_sheet
+
+    if out.suffix == ".png":
+        check_sheet(out, count, painter.facts, "FILE.npz")
+    elif (size := count * math.prod(painter.facts.shape)) > HELD:
+        raise DataError(f"{out}: {count:,} pictures are {size / 1e9:.0f} GB: too many at once; ask for fewer.")
+
+
 def _save(out: Path, **arrays: Any) -> None:
     import io
 
@@ -232,10 +252,11 @@ def _save(out: Path, **arrays: Any) -> None:
 
 def _write(out: Path, pixels: np.ndarray, columns: int) -> None:
     from sanggar.data.images import grid, write_images, write_png
+    from sanggar.data.stacks import enlarged
     from sanggar.files import write_atomic
 
     if out.suffix == ".png":
-        write_atomic(out, write_png(grid(pixels, columns, scale=4)))
+        write_atomic(out, write_png(grid(pixels, columns, scale=enlarged(columns, pixels.shape[2]))))
     else:
         write_atomic(out, write_images(out, pixels))
     click.echo(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -22,6 +23,8 @@ from sanggar.data.images import MAX_PIXELS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """What may hide behind a picture's name: Pillow knows more, some of which start other programs."""
+PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT)
+"""Of the machine, not of a picture: a disk or a share that fails, too many open files."""
 LARGEST = 6 * MAX_PIXELS
 """Bytes that a picture's file may have: those of the largest picture with 16 bits a channel, not compressed."""
 
@@ -116,6 +119,10 @@ class Decoder:
                     content = self._read(name)
                     picture = square(content, job.size, job.fit, job.colour)
                 except Exception as error:  # a damaged file makes Pillow raise anything
+                    if isinstance(error, MemoryError):
+                        raise
+                    if isinstance(error, OSError) and error.errno in PASSING:  # else it would be left out for good
+                        raise OSError(error.errno, f"{name} cannot be read now ({error.strerror})") from None
                     broken[name] = why(error)
                     digests.append("")
                     continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -251,7 +252,7 @@ def _table(place: Path, options: FolderOptions) -> tuple[bytes, str] | None:
                     raise DataError(f"{place}: its {inside} has {members[inside].file_size:,} bytes: too many.")
                 try:
                     return read_member(archive, inside), f"{place}/{inside}"
-                except (zipfile.BadZipFile, RuntimeError, OSError) as error:
+                except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
                     raise DataError(f"{place}: its {inside} cannot be read ({error}).") from None
     elif not Path(name).is_absolute():
         below = sorted(path for path in (place / name, *place.glob(f"*/{name}")) if path.is_file())

@@ -145,7 +145,9 @@ def read_images(
     if path.suffix == ".npz":
         pixels = _read_npz(path, facts)
         return pixels, [f"{path.name}[{i}]" for i in range(len(pixels))]
-    files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not files:
         raise DataError(f"{path} holds no pictures ({', '.join(SUFFIXES)}).")
     pixels = np.stack([read_image(file, facts) if read is None else read(file) for file in files])

@@ -34,10 +34,7 @@ def write_stack(out: Path, chunks: Iterable[Chunk], count: int, facts: Facts) ->
         case ".npz":
             _write_npz(out, chunks, count, facts)
         case ".png":
-            if count * (facts.height + GAP) * (facts.width + GAP) > MAX_PIXELS:
-                raise DataError(
-                    f"{out}: {count:,} pictures are too many for one sheet; write FILE.npz or a folder instead."
-                )
+            check_sheet(out, count, facts, "FILE.npz or a folder")
             stack = list(chunks)
             labels = [part for _, part in stack if part is not None]
             pixels = np.concatenate([part for part, _ in stack])
@@ -62,8 +59,18 @@ def sheet(
         for block, group in zip(blocks, groups, strict=True):
             block[: len(group)] = group
         pixels = blocks.reshape(-1, *pixels.shape[1:])
-    scale = WIDEST // (columns * (pixels.shape[2] + GAP))
-    return grid(pixels, columns, GAP, scale=min(4, max(1, scale)))
+    return grid(pixels, columns, GAP, scale=enlarged(columns, pixels.shape[2]))
+
+
+def enlarged(columns: int, width: int) -> int:
+    """How many times as large pictures of this width are shown, so many in a row: small ones four times."""
+    return min(4, max(1, WIDEST // (columns * (width + GAP))))
+
+
+def check_sheet(out: Path, count: int, facts: Facts, instead: str) -> None:
+    """Raises DataError where so many pictures make a sheet that is too large to be opened again."""
+    if count * (facts.height + GAP) * (facts.width + GAP) > MAX_PIXELS:
+        raise DataError(f"{out}: {count:,} pictures are too many for one sheet; write {instead} instead.")
 
 
 def _write_npz(out: Path, chunks: Iterable[Chunk], count: int, facts: Facts) -> None:

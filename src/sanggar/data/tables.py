@@ -19,6 +19,10 @@ Kind = Literal["flag", "category", "number"]
 
 FIRST = ("file", "image", "name", "filename")
 """What the column of file names may be called; the latter ones only where it is the first."""
+FLAGS = ({0, 1}, {-1, 1})
+"""Numbers that are a flag where a column holds no others."""
+CLASS = "class"
+"""What the label is called wherever attributes are: a column of this name could not be told from it."""
 MOST = 200
 """Different texts in a column that are still taken for categories."""
 SHOWN = 3
@@ -44,6 +48,11 @@ def read_table(content: bytes, where: str, names: Sequence[str], wanted: Mapping
     header, rows = _rows(content, where)
     at = _file_column(header, where)
     columns = [name for index, name in enumerate(header) if index != at]
+    if CLASS in (columns if wanted is None else wanted):
+        raise DataError(
+            f"{where}: a column cannot be called {CLASS!r}, as the label is. Call it otherwise (kind, say) and let "
+            "data.label name it, or leave it out with data.attributes."
+        )
     for name in wanted or ():
         if name not in columns:
             raise DataError(f"data.attributes: {where} has no column {name!r}. {suggest(name, columns)}")
@@ -158,6 +167,10 @@ class _Column:
             if not np.isfinite(values).all():
                 self._refuse(int(np.argmin(np.isfinite(values))), "is not a number")
             return number(self.name, values), values
+        if kind is None and set(map(_number, different)) in FLAGS:
+            low, high = sorted(set(map(_number, different)))  # however each is written: 1, 1.0
+            values = np.array([float(_number(cell) == high) for cell in self.cells])
+            return Attribute(self.name, "flag", (f"{low:g}", f"{high:g}")), values
         if kind is None:
             kind = "flag" if len(different) == 2 else "category"
             if len(different) > MOST:
@@ -170,13 +183,13 @@ class _Column:
                 f"{self.where}: column {self.name!r} is to be a flag, which has two values, but it has "
                 f"{len(different):,}: {', '.join(different[:5])}{', …' if len(different) > 5 else ''}."
             )
-        code = {cell: index for index, cell in enumerate(different)}
-        return Attribute(self.name, kind, tuple(different)), np.array([float(code[cell]) for cell in self.cells])
+        code = {cell: float(index) for index, cell in enumerate(different)}
+        return Attribute(self.name, kind, tuple(different)), np.array([code[cell] for cell in self.cells])
 
     def _numeric(self, different: Sequence[str]) -> bool:
         """Whether most cells are numbers, so that another is a mistake, and they are not a flag in numbers."""
         numbers = [_number(cell) for cell in different]
-        return set(numbers) not in ({0, 1}, {-1, 1}) and 2 * sum(map(math.isfinite, numbers)) > len(numbers)
+        return set(numbers) not in FLAGS and 2 * sum(map(math.isfinite, numbers)) > len(numbers)
 
     def _refuse(self, index: int, why: str) -> None:
         raise DataError(

@@ -88,11 +88,15 @@ def scores(known: Known, pixels: Pixels, came_back: Pixels, latents: Table | Non
     that pixel. `latent`: squared Mahalanobis distance to the training pictures' latents.
     """
     found: Scores = {"reconstruction": mean_squared_errors(pixels, came_back)}
-    weighed = [_residuals(pixels[part], came_back[part]) / known.deviations for part in _parts(len(pixels))]
-    found["residual"] = np.concatenate([np.square(part).mean(axis=(1, 2, 3), dtype=np.float64) for part in weighed])
+    found["residual"] = np.concatenate([_weighed(known, pixels[p], came_back[p]) for p in _parts(len(pixels))])
     if latents is not None and known.centre is not None and known.precision is not None:
         found["latent"] = mahalanobis(latents, known.centre, known.precision)
     return found
+
+
+def _weighed(known: Known, pixels: Pixels, came_back: Pixels) -> Vector:
+    squares = np.square(_residuals(pixels, came_back) / known.deviations)
+    return np.asarray(squares.mean(axis=(1, 2, 3), dtype=np.float64))
 
 
 def mahalanobis(latents: Table, centre: Float[np.ndarray, "d"], precision: Float[np.ndarray, "d d"]) -> Vector:
@@ -176,8 +180,11 @@ def heat(pixels: Pixels, came_back: Pixels) -> Heat:
     from scipy.ndimage import gaussian_filter
 
     sigma = max(0.5, min(pixels.shape[1:3]) / 28)
-    errors = [np.square(_residuals(pixels[part], came_back[part])).mean(axis=3) for part in _parts(len(pixels))]
-    return np.asarray(gaussian_filter(np.concatenate(errors), (0, sigma, sigma)))
+    maps = np.empty(pixels.shape[:3], np.float32)
+    for part in _parts(len(pixels)):
+        errors = np.square(_residuals(pixels[part], came_back[part])).mean(axis=3)
+        gaussian_filter(errors, (0, sigma, sigma), output=maps[part])
+    return maps
 
 
 def hottest(maps: Heat) -> float:

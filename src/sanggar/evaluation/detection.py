@@ -7,7 +7,9 @@ for networks with a bound, pictures simpler than normal ones, which a likelihood
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -92,7 +94,8 @@ def measure_anomaly(subject: Subject) -> Findings:
     for trial in trials:
         given = _protocol(subject, detector, trial, normal, len(train), len(validation))
         found = of_odd[trial.name]
-        numbers += [n for who in found for n in _numbers(who, trial, of_normal[who], found[who], given, size)]
+        how = partial(_how, size=size, steps=detector.regret_steps)
+        numbers += [n for who in found for n in _numbers(who, trial, of_normal[who], found[who], given, how)]
         arrays |= _kept(found, f"anomaly.odd.{trial.name}")
     arrays |= {KEPT + name: array for name, array in detector.known.arrays().items()}
     return Findings(numbers, arrays | _shown(detector, normal, trials[0]))
@@ -150,13 +153,18 @@ def _protocol(
 
 
 def _numbers(
-    who: str, trial: Trial, normal: Scores, odd: Scores, given: dict[str, Any], size: int
-) -> list[Number]:  # fmt: skip
+    who: str,
+    trial: Trial,
+    normal: Scores,
+    odd: Scores,
+    given: dict[str, Any],
+    how: Callable[[str, str], dict[str, Any]],
+) -> list[Number]:
     """AUROC and average precision of each score of the network, or of a baseline."""
     found = []
     prevalence = round(given["odd_pictures"] / (given["odd_pictures"] + given["n"]), 4)
     for name in normal:
-        score = given | {"score": LABELS[name]} | _how(name, who, size)
+        score = given | {"score": LABELS[name]} | how(name, who)
         label = f"{trial.name}: {LABELS[name]}" + ("" if who == "network" else f", {who}")
         first = trial.headline and who == "network" and name == main_score(trial.kind, normal)
         value, interval = auroc(normal[name], odd[name])
@@ -173,20 +181,17 @@ def main_score(kind: str, found: Scores) -> str:
     return "together" if kind == HELD_OUT and "together" in found else "residual"
 
 
-def _how(name: str, who: str, size: int) -> dict[str, Any]:
-    """How a score is taken."""
-    match name:
-        case "bound":
-            return {"draws": WEIGHED}
-        case "regret":
-            return {"draws": WEIGHED, "method": f"Adam {RATE:g} on mean and log variance, the decoder fixed"}
-        case "residual":
-            return {"slack": SLACK}
-        case "latent":
-            return {"method": "Mahalanobis, covariance by Ledoit & Wolf 2004"}
-        case "neighbours":
-            return {"method": f"mean Euclidean distance of pixels to the {NEIGHBOURS} nearest"}
-    return {"size": size} if who == "PCA" else {}
+def _how(name: str, who: str, size: int, steps: int) -> dict[str, Any]:
+    """How a score is taken: by PCA of so many numbers, with so many steps of regret."""
+    regret = {"draws": WEIGHED, "method": f"{steps} steps of Adam {RATE:g} on mean and log variance, the decoder fixed"}
+    of_name: dict[str, dict[str, Any]] = {
+        "bound": {"draws": WEIGHED},
+        "regret": regret,
+        "residual": {"slack": SLACK},
+        "latent": {"method": "Mahalanobis, covariance by Ledoit & Wolf 2004"},
+        "neighbours": {"method": f"mean Euclidean distance of pixels to the {NEIGHBOURS} nearest"},
+    }
+    return of_name.get(name, {}) | ({"size": size} if who == "PCA" else {})
 
 
 def _kept(found: dict[str, Scores], before: str) -> Arrays:

@@ -91,6 +91,11 @@ class Bench:
         seen = self.eye.dissimilarity(pictures, chosen.unedited) if closely and self.eye is not None else None
         return Outcome(success.astype(np.float64), kept, peak_ratios(pictures, chosen.unedited), seen)
 
+    def others(self, aspect: Aspect | None) -> str:
+        """For a protocol: the attributes that the judge can tell, but for the one that is edited."""
+        told = {a.column for a, can in zip(self.aspects, self.told_apart, strict=True) if can}
+        return ", ".join(sorted(told - ({aspect.column} if aspect else set())))
+
     def _staying(self, before: Verdicts, after: Verdicts) -> Iterator[tuple[str, Float[np.ndarray, "n"]]]:
         """By attribute, 1 where it stayed: the same verdict, or within half a deviation."""
         known = [i for i, told in enumerate(self.told_apart) if told]

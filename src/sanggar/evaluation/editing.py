@@ -83,7 +83,7 @@ def measure_edits(subject: Subject) -> Findings:
     alarms = [f"Edits of {', '.join(left)} are not measured: too few pictures, or no judge tells them."] if left else []
     if not edits:
         return Findings([], {}, alarms)
-    return Findings([*_means(subject, judge, outcomes), *numbers], _arrays(edits, strips, aspects), alarms)
+    return Findings([*_means(subject, bench, outcomes), *numbers], _arrays(edits, strips, aspects), alarms)
 
 
 def _accuracies(
@@ -102,11 +102,13 @@ def _accuracies(
 
 
 def _protocol(subject: Subject, judge: AttributeJudge, aspect: Aspect, n: int, fitted_on: int) -> dict[str, Any]:
-    halves = "below and above the median" if aspect.kind == "number" else "without it and with it"
+    number = aspect.kind == "number"
+    halves = "below and above the median" if number else "without it and with it"
+    most = "shifts half as far as any step, or a deviation" if number else "succeeds half as often as any step"
     return {
         "split": "test", "n": n, "data": subject.painter.data_name, "attribute": aspect.name, "judge": judge.name,
         "pictures": f"as many {halves}, each pushed to the other side", "fitted_on": f"{fitted_on} training pictures",
-        "unit": f"strength 1 succeeds half as often as any step does, on at most {2 * CHOOSING} validation pictures",
+        "unit": f"strength 1 {most}, on at most {2 * CHOOSING} validation pictures; or the gap, where none succeeds",
     }  # fmt: skip
 
 
@@ -117,7 +119,7 @@ def _numbers(bench: Bench, aspect: Aspect, found: dict[float, Outcome], protocol
         numbers.append(_success(aspect, outcome, given, of))
         against = given | {"against": "the unedited reconstruction"}
         if outcome.kept is not None:
-            rule = {"kept_when": "the same verdict; a number, within half a deviation"}
+            rule = {"others": bench.others(aspect), "kept_when": "the same verdict; a number, within half a deviation"}
             numbers.append(averaged("attributes.kept", f"{of}: other attributes kept", outcome.kept, against | rule))
         numbers.append(averaged("attributes.psnr", f"{of}: PSNR", outcome.psnr, against, unit="dB"))
         if outcome.perceptual is not None and bench.eye is not None:
@@ -151,7 +153,7 @@ def _ceiling(subject: Subject, judge: AttributeJudge, aspect: Aspect, value: flo
     return Number("attributes.judge", label, value, "", "higher", protocol, "judge", interval)
 
 
-def _means(subject: Subject, judge: AttributeJudge, outcomes: dict[Aspect, tuple[set[int], Outcome]]) -> list[Number]:
+def _means(subject: Subject, bench: Bench, outcomes: dict[Aspect, tuple[set[int], Outcome]]) -> list[Number]:
     """Over the attributes: success, what is kept, PSNR. Attributes count alike; intervals take them as independent."""
     numbers = []
     for kind, key, label, unit in (
@@ -163,8 +165,9 @@ def _means(subject: Subject, judge: AttributeJudge, outcomes: dict[Aspect, tuple
             continue
         protocol = {
             "split": "test", "n": len(set().union(*(index for index, _ in of.values()))),
-            "data": subject.painter.data_name, "strength": HEADLINE, "judge": judge.name,
+            "data": subject.painter.data_name, "strength": HEADLINE, "judge": bench.judge.name,
             "attributes": ", ".join(aspect.name for aspect in of), "mean": "over attributes, as if independent",
+            "judged": bench.others(None),
         }  # fmt: skip
         found = [outcome for _, outcome in of.values()]
         measured = [(key, label, unit, [outcome.success for outcome in found])]

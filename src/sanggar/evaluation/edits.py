@@ -105,9 +105,9 @@ def telling(painter: Painter, aspect: Aspect) -> Edit | None:
 def edits_of(run: Run) -> dict[str, Edit]:
     """The edits that `evaluate` left in a run, by name. Raises RunError when there are none, or not of this network."""
     evaluation = run.evaluation()
-    if evaluation["step"] != run.info["step"]:
+    if evaluation["step"] != (step := run.weights_step):
         raise RunError(
-            f"{run.path} was measured at step {evaluation['step']:,} and has come to step {run.info['step']:,} since; "
+            f"{run.path} was measured at step {evaluation['step']:,} and has come to step {step:,} since; "
             f"`sanggar evaluate {run.path}` measures it anew."
         )
     arrays = run.pictures()

@@ -40,7 +40,7 @@ def measure_latent(subject: Subject) -> Findings:
     numbers += attribute_probes(columns, tables, fitted_on, subject)
     numbers += disentanglement(columns, tables, given, options.seed)
     pictures = {} if test.labels is None else _map(subject, test)
-    pictures |= _strips(subject, test) if painter.can("decode") else {}
+    pictures |= _strips(subject, test) if painter.can("decode") and len(test) > 1 else {}
     return Findings(numbers, pictures, _alarms(numbers))
 
 
@@ -57,7 +57,7 @@ def _class_numbers(
     fitted_on: dict[str, Any], subject: Subject,
 ) -> list[Number]:  # fmt: skip
     """How well one representation keeps classes apart."""
-    numbers = []
+    numbers, of_size = [], {"size": test.shape[1]} if name == "PCA" else {}
     hits = fitted(logistic(), train, classes[0]).predict(test) == classes[1]
     near = _nearest(train, classes[0], test) == classes[1]
     for key, label, found, how in (
@@ -66,13 +66,15 @@ def _class_numbers(
     ):
         facts = subject.painter.facts
         blocks = shrunk(facts.height, facts.width) if name != "network" else ""
-        protocol = fitted_on | {"method": how} | ({"pixels": blocks} if blocks else {})
+        protocol = fitted_on | {"method": how} | ({"pixels": blocks} if blocks else {}) | of_size
         number = Number(f"latent.{key}", f"{label}: {name}", float(found.mean()), "", "higher", protocol)
         shown = name == "network" and key == "probe"
         numbers.append(replace(number, subject=name, interval=share_interval(found), headline=shown))
     few = slice(subject.options.map_images)
+    if not 1 < len(np.unique(classes[1][few])) < len(classes[1][few]):
+        return numbers  # a class, or a picture, has no others to lie apart from
     widths = _silhouettes(test[few], classes[1][few])
-    fewer = {**given, "n": len(widths)}
+    fewer = {**given, "n": len(widths)} | of_size
     return [*numbers, averaged("latent.silhouette", f"silhouette: {name}", widths, fewer, subject=name)]
 
 

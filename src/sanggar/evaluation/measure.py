@@ -21,7 +21,7 @@ from sanggar.evaluation.protocol import Findings, Subject
 from sanggar.evaluation.reconstruction import disturbed, measure_denoising, measure_reconstruction
 from sanggar.painter import Painter
 from sanggar.plan import Model, Plan, differing, resolve
-from sanggar.runs import Arrays, Run, load_arrays
+from sanggar.runs import Arrays, Run
 
 FORMAT = 1
 
@@ -85,10 +85,10 @@ def evaluate(
         {
             "format": FORMAT,
             "package": version("sanggar"),
-            "step": load_arrays(run.weights_file)[1]["step"],
+            "step": run.weights_step,
             "weights": "averaged" if painter.plan.training.ema else "final",
             "numbers": [asdict(number) for findings in found for number in findings.numbers],
-            "alarms": [alarm for findings in found for alarm in findings.alarms],
+            "alarms": [*subject.doubts, *(alarm for findings in found for alarm in findings.alarms)],
             "seconds": seconds,
         },
         pictures,

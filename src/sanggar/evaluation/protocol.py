@@ -73,6 +73,16 @@ class Subject:
         return judge_for(self.options.feature_network, painter.plan.data.source, painter.facts)
 
     @property
+    def doubts(self) -> list[str]:
+        """What has to be said of all that the judge measures."""
+        if self.judge is None or not self.judge.learned_from(self.painter.plan.data):
+            return []
+        return [
+            f"The {self.judge.name} learned from pictures that are for test here, since it split the same data "
+            "otherwise: what it says of them is too good, its floors included."
+        ]
+
+    @property
     def told(self) -> dict[str, str]:
         """For the protocol of what is made without telling the network of a picture, where it could be told."""
         return {} if self.painter.conditions is None else {"told": "nothing"}

@@ -34,6 +34,10 @@ FIDELITY: dict[str, tuple[str, str, Better, Callable[[Pixels, Pixels], np.ndarra
 }
 
 
+COMPARED, TUNED = 4_000_000, 400_000
+"""Numbers that the pictures are made of on which filters are compared, and tuned: at 128×128, 81 and 8 of them."""
+
+
 def measure_reconstruction(subject: Subject) -> Findings:
     """MSE, PSNR and SSIM of reconstructions on test, from clean input and from noisy at every level.
 
@@ -142,8 +146,9 @@ def measure_denoising(subject: Subject) -> Findings:
     is not. What is compared is paired: the difference has an interval of its own.
     """
     painter, options = subject.painter, subject.options
-    test = subject.test.first(options.classical_images).pixels
-    tuning = subject.dataset.validation.first(options.tuning_images).pixels
+    size = subject.test.pixels[0].size
+    test = subject.test.first(min(options.classical_images, max(10, COMPARED // size))).pixels
+    tuning = subject.dataset.validation.first(min(options.tuning_images, max(5, TUNED // size))).pixels
     kind, trained = painter.noise.kind, painter.noise.typical or 0.3
     base = {
         "split": "test", "n": len(test), "data": painter.data_name, "noise": kind, "noise_seed": options.seed,

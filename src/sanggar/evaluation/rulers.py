@@ -15,7 +15,7 @@ from sanggar import files
 from sanggar.data.dataset import fingerprint
 from sanggar.data.images import Images
 from sanggar.errors import RunError
-from sanggar.evaluation.distances import Cloud, cloud
+from sanggar.evaluation.distances import COVER, Cloud, cloud
 from sanggar.evaluation.protocol import Subject
 from sanggar.models.family import CHUNK
 from sanggar.models.inception import EDGE, Inception, open_inception
@@ -87,8 +87,11 @@ class Ruler:
 def open_ruler(subject: Subject) -> Ruler:
     """The ruler that a recipe names.
 
-    Raises RunError when there is no judge to measure with, DataError when Inception's weights cannot be had.
+    Raises RunError when there is no judge to measure with, or hardly a picture to measure on; DataError when
+    Inception's weights cannot be had.
     """
+    if (n := min(len(subject.test), len(subject.dataset.train))) <= COVER:
+        raise RunError(f"{n} pictures are too few to compare generated ones with.")
     if subject.options.feature_network == "inception":
         return Ruler(open_inception(), subject.judge)
     if subject.judge is None:

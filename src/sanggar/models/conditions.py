@@ -7,6 +7,7 @@ either way (Ho & Salimans 2022, arXiv:2207.12598).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -91,7 +92,9 @@ class Conditions:
             try:
                 number = float(value) if column.kind == "number" else float(column.values.index(value))
             except ValueError:
-                raise RunError(f"{name}: expected a number, got {value!r}.") from None
+                number = math.nan
+            if not math.isfinite(number):
+                raise RunError(f"{name}: expected a number, got {value!r}.")
             row[self.place(name)] = as_numbers(column, torch.tensor([number]))[0]
         return row
 

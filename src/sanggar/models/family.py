@@ -156,7 +156,8 @@ class Family(nn.Module):
         work: Callable[..., Tensor] = getattr(self, capability)
         device = next(self.parameters()).device
         parts = []
-        with torch.inference_mode():
+        # TensorFloat-32, a GPU's default for convolutions, would measure otherwise than a processor
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             for start in range(0, len(arrays[0]), CHUNK):
                 found = work(*(_given(array[start : start + CHUNK], device) for array in arrays), **how)
                 parts.append(to_uint8(found) if found.ndim == 4 else found.float().cpu().numpy())

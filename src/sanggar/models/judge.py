@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
 from sanggar import recipe
+from sanggar.data.dataset import DataOptions
 from sanggar.data.images import Attribute, Facts, Images, as_pixels, to_float
 from sanggar.data.sources import SOURCES
 from sanggar.errors import RecipeError, RunError, suggest
@@ -75,6 +76,16 @@ class Judge:
     def name(self) -> str:
         """As a protocol names it: judge cifar-10 v2."""
         return f"judge {self.of} v{self.version}"
+
+    def learned_from(self, data: DataOptions) -> bool:
+        """Whether it learned from pictures that are for test there: the same pictures, split otherwise."""
+        own = recipe.parse(self.recipe, self.name)["data"]
+        places = [Path(str(place)).stem for place in (own.get("path"), getattr(data, "path", None))]
+        return (
+            (own["source"], places[0]) == (data.source, places[1])
+            and (own["test"], data.test) != (None, None)  # the publisher's split has no seed
+            and (own["test"], own["seed"]) != (data.test, data.seed)
+        )
 
     @property
     def size(self) -> int:

@@ -113,6 +113,7 @@ class Loop:
             if not (ends_interval or keeps or asked or len(pending) >= learner.settle_every):
                 continue
             records = self._settle(pending)
+            logs.settled += len(records)
             pending = []
             now = time.perf_counter()
             progress.seconds, begun = progress.seconds + now - begun, now
@@ -126,6 +127,7 @@ class Loop:
             yield from records
             if stopping:
                 raise self._interrupted(stop)
+        progress.seconds += time.perf_counter() - begun  # the last validation and checkpoint
 
     # -- what happens at the end of steps ------------------------------------------------------------------------
 
@@ -174,7 +176,7 @@ class Loop:
             progress.waited += 1
         patience = self.plan.training.early_stopping
         progress.stopped_early = patience is not None and progress.waited >= patience.patience
-        rate = progress.summed * self.batches.batch_size * self.batches.draws / max(logs.since_last(), 1e-9)
+        rate = logs.rate() * self.batches.batch_size * self.batches.draws
         line = {"step": record.step, "epoch": record.epoch, "train": train, "validation": validation}
         logs.metrics({**line, "watched": watched, "network": self.learner.vitals()})
         logs.timing(
@@ -244,11 +246,14 @@ class _Logs:
 
     def __post_init__(self) -> None:
         self._last = time.perf_counter()
+        self.settled = 0
+        """steps since `rate` was asked last: those of an earlier sitting took other seconds"""
 
-    def since_last(self) -> float:
-        """Seconds since this was asked last."""
+    def rate(self) -> float:
+        """Steps a second since this was asked last."""
         before, self._last = self._last, time.perf_counter()
-        return self._last - before
+        settled, self.settled = self.settled, 0
+        return settled / max(self._last - before, 1e-9)
 
     def metrics(self, line: Mapping[str, Any]) -> None:
         if self._metrics is not None:
