@@ -55,7 +55,7 @@ def list_pictures(place: Path) -> Listing:
 
 
 def _passed_over(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def _is_picture(name: str) -> bool:

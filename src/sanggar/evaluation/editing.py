@@ -108,7 +108,7 @@ def _protocol(subject: Subject, judge: AttributeJudge, aspect: Aspect, n: int, f
     return {
         "split": "test", "n": n, "data": subject.painter.data_name, "attribute": aspect.name, "judge": judge.name,
         "pictures": f"as many {halves}, each pushed to the other side", "fitted_on": f"{fitted_on} training pictures",
-        "unit": f"strength 1 {most}, on at most {2 * CHOOSING} validation pictures; or the gap, where none succeeds",
+        "unit": f"strength 1 {most}, on at most {2 * CHOOSING} validation pictures; or the gap, where nothing succeeds",
     }  # fmt: skip
 
 
