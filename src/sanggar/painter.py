@@ -64,7 +64,9 @@ class Painter:
                 f"{run.path} has no weights yet: its training is {run.status} at step {run.info.get('step', 0)}. "
                 f"`sanggar train --resume {run.path}` goes on."
             )
-        arrays, _ = load_arrays(run.weights_file)
+        arrays, meta = load_arrays(run.weights_file)
+        self.step: int = meta["step"]
+        """of the weights: behind the checkpoint's, while a finished run is made longer"""
         self.model: Any = build(self.plan, self.facts)  # asked for capabilities that no type knows
         try:
             self.model.load(arrays)

@@ -223,11 +223,6 @@ class Run:
         self.info = {**self.info, **changes}
         write_atomic(self.info_file, _json(self.info))
 
-    @property
-    def weights_step(self) -> int:
-        """The step that the weights are of: behind the checkpoint's, while a finished run is made longer."""
-        return int(load_arrays(self.weights_file)[1]["step"])
-
     def extend(self, recipe: str, identity: str, **changes: Any) -> None:
         """Take note that training goes on, perhaps by a longer recipe; what the run was before is kept."""
         for left in self.path.rglob(".*.new"):  # by a process that was killed while it wrote

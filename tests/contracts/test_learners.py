@@ -253,8 +253,7 @@ def test_it_is_alone_and_agrees_with_itself(name: str) -> None:
     assert isinstance(learner, Learner)
     assert (learner.rank, learner.world) == (0, 1)
     assert min(learner.draws, learner.settle_every) >= 1
-    assert learner.agree(True)
-    assert not learner.agree(False)
+    assert learner.agree(True, False) == [True, False]
     learner.track({"train/x": 1.0}, 1)
     learner.wait()
     learner.close()

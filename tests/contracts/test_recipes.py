@@ -52,6 +52,8 @@ def test_one_for_a_gpu_is_built_anywhere(name: str) -> None:
 def few_faces(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What makes a recipe of faces one of 400 of them at half their size, of which one attribute is edited."""
     whole, few = root() / "utkface-128", tmp_path_factory.mktemp("few") / "utkface-128"
+    if not (whole / "images").is_dir():
+        pytest.skip("utkface-128 is no folder under the data root (SANGGAR_DATA)")
     header, *rows = (whole / "attributes.csv").read_text().splitlines()
     rows = rows[:: len(rows) // 400]  # by age
     few.mkdir()

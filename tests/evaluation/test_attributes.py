@@ -195,7 +195,7 @@ def test_test_pictures_choose_nothing(plain: tuple[Run, Findings], tmp_path: Pat
     other = run_at(tmp_path / "run")
     test = replace(DATASET.test, attributes=DATASET.test.attributes[::-1].copy())
     measured(other, replace(DATASET, test=test))
-    ours, theirs = edits_of(plain[0]), edits_of(other)
+    ours, theirs = edits_of(Painter(plain[0])), edits_of(Painter(other))
     for name in ours.keys() & theirs.keys():
         assert ours[name].method == theirs[name].method
         np.testing.assert_array_equal(ours[name].vector, theirs[name].vector)
@@ -205,7 +205,7 @@ def test_test_pictures_choose_nothing(plain: tuple[Run, Findings], tmp_path: Pat
 def test_edits_stay_in_use_while_a_finished_run_is_made_longer(plain: tuple[Run, Findings], tmp_path: Path) -> None:
     run = Run(shutil.copytree(plain[0].path, tmp_path / "longer"))
     run.update(step=7, status="stopped")  # the weights are still those of step 1
-    assert edits_of(run).keys() == edits_of(plain[0]).keys()
+    assert edits_of(Painter(run)).keys() == edits_of(Painter(plain[0])).keys()
 
 
 def test_kept_says_of_which_attributes(plain: tuple[Run, Findings]) -> None:
@@ -254,7 +254,7 @@ def test_headlines_hold_the_mean_over_attributes(plain: tuple[Run, Findings]) ->
 
 
 def test_telling_the_decoder_is_the_method_where_its_latents_know_nothing(told: tuple[Run, Findings]) -> None:
-    edits = edits_of(told[0])
+    edits = edits_of(Painter(told[0]))
     assert edits["right"].method == "told"
     assert {edits[name].method for name in edits if name != "right"} <= {"means", "probe"}
     # a latent that does not know the place is decoded to both: the judge sees one side already in half of the pictures
@@ -273,7 +273,7 @@ def test_telling_the_decoder_is_the_method_where_its_latents_know_nothing(told: 
 def test_telling_is_not_the_method_where_the_decoder_does_not_listen(tmp_path: Path) -> None:
     run = run_at(tmp_path / "run", condition="right")
     found = measured(run)
-    assert edits_of(run)["right"].method in ("means", "probe")
+    assert edits_of(Painter(run))["right"].method in ("means", "probe")
     assert values(found, "success", "right")[-1] > 0.9
 
 
@@ -281,7 +281,7 @@ def test_what_is_kept_in_the_run_needs_no_data_and_moves_latents_straight(
     plain: tuple[Run, Findings],
 ) -> None:
     run, _ = plain
-    painter, edit = Painter(run), edits_of(run)["size=large"]
+    painter, edit = Painter(run), edits_of(Painter(run))["size=large"]
     few = DATASET.test.pixels[:2]
     pixels, how = edited(painter, few, "size=large", SHOWN)
     assert how.method == edit.method

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from copy import copy
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -166,10 +167,10 @@ def dataset(painter: Painter) -> Dataset:
 def test_what_is_measured_in_more_steps_does_not_compare(painter: Painter, dataset: Dataset) -> None:
     said = []
     for steps in (2, 3):
-        painter.plan = replace(
-            painter.plan, evaluation=painter.plan.evaluation.model_copy(update={"regret_steps": steps})
-        )
-        numbers = measure_anomaly(Subject(painter, dataset, painter.plan.evaluation)).numbers
+        other = copy(painter)
+        options = painter.plan.evaluation.model_copy(update={"regret_steps": steps})
+        other.plan = replace(painter.plan, evaluation=options)
+        numbers = measure_anomaly(Subject(other, dataset, options)).numbers
         said.append({n.protocol["method"] for n in numbers if n.protocol["score"] == LABELS["regret"]})
     assert len(said[0] | said[1]) == 2
 

@@ -280,6 +280,15 @@ def test_data_without_a_judge_shows_pictures_and_says_why(digits: Dataset, monke
     assert "feature_network=inception" in findings.alarms[0]
 
 
+def test_hardly_any_test_pictures_are_not_compared_with_and_that_is_said(digits: Dataset) -> None:
+    few = replace(digits, test=digits.test.first(5))
+    found = measure_generation(subject(few, noisy(digits.train)))
+    assert found.numbers == []
+    assert found.alarms == [
+        "Generated pictures were not measured: 5 pictures are too few to compare generated ones with."
+    ]
+
+
 def test_missing_inception_weights_are_an_error(
     digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

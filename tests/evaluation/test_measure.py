@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import sanggar
-from conftest import Trained
+from conftest import DEMOS, Trained
 from sanggar.errors import RecipeError, RunError
+from sanggar.evaluation import reconstruction
 from sanggar.evaluation.classical import DENOISERS
+from sanggar.evaluation.protocol import Subject
 from sanggar.painter import Painter
 from sanggar.plan import FAMILIES
 from sanggar.runs import Run, load_arrays, save_arrays
@@ -169,3 +171,24 @@ def test_a_network_that_never_saw_noise_is_not_asked_about_it(tmp_path: Path) ->
     assert "denoising" not in evaluation["seconds"]
     assert not [n for n in evaluation["numbers"] if n["protocol"].get("input") == "noisy"]
     assert "best.rows" in load_arrays(run.pictures_file)[0]
+
+
+@pytest.mark.parametrize(("family", "said"), [("autoencoder", True), ("ffnn", False)])
+def test_a_judge_that_learned_from_these_test_pictures_is_said_to_have_where_it_measured(
+    family: str, said: bool, tmp_path: Path
+) -> None:
+    demo, tiny = DEMOS[family]
+    run = sanggar.train(demo, [*tiny, "data.test=300"], out=tmp_path / "run", watch=lambda _: None)
+    alarms = sanggar.evaluate(run).evaluation()["alarms"]
+    assert any("judge digits v1 learned from pictures that are for test here" in alarm for alarm in alarms) is said
+
+
+def test_filters_are_compared_on_fewer_pictures_where_these_are_large(
+    tiny_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painter = Painter(tiny_run)
+    subject = Subject(painter, painter.plan.source.load(painter.plan.data), painter.plan.evaluation)
+    monkeypatch.setattr(reconstruction, "COMPARED", 12 * 64)
+    monkeypatch.setattr(reconstruction, "TUNED", 7 * 64)
+    protocols = [n.protocol for n in reconstruction.measure_denoising(subject).numbers]
+    assert {(p["n"], p["tuned_on"]) for p in protocols} == {(12, "7 validation pictures")}

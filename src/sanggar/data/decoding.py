@@ -20,6 +20,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sanggar.data.images import MAX_PIXELS
+from sanggar.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """What may hide behind a picture's name: Pillow knows more, some of which start other programs."""
@@ -110,7 +111,10 @@ class Decoder:
         self.out = Path(job.out).open("r+b")  # noqa: SIM115 - open as long as this lives
 
     def ask(self, start: int, names: Sequence[str]) -> Done:
-        """Decode pictures and write them as the job's number `start` and following. Raises OSError on a full disk."""
+        """Decode pictures and write them as the job's number `start` and following.
+
+        Raises OSError where they cannot be written, DataError where the disk they are read from fails.
+        """
         job, digests, broken = self.job, [], {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, on metadata, and on sizes that are checked here
@@ -122,7 +126,7 @@ class Decoder:
                     if isinstance(error, MemoryError):
                         raise
                     if isinstance(error, OSError) and error.errno in PASSING:  # else it would be left out for good
-                        raise OSError(error.errno, f"{name} cannot be read now ({error.strerror})") from None
+                        raise DataError(f"{job.place}: {name} cannot be read now ({error.strerror}).") from None
                     broken[name] = why(error)
                     digests.append("")
                     continue
@@ -178,6 +182,8 @@ def main(lines: io.BufferedIOBase, answers: io.BufferedIOBase) -> None:
             answer(asdict(decoder.ask(**json.loads(line))))
         except OSError as error:
             answer({"error": error.strerror or str(error)})
+        except DataError as error:
+            answer({"trouble": str(error)})
 
 
 if __name__ == "__main__":

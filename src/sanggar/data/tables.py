@@ -167,7 +167,7 @@ class _Column:
             if not np.isfinite(values).all():
                 self._refuse(int(np.argmin(np.isfinite(values))), "is not a number")
             return number(self.name, values), values
-        if kind is None and set(map(_number, different)) in FLAGS:
+        if kind in (None, "flag") and set(map(_number, different)) in FLAGS:
             low, high = sorted(set(map(_number, different)))  # however each is written: 1, 1.0
             values = np.array([float(_number(cell) == high) for cell in self.cells])
             return Attribute(self.name, "flag", (f"{low:g}", f"{high:g}")), values

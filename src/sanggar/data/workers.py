@@ -44,7 +44,7 @@ class Worker:
             self.process.stdin.flush()
 
     def ask(self, start: int, names: Sequence[str]) -> Done:
-        """Have pictures decoded. Raises OSError where they cannot be written, DataError where the process died."""
+        """Have pictures decoded. Raises OSError where they cannot be written, DataError where not read now."""
         assert self.process.stdout is not None
         self._say({"start": start, "names": list(names)})
         line = self.process.stdout.readline()
@@ -56,6 +56,8 @@ class Worker:
         answer = json.loads(line)
         if "error" in answer:
             raise OSError(0, answer["error"])
+        if "trouble" in answer:
+            raise DataError(answer["trouble"])
         return Done(**answer)
 
     def close(self) -> None:

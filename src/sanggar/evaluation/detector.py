@@ -67,7 +67,7 @@ class Detector:
         missing.
         """
         run, options = painter.run, painter.plan.evaluation
-        if run.evaluation_file.is_file() and run.evaluation()["step"] == run.weights_step:
+        if run.evaluation_file.is_file() and run.evaluation()["step"] == painter.step:
             kept = {key.removeprefix(KEPT): array for key, array in run.pictures().items() if key.startswith(KEPT)}
             if kept:
                 return cls(painter, Known.of(kept), options.seed, options.regret_steps)

@@ -102,12 +102,12 @@ def telling(painter: Painter, aspect: Aspect) -> Edit | None:
 # -- in use ----------------------------------------------------------------------------------------------------
 
 
-def edits_of(run: Run) -> dict[str, Edit]:
+def edits_of(painter: Painter) -> dict[str, Edit]:
     """The edits that `evaluate` left in a run, by name. Raises RunError when there are none, or not of this network."""
-    evaluation = run.evaluation()
-    if evaluation["step"] != (step := run.weights_step):
+    run, evaluation = painter.run, painter.run.evaluation()
+    if evaluation["step"] != painter.step:
         raise RunError(
-            f"{run.path} was measured at step {evaluation['step']:,} and has come to step {step:,} since; "
+            f"{run.path} was measured at step {evaluation['step']:,} and has come to step {painter.step:,} since; "
             f"`sanggar evaluate {run.path}` measures it anew."
         )
     arrays = run.pictures()
@@ -134,7 +134,7 @@ def edited(painter: Painter, images: Given, name: str, strengths: Sequence[float
             f"{painter.plan.name} cannot edit pictures: its model ({type(painter.model).__name__}) does not both "
             "encode and decode."
         )
-    edits = edits_of(painter.run)
+    edits = edits_of(painter)
     if name not in edits:
         raise RunError(f"There is no attribute {name!r} to edit. {suggest(name, edits)}")
     latents = painter.encode(images)

@@ -17,7 +17,7 @@ from sanggar.evaluation.exploration import measure_exploration
 from sanggar.evaluation.generation import measure_generation
 from sanggar.evaluation.inference import measure_inference
 from sanggar.evaluation.latent import measure_latent
-from sanggar.evaluation.protocol import Findings, Subject
+from sanggar.evaluation.protocol import Findings, Subject, doubts
 from sanggar.evaluation.reconstruction import disturbed, measure_denoising, measure_reconstruction
 from sanggar.painter import Painter
 from sanggar.plan import Model, Plan, differing, resolve
@@ -81,14 +81,15 @@ def evaluate(
             found.append(findings)
             pictures |= findings.pictures
             seconds[name] = round(time.perf_counter() - began, 2)
+    numbers = [number for findings in found for number in findings.numbers]
     run.save_evaluation(
         {
             "format": FORMAT,
             "package": version("sanggar"),
-            "step": run.weights_step,
+            "step": painter.step,
             "weights": "averaged" if painter.plan.training.ema else "final",
-            "numbers": [asdict(number) for findings in found for number in findings.numbers],
-            "alarms": [*subject.doubts, *(alarm for findings in found for alarm in findings.alarms)],
+            "numbers": [asdict(number) for number in numbers],
+            "alarms": [*doubts(subject, numbers), *(alarm for findings in found for alarm in findings.alarms)],
             "seconds": seconds,
         },
         pictures,

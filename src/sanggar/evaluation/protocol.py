@@ -73,16 +73,6 @@ class Subject:
         return judge_for(self.options.feature_network, painter.plan.data.source, painter.facts)
 
     @property
-    def doubts(self) -> list[str]:
-        """What has to be said of all that the judge measures."""
-        if self.judge is None or not self.judge.learned_from(self.painter.plan.data):
-            return []
-        return [
-            f"The {self.judge.name} learned from pictures that are for test here, since it split the same data "
-            "otherwise: what it says of them is too good, its floors included."
-        ]
-
-    @property
     def told(self) -> dict[str, str]:
         """For the protocol of what is made without telling the network of a picture, where it could be told."""
         return {} if self.painter.conditions is None else {"told": "nothing"}
@@ -98,6 +88,19 @@ class Subject:
         test = self.dataset.test
         assert test.labels is not None
         return test.take(np.flatnonzero(np.isin(test.labels, classes) == wanted))
+
+
+def doubts(subject: Subject, numbers: Sequence[Number]) -> list[str]:
+    """What has to be said of numbers that a judge measured, where it learned from what is for test here."""
+    judge = subject.judge
+    if judge is None or not judge.learned_from(subject.painter.plan.data):
+        return []
+    if not any(judge.name in str(number.protocol) for number in numbers):
+        return []
+    return [
+        f"The {judge.name} learned from pictures that are for test here, since it split the same data otherwise: what "
+        "it says of them is too good, its floors included."
+    ]
 
 
 def taught(painter: Painter, network: object) -> dict[str, str]:

@@ -79,8 +79,8 @@ class Learner(Protocol):
         """Rows of pictures that show what the network can do by now: uint8 `(N, H, W, C)` each."""
         ...
 
-    def agree(self, flag: bool) -> bool:
-        """Whether any process says yes."""
+    def agree(self, *flags: bool) -> list[bool]:
+        """Of each, whether any process says yes."""
         ...
 
     def state(self) -> Arrays:

@@ -119,9 +119,8 @@ class Loop:
             progress.seconds, begun = progress.seconds + now - begun, now
             if ends_interval:
                 records[-1] = self._end_interval(records[-1], logs)
-            stopping = learner.agree(stop.signal is not None)
-            keeps |= learner.agree(now - kept >= LONGEST_UNSAVED)
-            if keeps or stopping or progress.stopped_early:
+            stopping, late = learner.agree(stop.signal is not None, now - kept >= LONGEST_UNSAVED)
+            if keeps or late or stopping or progress.stopped_early:
                 self._checkpoint(logs)
                 kept = now
             yield from records

@@ -164,9 +164,9 @@ class NumpyLearner:
         options = self.options.optimizer
         return [f"ffnn ({options.kind}, learning rate {options.learning_rate:g}, {count:,} parameters)"]
 
-    def agree(self, flag: bool) -> bool:
-        """There is one process to ask."""
-        return flag
+    def agree(self, *flags: bool) -> list[bool]:
+        """Of each, whether any process says yes: there is one."""
+        return list(flags)
 
     def describe(self) -> dict[str, Any]:
         """The processor, its threads, and versions."""

@@ -245,11 +245,12 @@ class TorchLearner:
 
     # -- the rest of the contract ------------------------------------------------------------------------------
 
-    def agree(self, flag: bool) -> bool:
-        """Whether any process says yes; all processes must ask at the same step."""
+    def agree(self, *flags: bool) -> list[bool]:
+        """Of each, whether any process says yes; all processes must ask at the same step."""
         if self.world == 1:
-            return flag
-        return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.device), "sum").item() > 0)
+            return list(flags)
+        asked = torch.tensor(flags, dtype=torch.float32, device=self.device)
+        return [count > 0 for count in self.accelerator.reduce(asked, "sum").tolist()]
 
     def describe(self) -> dict[str, Any]:
         """Device, precision, threads and versions."""
