@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sanggar.data.images import Facts
-from sanggar.models.family import CAPABILITIES, CHUNK
+from sanggar.models.family import CAPABILITIES, CHUNK, Family, at_once
 from sanggar.painter import build
 from sanggar.plan import FAMILIES, Model, Plan, resolve
 from sanggar.recipe import Recipe
@@ -170,6 +170,18 @@ def test_a_picture_is_answered_alone_as_among_many(name: str) -> None:
             (alone,) = model.compute(capability, given[i : i + 1]).astype(np.float64)
             # a pixel may be rounded to its neighbour
             np.testing.assert_allclose(whole[i], alone, atol=1 if capability == "reconstruct" else 1e-5)
+
+
+def test_large_pictures_go_through_a_network_a_few_at_a_time() -> None:
+    assert [at_once(edge, edge) for edge in (8, 32, 128, 4096)] == [CHUNK, CHUNK, 32, 1]
+    large = Facts(128, 128, 3, CLASSES)
+    model, given = made("autoencoder", large), pictures(large, 34)
+    assert isinstance(model, Family)
+    whole = model.compute("reconstruct", given)
+    assert model.at_once == 32
+    assert len(whole) == 34
+    model.at_once = 34
+    np.testing.assert_allclose(model.compute("reconstruct", given), whole, atol=1)
 
 
 # -- building, loading, training ---------------------------------------------------------------------------------

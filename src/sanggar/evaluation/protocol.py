@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from sanggar.data.images import Images
 from sanggar.data.sources import Dataset
+from sanggar.models.family import at_once
 from sanggar.models.judge import Judge, judge_for
 from sanggar.painter import Painter
 from sanggar.plan import EvaluationOptions
@@ -20,8 +21,6 @@ from sanggar.runs import Arrays
 Interval = tuple[float, float]
 Better = Literal["higher", "lower"]
 Pixels = UInt8[np.ndarray, "n height width channels"]
-CHUNK = 500
-"""Pictures that are floats at a time."""
 
 
 @dataclass(frozen=True)
@@ -182,8 +181,9 @@ def _by_chunks(
     measure: Callable[[np.ndarray, np.ndarray], np.ndarray], pixels: Pixels, target: Pixels
 ) -> Float[np.ndarray, "n"]:
     """A measure of each pair of pictures: a whole split as floats would not fit into memory."""
-    starts = range(0, len(pixels), CHUNK)
-    return np.concatenate([measure(pixels[i : i + CHUNK], target[i : i + CHUNK]) for i in starts])
+    few = at_once(*pixels.shape[1:3])
+    starts = range(0, len(pixels), few)
+    return np.concatenate([measure(pixels[i : i + few], target[i : i + few]) for i in starts])
 
 
 def window(pixels: Pixels) -> float:

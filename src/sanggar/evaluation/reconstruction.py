@@ -10,7 +10,6 @@ import numpy as np
 from sanggar.data.images import Images
 from sanggar.evaluation.classical import DENOISERS, denoise, tune
 from sanggar.evaluation.protocol import (
-    CHUNK,
     Better,
     Findings,
     Number,
@@ -25,6 +24,7 @@ from sanggar.evaluation.protocol import (
     window,
 )
 from sanggar.evaluation.unlearned import components, through
+from sanggar.models.family import CHUNK
 from sanggar.painter import Painter
 
 FIDELITY: dict[str, tuple[str, str, Better, Callable[[Pixels, Pixels], np.ndarray]]] = {

@@ -19,13 +19,21 @@ from sanggar.options import Options
 from sanggar.runs import Arrays
 
 CHUNK = 512
-"""Pictures that go through a network at a time."""
+"""Pictures that go through a network at a time, at most."""
+PIXELS = 1 << 19
+"""Their pixels, at most: memory for larger tensors is asked of the system anew each time, which takes longer than
+computing with it."""
 
 Pictures = Float[Tensor, "batch channels height width"]
 Latents = Float[Tensor, "batch latent"]
 Labels = Int64[Tensor, "batch"]
 Attributes = Float[Tensor, "batch columns"]
 Terms = dict[str, Float[Tensor, ""]]
+
+
+def at_once(height: int, width: int) -> int:
+    """How many pictures of this size are computed on at a time where nobody shall notice how many."""
+    return max(1, min(CHUNK, PIXELS // (height * width)))
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,8 @@ class Family(nn.Module):
     """children that `training.ema` averages; none: everything"""
     taught_by: str | None = None
     """the judge whose features its loss looks at"""
+    at_once: int = CHUNK
+    """pictures or latents that `compute` hands to a capability at a time; `build` fits it to the pictures' size"""
     uncompiled: tuple[str, ...] = ()
     """children that `training.compile` leaves alone: torch.compile takes no second derivatives"""
 
@@ -129,7 +139,9 @@ class Family(nn.Module):
         """A new network for pictures like `facts`, its first weights drawn from `seed`; nothing else draws from it."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls(options, facts)
+            network = cls(options, facts)
+        network.at_once = at_once(facts.height, facts.width)
+        return network
 
     def load(self, arrays: Arrays) -> None:
         """Take over saved weights. Raises ValueError when they are another network's."""
@@ -158,8 +170,8 @@ class Family(nn.Module):
         parts = []
         # TensorFloat-32, a GPU's default for convolutions, would measure otherwise than a processor
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            for start in range(0, len(arrays[0]), CHUNK):
-                found = work(*(_given(array[start : start + CHUNK], device) for array in arrays), **how)
+            for start in range(0, len(arrays[0]), self.at_once):
+                found = work(*(_given(array[start : start + self.at_once], device) for array in arrays), **how)
                 parts.append(to_uint8(found) if found.ndim == 4 else found.float().cpu().numpy())
         return np.concatenate(parts)
 

@@ -27,6 +27,7 @@ from sanggar.data.images import Attribute, Facts, Images, as_pixels, to_float
 from sanggar.data.sources import SOURCES
 from sanggar.errors import RecipeError, RunError, suggest
 from sanggar.models.classifier import Classifier, ClassifierOptions, dissimilarity
+from sanggar.models.family import at_once
 from sanggar.runs import Arrays, Run, load_arrays, save_arrays
 
 FORMAT = 1
@@ -37,7 +38,7 @@ FOLDER = Path(__file__).parent / "judges"
 JUDGES: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
 """The judges that come with sanggar, each named after the source that it judges, or after what is on the pictures."""
 CHUNK = 256
-"""Pictures that go through a judge at a time: few enough to stay in a processor's cache."""
+"""Pictures that go through a judge at a time, at most: few enough to stay in a processor's cache."""
 
 Pixels = UInt8[np.ndarray, "n height width channels"]
 Features = Float[np.ndarray, "n features"]
@@ -132,10 +133,11 @@ class Judge:
         """What `see` makes of pictures, some at a time: float arrays."""
         checked = [self._checked(pixels) for pixels in sides]
         device, parts = next(self.network.parameters()).device, []
+        few = min(CHUNK, at_once(*checked[0].shape[1:3]))
         # TensorFloat-32, a GPU's default for convolutions, would measure otherwise than a processor
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            for start in range(0, len(checked[0]), CHUNK):
-                shown = [torch.from_numpy(np.require(p[start : start + CHUNK], None, ["C", "W"])) for p in checked]
+            for start in range(0, len(checked[0]), few):
+                shown = [torch.from_numpy(np.require(p[start : start + few], None, ["C", "W"])) for p in checked]
                 seen = see(*(at_size(to_float(pixels.to(device)), self.facts) for pixels in shown))
                 parts.append([found.cpu().numpy() for found in seen])
         return [np.concatenate(found) for found in zip(*parts, strict=True)]
