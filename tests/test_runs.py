@@ -16,7 +16,8 @@ from hypothesis.extra import numpy as hnp
 
 from sanggar.errors import RunError
 from sanggar.files import write_atomic
-from sanggar.runs import FORMAT, Log, Run, find, fresh_folder, load_arrays, save_arrays
+from sanggar.reporting.figures import number
+from sanggar.runs import FORMAT, Log, Run, find, fresh_folder, load_arrays, rounded, save_arrays
 
 # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -278,3 +279,20 @@ def test_a_run_shows_itself_in_a_notebook(copied_run: Run) -> None:
     assert "&lt;b&gt;&amp;" in html
     assert "PSNR" in html
     assert "finished" in repr(copied_run)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (206_720.4, "206,720"),
+        (-206_720.4, "-206,720"),
+        (9_999.4, "9999"),
+        (1930.54, "1931"),
+        (0.01587, "0.01587"),
+        (0.0, "0"),
+    ],
+)
+def test_large_numbers_are_written_out(value: float, words: str) -> None:
+    assert rounded(value) == words
+    if abs(value) > 10_000:  # the report keeps zeros at the end of small ones
+        assert number(value) == words.replace("-", "−")

@@ -281,9 +281,14 @@ class Run:
         if self.evaluation_file.is_file():
             for number in self.evaluation()["numbers"]:
                 if number.get("headline"):
-                    rows[number["label"]] = f"{number['value']:.4g} {number.get('unit', '')}"
+                    rows[number["label"]] = f"{rounded(number['value'])} {number.get('unit', '')}"
         cells = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in rows.items())
         return f"<table>{cells}</table>"
+
+
+def rounded(value: float) -> str:
+    """A number in four digits, all of those before the point: 206,720 nats and not 2.067e+05."""
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def fresh_folder(name: str, root: Path = Path("runs")) -> Path:

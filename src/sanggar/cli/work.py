@@ -73,11 +73,13 @@ def report(runs: Sequence[str], out: Path | None) -> None:
 
 def _headlines(run: Any) -> None:
     """The headline numbers of an evaluated run, and its alarms."""
+    from sanggar.runs import rounded
+
     evaluation = run.evaluation()
     for n in evaluation["numbers"]:
         if n["headline"]:
-            interval = "[{:.4g}, {:.4g}]  ".format(*n["interval"]) if n["interval"] else ""
-            click.echo(f"{n['label']:<44} {n['value']:>9.4g} {n['unit']:<11} {interval}n={n['protocol']['n']:,}")
+            interval = "[{}, {}]  ".format(*map(rounded, n["interval"])) if n["interval"] else ""
+            click.echo(f"{n['label']:<44} {rounded(n['value']):>9} {n['unit']:<11} {interval}n={n['protocol']['n']:,}")
     for alarm in evaluation["alarms"]:
         click.echo(f"ALARM: {alarm}")
     if note := run.info["data"]["note"]:

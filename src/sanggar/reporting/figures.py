@@ -129,8 +129,10 @@ def table(head: list[str], body: list[list[str]], caption: str = "", numeric_fro
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A number as people write it: as many digits as asked for, zeros at the end too, a real minus sign."""
-    return f"{value:#.{digits}g}".rstrip(".").replace("-", "−")
+    """A number as people write it: as many digits as asked for, zeros at the end too, none before the point left out, a
+    real minus sign."""
+    text = f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:#.{digits}g}".rstrip(".")
+    return text.replace("-", "−")
 
 
 def line_chart(
