@@ -172,16 +172,22 @@ def test_a_picture_is_answered_alone_as_among_many(name: str) -> None:
             np.testing.assert_allclose(whole[i], alone, atol=1 if capability == "reconstruct" else 1e-5)
 
 
-def test_large_pictures_go_through_a_network_a_few_at_a_time() -> None:
+def test_large_pictures_go_through_a_network_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [at_once(edge, edge) for edge in (8, 32, 128, 4096)] == [CHUNK, CHUNK, 32, 1]
     large = Facts(128, 128, 3, CLASSES)
     model, given = made("autoencoder", large), pictures(large, 34)
     assert isinstance(model, Family)
-    whole = model.compute("reconstruct", given)
-    assert model.at_once == 32
-    assert len(whole) == 34
-    model.at_once = 34
-    np.testing.assert_allclose(model.compute("reconstruct", given), whole, atol=1)
+    reconstruct, sizes = model.reconstruct, []
+
+    def watched(shown: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(shown))
+        return reconstruct(shown)
+
+    monkeypatch.setattr(model, "reconstruct", watched, raising=False)
+    in_parts = model.compute("reconstruct", given)
+    model.at_once = len(given)
+    np.testing.assert_allclose(model.compute("reconstruct", given), in_parts, atol=1)
+    assert sizes == [32, 2, 34]
 
 
 # -- building, loading, training ---------------------------------------------------------------------------------
