@@ -13,8 +13,8 @@ import sanggar
 from benchmarks.machine import silent
 from sanggar import recipe
 from sanggar.data.sources import presence
-from sanggar.evaluation.detection import measure_anomaly
-from sanggar.evaluation.protocol import Subject
+from sanggar.evaluation.context import Subject
+from sanggar.evaluation.metrics.anomaly import measure_anomaly
 from sanggar.plan import resolve
 
 RECIPE = "fashion-anomaly"
@@ -45,7 +45,7 @@ def main() -> None:
     if presence(plan.data.source).state == "absent":
         print(f"  {plan.data.source} is not under the data root; `sanggar train {RECIPE}` fetches it.")
         return
-    wanted = os.environ.get(CLASSES, "").split(",") if CLASSES in os.environ else plan.facts.classes
+    wanted = os.environ.get(CLASSES, "").split(",") if CLASSES in os.environ else plan.spec.classes
     found = {}
     for name in wanted:
         found[name], training, measuring = look_for_other_classes(name)

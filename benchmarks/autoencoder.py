@@ -23,8 +23,8 @@ from sanggar.data.sources import root
 from sanggar.models.autoencoder import Autoencoder, AutoencoderOptions
 from sanggar.plan import Plan, resolve
 from sanggar.training.checkpoint import Progress
+from sanggar.training.learners.torch import TorchLearner
 from sanggar.training.loop import Loop
-from sanggar.training.torch_learner import TorchLearner
 
 STEPS = 60
 
@@ -32,7 +32,7 @@ STEPS = 60
 def loop(plan: Plan) -> Loop:
     """The loop of a recipe, with nothing written anywhere."""
     dataset = plan.source.load(plan.data)
-    learner = TorchLearner(plan, plan.facts)
+    learner = TorchLearner(plan, plan.spec)
     batches = Batches(dataset.train, plan.training.batch_size, plan.training.seed)
     return Loop(plan, learner, batches, dataset.validation.first(100), Progress(), None)
 
@@ -92,7 +92,7 @@ def overhead() -> None:
 def floor() -> None:
     """Measured step beside the time that its multiply-adds alone would take at the machine's best convolution rate."""
     plan = resolve(recipe.read("fashion-denoising-autoencoder"))
-    model = Autoencoder(cast("AutoencoderOptions", plan.model), plan.facts)
+    model = Autoencoder(cast("AutoencoderOptions", plan.model), plan.spec)
     forward = machine.multiply_adds(torch.nn.Sequential(model.encoder, model.decoder), torch.zeros(128, 1, 28, 28))
     walked = loop(plan)
     batches = walked.batches.at(0)

@@ -34,7 +34,7 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "vae": ("digits-vae", ("training.epochs=6", "model.condition=[class]")),
     "vae-perceptual": ("digits-vae", (
         "training.epochs=3", "model.perceptual={judge: digits}", "model.adversarial={weight: 0.02}",
-        "model.adversarial.critic.widths=[8,16]")),
+        "model.adversarial.critic={kind: dcgan, widths: [8,16], norm: none}")),
     "vae-held-out": ("digits-vae", ("training.epochs=3", "data.only=['0','1','2','3','4']")),
     "gan": ("digits-cgan", SHORT),
     "gan-joined": ("digits-cgan", (
@@ -46,8 +46,9 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fashion-vae": ("fashion-vae", (
         *SHORT, "model.widths=[4,8]", "model.blocks=0", "model.latent_size=6", "data.only=[sneaker,bag]")),
     "faces": ("faces-vae", (*SHORT, *FACES, "model.condition=[gender,age]", "data.label=null")),
-    "faces-judge": ("faces-vae", (*SHORT, "data.path=faces", "data.size=64", "model.widths=[4,8,8]", "model.latent_size=8",
-                                "model.blocks=0", "data.label=gender")),
+    "faces-judge": ("faces-vae", (
+        *SHORT, "data.path=faces", "data.size=64", "model.widths=[4,8,8]", "model.latent_size=8", "model.blocks=0",
+        "data.label=gender")),
     "faces-plain": ("faces-autoencoder", (*SHORT, *FACES)),
 }  # fmt: skip
 

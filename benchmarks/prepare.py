@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from sanggar.data.cache import prepare
 from sanggar.data.listing import list_pictures
-from sanggar.data.prepared import prepare
 from sanggar.data.sources import root
 from sanggar.data.workers import processors
 

@@ -30,11 +30,11 @@ from benchmarks.machine import in_turns
 from sanggar import recipe
 from sanggar.data.batches import Batches
 from sanggar.data.sources import Dataset, presence, root
-from sanggar.evaluation.distances import Moments, frechet_of
-from sanggar.models.judge import open_judge
-from sanggar.models.vae import VAE
+from sanggar.evaluation.measures.distances import Moments, frechet_of
+from sanggar.instruments.judge import open_judge
+from sanggar.models.vae.model import VAE
 from sanggar.plan import resolve
-from sanggar.training.torch_learner import TorchLearner
+from sanggar.training.learners.torch import TorchLearner
 
 MINUTES = 8
 LATENT = 16
@@ -70,16 +70,16 @@ class Trained:
 def ours(dataset: Dataset, seconds: float) -> Trained:
     """`fashion-vae` with the other's likelihood and size, for as many steps as fit into the time."""
     sizing = resolve(recipe.read("fashion-vae", [*OURS, "training.steps=1000"]))
-    pace = _pace(TorchLearner(sizing, sizing.facts), Batches(dataset.train, sizing.training.batch_size, 0))
+    pace = _pace(TorchLearner(sizing, sizing.spec), Batches(dataset.train, sizing.training.batch_size, 0))
     count = max(1, int(seconds / pace))
     plan = resolve(recipe.read("fashion-vae", [*OURS, f"training.steps={count}"]))
-    learner, batches = TorchLearner(plan, plan.facts), Batches(dataset.train, plan.training.batch_size, 0)
+    learner, batches = TorchLearner(plan, plan.spec), Batches(dataset.train, plan.training.batch_size, 0)
     learner.steps = count  # what its schedule goes by
     began, step = time.perf_counter(), 0
     while step < count and time.perf_counter() - began < seconds:
         learner.step(step, batches.at(step))
         step += 1
-    spent, model = time.perf_counter() - began, learner.shown_model.eval()
+    spent, model = time.perf_counter() - began, learner.ema_model.eval()
     assert isinstance(model, VAE)
 
     def infer(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sanggar.data.gathered import FolderOptions
+from sanggar.data.image_folder import FolderOptions
 from sanggar.data.sources import SOURCES, Dataset
 
 FLAGS = [

@@ -159,7 +159,7 @@ def test_classify_says_a_class_for_each_picture_and_how_sure_it_is(
     status, out, err = run_cli("classify", ffnn_run.path, pictures)
     assert (status, err) == (0, "")
     expected = [
-        (f.name, painter.facts.classes[row.argmax()], f"{row.max():.3f}") for f, row in zip(files, shares, strict=True)
+        (f.name, painter.spec.classes[row.argmax()], f"{row.max():.3f}") for f, row in zip(files, shares, strict=True)
     ]
     assert [tuple(line.split()) for line in out.splitlines()] == expected
     assert len({line.index("  ") for line in out.splitlines()}) == 1, "in columns"

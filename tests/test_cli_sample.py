@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 import sanggar
 from conftest import Cli
-from sanggar.data.images import Facts, read_images
-from sanggar.data.stacks import Chunk, sheet, write_stack
+from sanggar.data.images import ImageSpec, read_images
+from sanggar.data.writing import Chunk, sheet, write_stack
 from sanggar.errors import DataError
-from sanggar.models.family import Batch, Family, Moment, Phase, Terms
+from sanggar.models.base import Batch, Model, Phase, StepContext, Terms
 from sanggar.options import Options
 from sanggar.plan import FAMILIES
 from sanggar.runs import Run
@@ -31,20 +31,20 @@ class DotOptions(Options):
     conditional: bool = True
 
 
-class Dots(Family):
+class Dots(Model):
     """Draws a picture whose first row says the class, a pixel each; the rest is its latent."""
 
     Options = DotOptions
     latent_size = 56
 
-    def __init__(self, options: DotOptions, facts: Facts) -> None:
+    def __init__(self, options: DotOptions, spec: ImageSpec) -> None:
         super().__init__()
         self.conditional, self.weight = options.conditional, nn.Parameter(torch.ones(1))
 
     def phases(self) -> list[Phase]:
         return [Phase("dots", list(self.parameters()), self.loss)]
 
-    def loss(self, batch: Batch, moment: Moment) -> Terms:
+    def loss(self, batch: Batch, moment: StepContext) -> Terms:
         return {"none": 0.0 * self.weight.sum()}
 
     def sample(self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
@@ -101,7 +101,7 @@ def test_arrays_hold_what_the_painter_draws_each_class_in_turn(
     assert (found["labels"].dtype, found["labels"].tolist()) == (np.int64, [i % 10 for i in range(count)])
     assert asked_for(found["images"]) == [min(label, 8) for label in found["labels"]]
     np.testing.assert_array_equal(found["images"][..., None], sanggar.open(run_of(True).path).sample(count))
-    np.testing.assert_array_equal(read_images(tmp_path / "x" / "x.npz", Facts(8, 8, 1))[0][..., 0], found["images"])
+    np.testing.assert_array_equal(read_images(tmp_path / "x" / "x.npz", ImageSpec(8, 8, 1))[0][..., 0], found["images"])
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["x.npz"]
 
 
@@ -121,8 +121,8 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_another(
 def test_a_label_is_a_number_or_a_name(
     label: str, run_of: Callable, run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    named = Facts(8, 8, 1, ("zero", "one", "two", "three", *"456789"))
-    monkeypatch.setattr("sanggar.painter.facts_of", lambda run: named)
+    named = ImageSpec(8, 8, 1, ("zero", "one", "two", "three", *"456789"))
+    monkeypatch.setattr("sanggar.trained.spec_of", lambda run: named)
     assert run_cli("sample", run_of(True).path, "--count", 12, "--label", label, "--out", tmp_path / "x.npz")[0] == 0
     found = arrays(tmp_path / "x.npz")
     assert found["labels"].tolist() == asked_for(found["images"]) == [3] * 12
@@ -182,13 +182,13 @@ def test_a_sheet_has_rows_for_each_class(count: int, classes: int | None, rows: 
 
 def test_colours_stay_colours(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), np.uint8)
-    labels, facts = np.arange(6) % 2, Facts(5, 4, 3, ("a b", "c/d"))
+    labels, spec = np.arange(6) % 2, ImageSpec(5, 4, 3, ("a b", "c/d"))
     for name in ("x.npz", "x.png", "x"):
-        write_stack(tmp_path / name, [(pixels[:4], labels[:4]), (pixels[4:], labels[4:])], 6, facts)
+        write_stack(tmp_path / name, [(pixels[:4], labels[:4]), (pixels[4:], labels[4:])], 6, spec)
     np.testing.assert_array_equal(arrays(tmp_path / "x.npz")["images"], pixels)
     names = sorted(path.name for path in (tmp_path / "x").iterdir())
     assert names == [f"{i:05d}-{('a-b', 'c-d')[i % 2]}.png" for i in range(6)]
-    np.testing.assert_array_equal(read_images(tmp_path / "x", facts)[0], pixels)
+    np.testing.assert_array_equal(read_images(tmp_path / "x", spec)[0], pixels)
     with Image.open(tmp_path / "x.png") as image:
         assert (image.mode, image.size) == ("RGB", (4 * (3 * 6 - 2), 4 * (2 * 7 - 2)))
 
@@ -204,7 +204,7 @@ def test_many_pictures_are_never_in_memory_together(tmp_path: Path) -> None:
             yield chunk.copy(), np.zeros(200, np.int64)
 
     tracemalloc.start()
-    write_stack(tmp_path / "x.npz", chunks(), 10_000, Facts(32, 32, 3, ("a",)))
+    write_stack(tmp_path / "x.npz", chunks(), 10_000, ImageSpec(32, 32, 3, ("a",)))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 6 * chunk.nbytes < 10_000 * 32 * 32 * 3 / 6
@@ -220,7 +220,7 @@ def test_what_stops_halfway_leaves_nothing(error: BaseException, name: str, tmp_
 
     (tmp_path / "x.npz").write_bytes(b"before")
     with pytest.raises((sanggar.errors.SanggarError, KeyboardInterrupt, OSError)):
-        write_stack(tmp_path / name, chunks(), 4, Facts(4, 4, 1))
+        write_stack(tmp_path / name, chunks(), 4, ImageSpec(4, 4, 1))
     assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
     assert (tmp_path / "x.npz").read_bytes() == b"before"
 

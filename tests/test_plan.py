@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sanggar.data.images import Attribute, Facts
+from sanggar.data.images import Attribute, ImageSpec
 from sanggar.data.sources import SOURCES
 from sanggar.errors import RecipeError
 from sanggar.models.blocks import Activation, Norm
-from sanggar.models.ffnn import Activation as Nonlinearity
+from sanggar.models.feed_forward import Activation as Nonlinearity
 from sanggar.models.losses import PixelLoss
 from sanggar.plan import FAMILIES, Plan, measured_attributes, resolve, schema
 from sanggar.recipe import PARTS, parse, read, shipped
@@ -302,11 +302,11 @@ def test_every_reference_in_the_schema_is_defined() -> None:
 
 def test_attributes_to_measure_are_those_wanted_else_the_first_twelve() -> None:
     columns = tuple(Attribute(f"a{i}", "flag", ("no", "yes")) for i in range(20))
-    facts = Facts(8, 8, 1, (), columns)
-    assert measured_attributes(facts) == columns[:12]
-    assert measured_attributes(facts, ("a19", "a3")) == (columns[19], columns[3])
+    spec = ImageSpec(8, 8, 1, (), columns)
+    assert measured_attributes(spec) == columns[:12]
+    assert measured_attributes(spec, ("a19", "a3")) == (columns[19], columns[3])
     with pytest.raises(RecipeError, match=r"evaluation\.attributes: there is no attribute 'a33'\. Did you mean 'a3"):
-        measured_attributes(facts, ("a33",))
+        measured_attributes(spec, ("a33",))
 
 
 def test_what_cannot_be_measured_is_refused_before_a_training() -> None:

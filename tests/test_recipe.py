@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sanggar.errors import RecipeError
-from sanggar.recipe import PARTS, merge, parse, read, shipped
+from sanggar.recipe import FORMAT, MIGRATIONS, PARTS, merge, migrate, parse, read, shipped
 
 DIGITS = "digits-denoising-autoencoder"
 
@@ -145,6 +145,166 @@ def test_an_override_that_is_not_yaml_is_refused() -> None:
 
 def test_a_base_cannot_be_given_as_an_override() -> None:
     assert "base" in refusal(DIGITS, ["base=fashion-plain-autoencoder"])
+
+
+# -- recipes of earlier formats --------------------------------------------------------------------------------
+
+OLD = {
+    "noise_levels": [0.2], "classical_images": 20, "tuning_images": 10, "probe_images": 100, "map_images": 24,
+    "bound_images": 30, "samples": 5000, "anomaly_images": 40, "regret_steps": 2, "images": 64,
+}  # fmt: skip
+NEW = {
+    "images": 64,
+    "train_images": 100,
+    "denoising": {"noise_levels": [0.2], "images": 20, "tuning_images": 10},
+    "latent": {"map_images": 24},
+    "bounds": {"images": 30},
+    "exploration": {"samples": 2000},
+    "generation": {"samples": 5000},
+    "anomaly": {"images": 40, "regret_steps": 2},
+}
+
+
+@pytest.mark.parametrize("said", [{}, {"format": 1}])
+def test_keys_of_format_1_are_those_of_format_2(said: dict) -> None:
+    recipe = read({**said, "name": "x", "model": {"untold": 0.2}, "evaluation": OLD})
+    assert recipe == read({"format": 2, "name": "x", "model": {"condition_dropout": 0.2}, "evaluation": NEW})
+    assert recipe.evaluation == NEW
+    assert recipe.tree()["format"] == FORMAT == 2
+
+
+def test_every_migration_is_tested_here() -> None:
+    """A move that is added must get its place above."""
+    assert set(MIGRATIONS) == {2}
+    assert len(MIGRATIONS[2]) == len(OLD) + 2  # images stays; samples goes to two; untold, condition
+
+
+@pytest.mark.parametrize("samples", [1, 2000, 2001, None, "many", True])
+def test_one_number_of_samples_became_two_of_which_one_had_a_limit(samples: object) -> None:
+    limited = 2000 if samples == 2001 else samples
+    found = read({"evaluation": {"samples": samples}}).evaluation
+    assert found == {"exploration": {"samples": limited}, "generation": {"samples": samples}}
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("none", {"condition": []}),
+    ("joined", {"condition": ["class"], "conditioning": "joined"}),
+    ("projection", {"condition": ["class"], "conditioning": "projection"}),
+    (["class"], {"condition": ["class"]}),
+    ([], {"condition": []}),
+    ("nonsense", {"condition": "nonsense"}),
+    (None, {"condition": None}),
+    (7, {"condition": 7}),
+])  # fmt: skip
+def test_a_gans_condition_said_how_and_says_on_what(old: object, new: dict) -> None:
+    assert read({"model": {"family": "gan", "condition": old}}).model == {"family": "gan", **new}
+    assert migrate({"model": {"condition": old}}, "here") == {"model": new}
+
+
+@pytest.mark.parametrize(("written", "words"), [
+    (3, "x is of format 3, written for a newer sanggar; this one reads format 2. Update sanggar to use it."),
+    (99, "x is of format 99"),
+    (0, "x: format: expected a whole number from 1 to 2, got 0."),
+    (-1, "got -1."),
+    ("2", "got '2'."),
+    ("two", "got 'two'."),
+    (2.0, "got 2.0."),
+    (True, "got True."),
+    (None, "got None."),
+    ([2], "got [2]."),
+])  # fmt: skip
+def test_a_format_that_is_not_known_is_refused(tmp_path: Path, written: object, words: str) -> None:
+    assert words in refusal({"name": "x", "format": written})
+    write(tmp_path, recipe=f"format: {json.dumps(written)}")
+    assert words.removeprefix("x") in refusal(tmp_path / "recipe.yaml")
+    assert refusal(tmp_path / "recipe.yaml").startswith(str(tmp_path / "recipe.yaml"))
+    write(tmp_path, above="base: recipe.yaml")
+    assert refusal(tmp_path / "above.yaml").startswith(str(tmp_path / "recipe.yaml"))
+
+
+def test_an_override_of_the_format_is_checked_as_a_recipes() -> None:
+    assert "is of format 3" in refusal(DIGITS, ["format=3"])
+    assert "got 'new'" in refusal(DIGITS, ["format=new"])
+    assert read(DIGITS, ["format=1"]) == read(DIGITS, ["format=2"]) == read(DIGITS)
+
+
+def test_an_old_key_beside_the_new_one_is_refused() -> None:
+    both = {"noise_levels": [0.1], "denoising": {"noise_levels": [0.2]}}
+    assert refusal({"name": "x", "evaluation": both}) == (
+        "x: evaluation.noise_levels is called evaluation.denoising.noise_levels now; both are given. Leave out "
+        "evaluation.noise_levels."
+    )
+    for new in ({"generation": {"samples": 5}}, {"exploration": {"samples": 5}}):
+        assert "evaluation.samples is called" in refusal({"evaluation": {"samples": 9, **new}})
+    assert "model.untold is called model.condition_dropout now" in refusal(
+        {"model": {"untold": 0.1, "condition_dropout": None}}
+    )
+
+
+def test_other_options_of_the_same_part_may_stand_beside_an_old_key() -> None:
+    found = read({"evaluation": {"noise_levels": [0.1], "denoising": {"images": 30}}}).evaluation
+    assert found == {"denoising": {"noise_levels": [0.1], "images": 30}}
+
+
+def test_a_recipe_that_names_its_format_has_no_old_keys() -> None:
+    written = {"format": 2, "model": {"untold": 0.1, "condition": "joined"}, "evaluation": {"samples": 9}}
+    recipe = read(written)
+    assert (recipe.model, recipe.evaluation) == (written["model"], written["evaluation"])  # refused by their plan
+
+
+def test_overrides_may_use_old_keys_and_new_ones() -> None:
+    old = ["evaluation.noise_levels=[0.1]", "evaluation.samples=3000", "model.untold=0.3", "evaluation.probe_images=50"]
+    new = [
+        "evaluation.denoising.noise_levels=[0.1]", "evaluation.exploration.samples=2000",
+        "evaluation.generation.samples=3000", "model.condition_dropout=0.3", "evaluation.train_images=50",
+    ]  # fmt: skip
+    assert read(DIGITS, old) == read(DIGITS, new)
+    later = read(DIGITS, ["evaluation.denoising.noise_levels=[0.3]", "evaluation.noise_levels=[0.1]"])
+    assert later.evaluation["denoising"]["noise_levels"] == [0.1]
+    assert read(DIGITS, ["model.condition=joined"]).model["condition"] == ["class"]
+    assert read(DIGITS, ["model.condition=joined", "model.condition=none"]).model["condition"] == []
+
+
+def test_a_part_given_as_a_whole_may_use_old_keys() -> None:
+    assert read({"evaluation": {"images": 50}}, ["evaluation={map_images: 9}"]).evaluation == {
+        "images": 50,
+        "latent": {"map_images": 9},
+    }
+
+
+@pytest.mark.parametrize(
+    "formats", [("", ""), ("format: 1", "format: 2"), ("format: 2", "format: 1"), ("", "format: 2")]
+)
+def test_a_base_and_what_stands_on_it_may_be_of_different_formats(tmp_path: Path, formats: tuple[str, str]) -> None:
+    keys = {
+        "format: 2": "model: {{condition_dropout: {}}}\nevaluation: {{denoising: {{images: {}}}}}",
+        "format: 1": "model: {{untold: {}}}\nevaluation: {{classical_images: {}}}",
+    }
+    base, above = (f"{said}\n{keys[said or 'format: 1']}" for said in formats)
+    write(tmp_path, base=base.format(0.1, 20) + "\ndata: {seed: 3}", above="base: base.yaml\n" + above.format(0.2, 40))
+    recipe = read(tmp_path / "above.yaml")
+    assert recipe.model == {"condition_dropout": 0.2}
+    assert recipe.evaluation == {"denoising": {"images": 40}}
+    assert recipe.data == {"seed": 3}
+
+
+def test_old_keys_on_a_shipped_recipe_and_on_a_base_with_defaults_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path, mine=f"base: {DIGITS}\nevaluation: {{noise_levels: [0.9]}}")
+    assert read(tmp_path / "mine.yaml") == read(
+        {"name": "mine", "base": DIGITS, "evaluation": {"denoising": {"noise_levels": [0.9]}}}
+    )
+
+
+@given(TREES)
+def test_migrating_twice_changes_nothing_more(tree: dict) -> None:
+    once = migrate({"format": 1, **tree}, "here")
+    assert migrate(once, "here") == once
+    assert once == {**tree, "format": FORMAT}
+
+
+@pytest.mark.parametrize("tree", [{"evaluation": None}, {"evaluation": 5}, {"model": [1]}, {"model": "x"}, {}])
+def test_parts_that_hold_nothing_stay_as_they_are(tree: dict) -> None:
+    assert migrate(tree, "here") == tree
 
 
 # -- what is not a recipe --------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis.extra import numpy as hnp
 from sanggar.errors import RunError
 from sanggar.files import write_atomic
 from sanggar.reporting.figures import number
+from sanggar.results.stored import read, read_arrays, read_tools, save
 from sanggar.runs import FORMAT, Log, Run, find, fresh_folder, load_arrays, rounded, save_arrays
 
 # -- writing ---------------------------------------------------------------------------------------------------
@@ -143,7 +145,7 @@ def test_arrays_without_a_checksum_are_not_believed(tmp_path: Path) -> None:
         load_arrays(tmp_path / "gone")
 
 
-@pytest.mark.parametrize("name", ["weights_file", "checkpoint_file", "pictures_file"])
+@pytest.mark.parametrize("name", ["weights_file", "checkpoint_file", "arrays_file", "tools_file"])
 def test_a_flipped_byte_in_any_part_of_a_run_is_reported_by_its_checksum(copied_run: Run, name: str) -> None:
     path: Path = getattr(copied_run, name)
     content = bytearray(path.read_bytes())
@@ -168,6 +170,9 @@ def test_a_flipped_byte_in_any_part_of_a_run_is_reported_by_its_checksum(copied_
     (b'{"format": 1}', "is damaged"),
     (b'{"format": "one"}', "is damaged"),
     (b'{"format": Infinity}', "is damaged"),
+    (b'{"format": 2, "name": "x"}', "is damaged"),
+    (b'{"format": 0, "name": "x", "status": "finished"}', "is damaged"),
+    (b'{"format": -1, "name": "x", "status": "finished"}', "is damaged"),
     (b'{"format": 99, "package": "7.1"}', "was written by a newer sanggar (7.1, format 99)"),
 ])  # fmt: skip
 def test_a_damaged_or_newer_record_is_refused(copied_run: Run, content: bytes, words: str) -> None:
@@ -186,16 +191,45 @@ def test_what_is_no_run_is_told_from_what_is_nowhere(tmp_path: Path) -> None:
 
 
 def test_a_run_says_what_it_lacks(copied_run: Run) -> None:
+    def written(file: Path) -> Callable[[], object]:
+        return lambda: file.write_text("{")
+
     for damage, ask, words in (
-        (copied_run.evaluation_file.unlink, copied_run.evaluation, "was not evaluated yet; `sanggar evaluate"),
-        (lambda: copied_run.evaluation_file.write_text("{"), copied_run.evaluation, "is damaged; `sanggar evaluate"),
-        (copied_run.recipe_file.unlink, copied_run.recipe_text, "recipe.yaml is missing"),
-        (copied_run.pictures_file.unlink, copied_run.pictures, "There is no file"),
+        (copied_run.arrays_file.unlink, read_arrays, "There is no file"),
+        (written(copied_run.arrays_file), read_arrays, "is damaged: not a whole safetensors file"),
+        (written(copied_run.tools_file), read_tools, "is damaged: not a whole safetensors file"),
+        (copied_run.evaluation_file.unlink, read, "was not evaluated yet; `sanggar evaluate"),
+        (copied_run.evaluation_file.exists, read_arrays, "was not evaluated yet; `sanggar evaluate"),
+        (copied_run.evaluation_file.exists, read_tools, "was not evaluated yet; `sanggar evaluate"),
+        (written(copied_run.evaluation_file), read, "is damaged; `sanggar evaluate"),
+        (written(copied_run.evaluation_file), read_arrays, "is damaged; `sanggar evaluate"),
+        (written(copied_run.evaluation_file), read_tools, "is damaged; `sanggar evaluate"),
+        (copied_run.recipe_file.unlink, Run.recipe_text, "recipe.yaml is missing"),
     ):
         damage()
         with pytest.raises(RunError) as raised:
-            ask()
+            ask(copied_run)
         assert words in str(raised.value)
+        assert len(str(raised.value).splitlines()) == 1
+
+
+def test_an_evaluation_is_read_as_it_was_saved(copied_run: Run) -> None:
+    evaluation, arrays, (tools, details) = read(copied_run), read_arrays(copied_run), read_tools(copied_run)
+    assert evaluation.step == copied_run.info["step"] == details["step"]
+    assert any(m.headline for m in evaluation.measurements)
+    named = {name.split(".")[0] for name in arrays}
+    assert named <= {m.metric for m in evaluation.measurements}
+    before = [file.read_bytes() for file in (copied_run.evaluation_file, copied_run.arrays_file, copied_run.tools_file)]
+    for file in (copied_run.evaluation_file, copied_run.arrays_file, copied_run.tools_file):
+        file.unlink()
+    save(copied_run, evaluation, arrays, tools, details)
+    after = [file.read_bytes() for file in (copied_run.evaluation_file, copied_run.arrays_file, copied_run.tools_file)]
+    assert after == before
+
+
+def test_a_run_without_a_file_of_tools_has_none(copied_run: Run) -> None:
+    copied_run.tools_file.unlink()
+    assert read_tools(copied_run) == ({}, {})
 
 
 def test_a_changed_record_is_read_again(copied_run: Run) -> None:
@@ -277,7 +311,6 @@ def test_a_run_shows_itself_in_a_notebook(copied_run: Run) -> None:
     copied_run.update(name="<b>&")
     html = copied_run._repr_html_()
     assert "&lt;b&gt;&amp;" in html
-    assert "PSNR" in html
     assert "finished" in repr(copied_run)
 
 

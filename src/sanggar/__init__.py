@@ -5,63 +5,111 @@ The public names are loaded on first use; importing sanggar does not import PyTo
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
+    from sanggar.data.images import Attribute, Images, ImageSpec
     from sanggar.errors import DataError, RecipeError, RunError, SanggarError, TrainingError
-    from sanggar.evaluation.measure import evaluate
-    from sanggar.models.family import Family
+    from sanggar.evaluation.evaluate import evaluate
+    from sanggar.models.base import Batch, Model, Phase, SamplingOptions, StepContext
+    from sanggar.models.conditions import Conditions
+    from sanggar.models.noise import NoiseOptions
+    from sanggar.models.optimizers import OptimizerOptions
     from sanggar.options import Options
-    from sanggar.painter import Painter, open
     from sanggar.recipe import Recipe
     from sanggar.reporting.page import report
+    from sanggar.results import Alarm, Evaluation, Measurement, Protocol
+    from sanggar.results.stored import read as evaluation_of
     from sanggar.runs import Run
+    from sanggar.trained import TrainedModel, open
+    from sanggar.training.loop import Record
     from sanggar.training.start import resume, train
 
 _HOMES = {
-    "DataError": "errors",
-    "Family": "models.family",
-    "Options": "options",
-    "Painter": "painter",
-    "Recipe": "recipe",
-    "RecipeError": "errors",
-    "Run": "runs",
-    "RunError": "errors",
-    "SanggarError": "errors",
-    "TrainingError": "errors",
-    "evaluate": "evaluation.measure",
-    "open": "painter",
-    "report": "reporting.page",
-    "resume": "training.start",
-    "train": "training.start",
+    "Alarm": "results:Alarm",
+    "Attribute": "data.images:Attribute",
+    "Batch": "models.base:Batch",
+    "Conditions": "models.conditions:Conditions",
+    "DataError": "errors:DataError",
+    "Evaluation": "results:Evaluation",
+    "ImageSpec": "data.images:ImageSpec",
+    "Images": "data.images:Images",
+    "Measurement": "results:Measurement",
+    "Model": "models.base:Model",
+    "NoiseOptions": "models.noise:NoiseOptions",
+    "OptimizerOptions": "models.optimizers:OptimizerOptions",
+    "Options": "options:Options",
+    "Phase": "models.base:Phase",
+    "Protocol": "results:Protocol",
+    "Recipe": "recipe:Recipe",
+    "RecipeError": "errors:RecipeError",
+    "Record": "training.loop:Record",
+    "Run": "runs:Run",
+    "RunError": "errors:RunError",
+    "SamplingOptions": "models.base:SamplingOptions",
+    "SanggarError": "errors:SanggarError",
+    "StepContext": "models.base:StepContext",
+    "TrainedModel": "trained:TrainedModel",
+    "TrainingError": "errors:TrainingError",
+    "evaluate": "evaluation.evaluate:evaluate",
+    "evaluation_of": "results.stored:read",
+    "open": "trained:open",
+    "report": "reporting.page:report",
+    "resume": "training.start:resume",
+    "train": "training.start:train",
 }
 
 __all__ = [
+    "Alarm",
+    "Attribute",
+    "Batch",
+    "Conditions",
     "DataError",
-    "Family",
+    "Evaluation",
+    "ImageSpec",
+    "Images",
+    "Measurement",
+    "Model",
+    "NoiseOptions",
+    "OptimizerOptions",
     "Options",
-    "Painter",
+    "Phase",
+    "Protocol",
     "Recipe",
     "RecipeError",
+    "Record",
     "Run",
     "RunError",
+    "SamplingOptions",
     "SanggarError",
+    "StepContext",
+    "TrainedModel",
     "TrainingError",
     "evaluate",
+    "evaluation_of",
     "open",
     "report",
     "resume",
     "train",
 ]
 
+_RENAMED = {"Family": "Model", "Painter": "TrainedModel"}
+"""Names of 0.1.0 that go with 0.3.0"""
+
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        new = _RENAMED[name]
+        warnings.warn(f"sanggar.{name} is called sanggar.{new} now; 0.3.0 drops the old name.", DeprecationWarning, 2)
+        name = new
     if name not in _HOMES:
         raise AttributeError(f"module 'sanggar' has no attribute {name!r}")
-    return getattr(import_module(f"sanggar.{_HOMES[name]}"), name)
+    module, attribute = _HOMES[name].split(":")
+    return getattr(import_module(f"sanggar.{module}"), attribute)
 
 
 def __dir__() -> list[str]:

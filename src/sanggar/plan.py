@@ -6,34 +6,35 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, cast
 
-from pydantic import BaseModel, Field, TypeAdapter, field_validator, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, create_model, field_validator, model_validator
 
 from sanggar.data.dataset import DataOptions, Dataset, Source
-from sanggar.data.images import Attribute, Facts
+from sanggar.data.images import Attribute, ImageSpec
 from sanggar.data.sources import SOURCES
 from sanggar.errors import RecipeError, RunError, suggest
+from sanggar.instruments.inception import find_weights
+from sanggar.instruments.judge import JUDGES, judge_for, open_judge, that_sees
 from sanggar.models.augment import AugmentationOptions
 from sanggar.models.autoencoder import Autoencoder
+from sanggar.models.base import Model
 from sanggar.models.classifier import Classifier
-from sanggar.models.family import Family
-from sanggar.models.ffnn import FeedForward
-from sanggar.models.gan import GAN
-from sanggar.models.inception import find_weights
-from sanggar.models.judge import JUDGES, judge_for
+from sanggar.models.feed_forward import FeedForward
+from sanggar.models.gan.model import GAN
 from sanggar.models.optimizers import Adam, Constant, OptimizerOptions, ScheduleOptions
-from sanggar.models.vae import VAE
+from sanggar.models.vae.model import VAE
 from sanggar.options import Options, validated
-from sanggar.recipe import PARTS, Recipe, to_yaml
+from sanggar.recipe import FORMAT, PARTS, Recipe, to_yaml
 from sanggar.runs import Run
 
-Model = Family | FeedForward
+AnyModel = Model | FeedForward
 """A network, whatever computes it: both kinds are built, loaded and asked in the same way, NumPy in and NumPy out."""
 
-FAMILIES: dict[str, type[Model]] = {
+FAMILIES: dict[str, type[AnyModel]] = {
     "autoencoder": Autoencoder,
     "ffnn": FeedForward,
     "classifier": Classifier,
@@ -44,7 +45,9 @@ FAMILIES: dict[str, type[Model]] = {
 MEASURED = 12
 """Attributes that are measured where the recipe names none: the first."""
 
-Level = Annotated[float, Field(gt=0, le=2)]
+METRICS = "sanggar.evaluation.evaluate:METRICS"
+"""Where the table of metrics stands: above this layer, so it is loaded by name when a recipe is resolved. Each metric
+brings its own options, which are a part of the recipe."""
 
 
 class EarlyStopping(Options):
@@ -101,35 +104,22 @@ class TrainingOptions(Options):
 
 
 class EvaluationOptions(Options):
-    """What is measured, and on how many pictures. Nothing here changes the training."""
+    """What is measured, and on how many pictures. Nothing here changes the training.
+
+    A recipe's `evaluation` has a part for each metric beside these, see `evaluation_options`.
+    """
 
     images: int | None = Field(default=None, ge=20)
     """test pictures, from the first; none: all"""
-    noise_levels: tuple[Level, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-    """levels of noise that reconstructions are measured at, beside the one trained on; none: that one alone"""
-    classical_images: int = Field(default=1000, ge=10)
-    """test pictures on which the classical denoisers and the network are compared; fewer where pictures are large"""
-    tuning_images: int = Field(default=100, ge=5)
-    """validation pictures on which the classical denoisers are tuned; fewer likewise"""
-    probe_images: int = Field(default=10_000, ge=20)
-    """training pictures, with labels, for the linear probe and the nearest neighbours"""
-    map_images: int = Field(default=2000, ge=20)
-    """test pictures on the latent map and in the silhouette"""
-    bound_images: int = Field(default=500, ge=20)
-    """test pictures, from the first, of which the importance-weighted bound is taken: a hundred draws of each"""
-    samples: int = Field(default=10_000, ge=20)
-    """generated pictures that are measured; as many as there are test pictures, where those are fewer"""
+    train_images: int = Field(default=10_000, ge=20)
+    """training pictures, from the first, that probes, PCA, mixtures, edit directions and detectors are fitted on"""
     feature_network: str = "judge"
-    """whose features generated pictures are measured by: the source's own judge, another judge by its name, or
+    """network whose features compare pictures: `judge` for the source's own, another judge by its name, or
     `inception`, the network that defines FID"""
     attributes: tuple[str, ...] = ()
     """attributes that are probed and edited; none: the first twelve"""
-    anomaly_images: int | None = Field(default=1000, ge=20)
-    """test pictures, and validation pictures, on which anomaly scores are measured; none: all"""
-    regret_steps: int = Field(default=10, ge=0)
-    """Adam steps that fit a posterior to each of them, for the likelihood regret; 0: it is not measured"""
     seed: int = Field(default=0, ge=0)
-    """of the noise and of every draw made while measuring"""
+    """seed of every draw made while measuring"""
 
     @field_validator("feature_network")
     @classmethod
@@ -138,6 +128,34 @@ class EvaluationOptions(Options):
         if name not in known:
             raise ValueError(f"there is no {name!r}. {suggest(name, known).removesuffix('.')}")
         return name
+
+
+def load_object(path: str, key: str) -> Any:
+    """What an import path `package.module:Name` names. Raises RecipeError, which names `key`, when it cannot be had."""
+    module, _, name = path.partition(":")
+    if not module or not name:
+        raise RecipeError(f"{key}: {path!r} is no import path; expected package.module:Name.")
+    try:
+        found = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
+            raise RecipeError(
+                f"{key}: there is no module {module!r} to import; install its package, or put its folder on PYTHONPATH."
+            ) from None
+        raise RecipeError(f"{key}: importing {module} failed: {error}.") from None
+    except Exception as error:  # a module of somebody's own may raise anything
+        raise RecipeError(f"{key}: importing {module} failed: {type(error).__name__}: {error}.") from None
+    if not hasattr(found, name):
+        raise RecipeError(f"{key}: {module} has no {name!r}. {suggest(name, [n for n in vars(found) if n[0] != '_'])}")
+    return getattr(found, name)
+
+
+@cache
+def evaluation_options() -> type[EvaluationOptions]:
+    """The class of a recipe's `evaluation`: the shared options, and a part for each metric that has options."""
+    metrics = load_object(METRICS, "evaluation")
+    parts: dict[str, Any] = {name: (m.Options, m.Options()) for name, m in metrics.items() if m.Options.model_fields}
+    return create_model("EvaluationOptions", __base__=EvaluationOptions, __doc__=EvaluationOptions.__doc__, **parts)
 
 
 @dataclass(frozen=True)
@@ -151,15 +169,17 @@ class Plan:
     training: TrainingOptions
     evaluation: EvaluationOptions
     source: Source
-    family: type[Model]
+    family: type[AnyModel]
+    family_name: str
+    """as the recipe names it: an entry of FAMILIES, or an import path"""
 
     @cached_property
-    def facts(self) -> Facts:
-        """What a network has to know of the pictures; of one's own pictures only their files can tell."""
-        return self.source.facts_for(self.data)
+    def spec(self) -> ImageSpec:
+        """Specification of the pictures; of one's own pictures only their files can tell."""
+        return self.source.spec_for(self.data)
 
     def data_of(self, run: Run) -> Dataset:
-        """The data that a run of this plan was trained on.
+        """Load the data that a run of this plan was trained on.
 
         Raises RunError where the source holds others by now, DataError where they are missing.
         """
@@ -177,15 +197,16 @@ class Plan:
         Raises DataError when Inception's weights are asked for and cannot be had.
         """
         if self.evaluation.feature_network in JUDGES:
-            judge_for(self.evaluation.feature_network, self.data.source, self.facts)
+            judge_for(self.evaluation.feature_network, self.data.source, self.spec)
         elif self.evaluation.feature_network == "inception":
             find_weights()
-        measured_attributes(self.facts, self.evaluation.attributes)
+        measured_attributes(self.spec, self.evaluation.attributes)
 
     def tree(self) -> dict[str, Any]:
         """The resolved recipe as plain values: running it again gives the same run."""
         parts = {part: getattr(self, part).model_dump(mode="json") for part in PARTS}
-        return {"name": self.name, "about": self.about, **parts}
+        parts["model"] = {"family": self.family_name, **parts["model"]}
+        return {"format": FORMAT, "name": self.name, "about": self.about, **parts}
 
     def yaml(self) -> str:
         """The resolved recipe as YAML."""
@@ -193,7 +214,7 @@ class Plan:
 
     def identity(self, fingerprint: str) -> str:
         """Hash of what makes a run what it is: the recipe (its name and text aside), the data, this package."""
-        tree = {part: value for part, value in self.tree().items() if part not in ("name", "about")}
+        tree = {part: value for part, value in self.tree().items() if part not in ("format", "name", "about")}
         content = json.dumps([tree, fingerprint, version("sanggar")], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -207,42 +228,69 @@ def differing(one: Plan, other: Plan) -> list[str]:
     ]  # fmt: skip
 
 
-def measured_attributes(facts: Facts, wanted: Sequence[str] = ()) -> tuple[Attribute, ...]:
+def measured_attributes(spec: ImageSpec, wanted: Sequence[str] = ()) -> tuple[Attribute, ...]:
     """The attributes that are wanted, else the first of these pictures'. Raises RecipeError for an unknown one."""
-    known = {column.name: column for column in facts.attributes}
+    known = {column.name: column for column in spec.attributes}
     for name in wanted:
         if name not in known:
             raise RecipeError(f"evaluation.attributes: there is no attribute {name!r}. {suggest(name, known)}")
-    return tuple(known[name] for name in wanted) or facts.attributes[:MEASURED]
+    return tuple(known[name] for name in wanted) or spec.attributes[:MEASURED]
 
 
-def resolve(recipe: Recipe, family: type[Model] | None = None) -> Plan:
-    """The plan of a recipe. `family` is a class of the caller's own, instead of one in the table.
+def resolve(recipe: Recipe, family: type[AnyModel] | None = None) -> Plan:
+    """Resolve a recipe into a plan. `family` is a class of the caller's own, instead of the one the recipe names.
 
     Raises RecipeError that names the key, what was expected there, and the nearest known name.
     """
     where = recipe.name
     source = SOURCES[_choice(where, "data.source", recipe.data, "source", SOURCES)]
-    if family is None:
-        family = FAMILIES[_choice(where, "model.family", recipe.model, "family", FAMILIES)]
-    elif "family" not in family.Options.model_fields:
-        recipe = Recipe(**{**recipe.tree(), "model": {k: v for k, v in recipe.model.items() if k != "family"}})
+    named, family = _family(where, recipe.model.get("family"), family)
+    model = recipe.model
+    if "family" not in family.Options.model_fields:
+        model = {key: value for key, value in model.items() if key != "family"}
     return Plan(
         name=recipe.name,
         about=recipe.about,
         data=validated(where, "data", source.Options, recipe.data),
-        model=validated(where, "model", family.Options, recipe.model),
+        model=validated(where, "model", family.Options, model),
         training=validated(where, "training", TrainingOptions, recipe.training),
-        evaluation=validated(where, "evaluation", EvaluationOptions, recipe.evaluation),
+        evaluation=validated(where, "evaluation", evaluation_options(), recipe.evaluation),
         source=source,
         family=family,
+        family_name=named,
     )
+
+
+def _family(where: str, named: object, given: type[AnyModel] | None) -> tuple[str, type[AnyModel]]:
+    """The class of a model and how a recipe names it: from the table, by import path, or the caller's own."""
+    known = {family: name for name, family in FAMILIES.items()}
+    if given is not None:
+        return known.get(given, f"{given.__module__}:{given.__qualname__}"), given
+    if isinstance(named, str) and ":" in named:
+        found = load_object(named, f"{where}: model.family")
+        if not (isinstance(found, type) and issubclass(found, Model | FeedForward)):
+            raise RecipeError(f"{where}: model.family: {named} is no model; expected a subclass of sanggar.Model.")
+        options = getattr(found, "Options", None)
+        if not (isinstance(options, type) and issubclass(options, Options)):
+            raise RecipeError(f"{where}: model.family: {named} has no Options, a subclass of sanggar.Options.")
+        return named, found
+    name = _choice(where, "model.family", {"family": named}, "family", FAMILIES)
+    return name, FAMILIES[name]
+
+
+def build(plan: Plan, spec: ImageSpec, seed: int = 0) -> AnyModel:
+    """Build the plan's model, its first weights drawn from `seed`."""
+    model = plan.family.build(plan.model, spec, seed)
+    if isinstance(model, Model) and model.perceptual_judge is not None:
+        judge = open_judge(model.perceptual_judge, "cpu")
+        model.use_judge(that_sees(judge, spec, "model.perceptual.judge"))
+    return model
 
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of recipes, for editors that complete and check YAML as it is written."""
     parts: dict[str, type[BaseModel]] = {
-        "training": TrainingOptions, "evaluation": EvaluationOptions,
+        "training": TrainingOptions, "evaluation": evaluation_options(),
         **{f"data_{name}": source.Options for name, source in SOURCES.items()},
         **{f"model_{name}": family.Options for name, family in FAMILIES.items()},
     }  # fmt: skip
@@ -260,6 +308,7 @@ def schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "properties": {
+            "format": {"type": "integer", "minimum": 1, "maximum": FORMAT},
             "name": text,
             "about": text,
             "base": text,

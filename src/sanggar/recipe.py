@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -16,7 +16,10 @@ from ruamel.yaml.error import YAMLError
 from sanggar.errors import RecipeError, suggest
 
 PARTS = ("data", "model", "training", "evaluation")
-KEYS = ("name", "about", "base", *PARTS)
+KEYS = ("format", "name", "about", "base", *PARTS)
+
+FORMAT = 2
+"""Version of the keys of a recipe; raised when one is renamed or moved, with an entry in MIGRATIONS."""
 
 Override = str
 Tree = dict[str, Any]
@@ -35,7 +38,8 @@ class Recipe:
 
     def tree(self) -> Tree:
         """The recipe as nested dictionaries, in the order it is written."""
-        return {"name": self.name, "about": self.about, **{part: getattr(self, part) for part in PARTS}}
+        parts = {part: getattr(self, part) for part in PARTS}
+        return {"format": FORMAT, "name": self.name, "about": self.about, **parts}
 
     def yaml(self) -> str:
         """The recipe as YAML text, which `read` takes back unchanged."""
@@ -62,15 +66,114 @@ def read(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[Ov
     if isinstance(source, Recipe):
         tree, where = source.tree(), source.name
     elif isinstance(source, Mapping):
-        tree, where = _inherit(dict(source), Path(), ()), str(source.get("name", "recipe"))
+        where = str(source.get("name", "recipe"))
+        tree = _inherit(migrate(dict(source), where), Path(), ())
     else:
         path = _find(str(source), Path())
         tree, where = _read_file(path, ()), str(source)
     for override in overrides:
-        tree = merge(tree, _parse_override(override))
+        tree = merge(tree, migrate(_parse_override(override), repr(override)))
     _check_outline(tree, where)
     parts = {part: tree.get(part) or {} for part in PARTS}
     return Recipe(name=str(tree.get("name") or where), about=str(tree.get("about") or "").strip(), **parts)
+
+
+# -- recipes of earlier formats --------------------------------------------------------------------------------
+
+
+Migration = Callable[[Tree, str], Tree]
+"""From a recipe or a part of one, and what it is called in messages, to the same in a later format"""
+
+
+def moved(old: str, new: str, value: Callable[[Any], Any] = lambda given: given, keep: bool = False) -> Migration:
+    """Rename or move a dotted key, its value changed by `value`; `keep`: the old key is still to be moved elsewhere."""
+
+    def move(tree: Tree, where: str) -> Tree:
+        given = _at(tree, old)
+        if given is None:
+            return tree
+        if _at(tree, new) is not None:
+            raise RecipeError(f"{where}: {old} is called {new} now; both are given. Leave out {old}.")
+        return merge(tree if keep else _without(tree, old), _nested(new, value(given[0])))
+
+    return move
+
+
+def _gan_condition(tree: Tree, where: str) -> Tree:
+    """`model.condition` of a GAN said how it is conditioned on the class; now it says on what."""
+    given = _at(tree, "model.condition")
+    if given is None or given[0] not in ("none", "joined", "projection"):
+        return tree
+    if given[0] == "none":
+        return {**tree, "model": {**tree["model"], "condition": []}}
+    return {**tree, "model": {**tree["model"], "condition": ["class"], "conditioning": given[0]}}
+
+
+MIGRATIONS: dict[int, tuple[Migration, ...]] = {
+    2: (
+        moved("model.untold", "model.condition_dropout"),
+        _gan_condition,
+        moved("evaluation.noise_levels", "evaluation.denoising.noise_levels"),
+        moved("evaluation.classical_images", "evaluation.denoising.images"),
+        moved("evaluation.tuning_images", "evaluation.denoising.tuning_images"),
+        moved("evaluation.probe_images", "evaluation.train_images"),
+        moved("evaluation.map_images", "evaluation.latent.map_images"),
+        moved("evaluation.bound_images", "evaluation.bounds.images"),
+        moved("evaluation.samples", "evaluation.exploration.samples",
+              lambda n: min(n, 2000) if isinstance(n, int) else n, keep=True),
+        moved("evaluation.samples", "evaluation.generation.samples"),
+        moved("evaluation.anomaly_images", "evaluation.anomaly.images"),
+        moved("evaluation.regret_steps", "evaluation.anomaly.regret_steps"),
+    ),
+}  # fmt: skip
+"""By the format that brought them: every rename and move of a key, in the order in which they are applied."""
+
+
+def migrate(tree: Tree, where: str) -> Tree:
+    """A recipe, or an override, with the keys of this format. Raises RecipeError for another format than a known one.
+
+    A recipe that names no format may use earlier keys; one that names this format may not.
+    """
+    written = tree.get("format", 1)
+    if isinstance(written, bool) or not isinstance(written, int) or written < 1:
+        raise RecipeError(f"{where}: format: expected a whole number from 1 to {FORMAT}, got {written!r}.")
+    if written > FORMAT:
+        raise RecipeError(
+            f"{where} is of format {written}, written for a newer sanggar; this one reads format {FORMAT}. Update "
+            "sanggar to use it."
+        )
+    if written == FORMAT:
+        return tree
+    for later in range(written + 1, FORMAT + 1):
+        for change in MIGRATIONS[later]:
+            tree = change(tree, where)
+    return {**tree, "format": FORMAT} if "format" in tree else tree
+
+
+def _at(tree: Any, key: str) -> tuple[Any] | None:
+    """The value at a dotted key, in a tuple; None where there is none."""
+    for name in key.split("."):
+        if not isinstance(tree, dict) or name not in tree:
+            return None
+        tree = tree[name]
+    return (tree,)
+
+
+def _without(tree: Tree, key: str) -> Tree:
+    name, _, rest = key.partition(".")
+    if not rest:
+        return {other: value for other, value in tree.items() if other != name}
+    return {**tree, name: _without(tree[name], rest)}
+
+
+def _nested(key: str, value: Any) -> Tree:
+    """A tree that holds a value at a dotted key."""
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    return dict(value)
+
+
+# -- reading ---------------------------------------------------------------------------------------------------
 
 
 def merge(base: Any, change: Any) -> Any:
@@ -146,7 +249,7 @@ def _read_file(path: Path, above: tuple[Path, ...]) -> Tree:
     if not isinstance(tree, dict):
         raise RecipeError(f"{path}: expected `key: value` lines ({', '.join(PARTS)}), got {_kind(tree)}.")
     tree.setdefault("name", path.stem)
-    return _inherit(tree, path.parent, (*above, path.resolve()))
+    return _inherit(migrate(tree, str(path)), path.parent, (*above, path.resolve()))
 
 
 def _inherit(tree: Tree, folder: Path, above: tuple[Path, ...]) -> Tree:
@@ -168,10 +271,7 @@ def _parse_override(text: str) -> Tree:
         )
     if not equals or not all(names):
         raise RecipeError(f"{text!r} is not an override; expected `part.key=value`, as in training.epochs=3.")
-    nested: Any = parse(value, text) if value.strip() else None
-    for name in reversed(names):
-        nested = {name: nested}
-    return dict(nested)
+    return _nested(".".join(names), parse(value, text) if value.strip() else None)
 
 
 def _check_outline(tree: Tree, where: str) -> None:

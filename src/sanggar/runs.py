@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -25,8 +25,11 @@ import safetensors.numpy
 from sanggar.errors import RunError
 from sanggar.files import write_atomic
 
-FORMAT = 1
+FORMAT = 2
 """Version of the run directory's layout; raised when an older sanggar could not read a newer run."""
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: lambda info: {**info, "format": 2}}
+"""By the format of a stored `run.json`: what brings it to the next one. From 1 to 2 its own keys stayed as they were."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -127,6 +130,8 @@ class Run:
             written_as = int(self.info["format"])
             if written_as <= FORMAT:
                 _ = self.info["name"], self.info["status"]
+                for older in range(written_as, FORMAT):
+                    self.info = MIGRATIONS[older](self.info)
         except (ValueError, KeyError, TypeError, OverflowError):
             raise RunError(f"{self.info_file} is damaged: not the JSON that sanggar writes.") from None
         if written_as > FORMAT:
@@ -190,9 +195,14 @@ class Run:
         return self.path / "evaluation.json"
 
     @property
-    def pictures_file(self) -> Path:
-        """The arrays that the report draws: pictures, maps, strips."""
+    def arrays_file(self) -> Path:
+        """The arrays that the report draws: pictures, maps, curves."""
         return self.path / "evaluation.safetensors"
+
+    @property
+    def tools_file(self) -> Path:
+        """What evaluation fitted and tools use later: edit directions, detector, mixture."""
+        return self.path / "tools.safetensors"
 
     @property
     def report_file(self) -> Path:
@@ -247,27 +257,6 @@ class Run:
         """The lines of `timing.jsonl`; a last line cut short by a crash is left out."""
         return list(_read_lines(self.timing_file))
 
-    def evaluation(self) -> dict[str, Any]:
-        """What `evaluate` measured. Raises RunError when the run was not evaluated."""
-        try:
-            found: dict[str, Any] = json.loads(self.evaluation_file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RunError(f"{self.path} was not evaluated yet; `sanggar evaluate {self.path}` does it.") from None
-        except (ValueError, UnicodeDecodeError):
-            raise RunError(
-                f"{self.evaluation_file} is damaged; `sanggar evaluate {self.path}` makes it anew."
-            ) from None
-        return found
-
-    def save_evaluation(self, evaluation: Mapping[str, Any], pictures: Arrays) -> None:
-        """Write what was measured, and the arrays that belong to it."""
-        save_arrays(self.pictures_file, pictures)
-        write_atomic(self.evaluation_file, _json(evaluation))
-
-    def pictures(self) -> Arrays:
-        """The arrays that `evaluate` left for the report."""
-        return load_arrays(self.pictures_file)[0]
-
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.name}, {self.status} at step {self.info.get('step', 0)})"
 
@@ -278,10 +267,6 @@ class Run:
             "step": self.info.get("step", 0),
             "folder": self.path,
         }
-        if self.evaluation_file.is_file():
-            for number in self.evaluation()["numbers"]:
-                if number.get("headline"):
-                    rows[number["label"]] = f"{rounded(number['value'])} {number.get('unit', '')}"
         cells = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in rows.items())
         return f"<table>{cells}</table>"
 

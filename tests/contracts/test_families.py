@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 import torch
 
-from sanggar.data.images import Facts
-from sanggar.models.family import CAPABILITIES, CHUNK, Family, at_once
-from sanggar.painter import build
-from sanggar.plan import FAMILIES, Model, Plan, resolve
+from sanggar.data.images import CHUNK, ImageSpec, at_once
+from sanggar.models.base import Model
+from sanggar.models.capabilities import CAPABILITIES
+from sanggar.plan import FAMILIES, AnyModel, Plan, build, resolve
 from sanggar.recipe import Recipe
 from sanggar.runs import Arrays, load_arrays, save_arrays
-from sanggar.training.learner import Learner
+from sanggar.training.learners.base import Learner
 from sanggar.training.start import LEARNERS, learner_of
 
 CLASSES = tuple("0123456789")
-SIZES = [Facts(28, 28, 1, CLASSES), Facts(8, 8, 1, CLASSES), Facts(32, 32, 3, CLASSES)]
+SIZES = [ImageSpec(28, 28, 1, CLASSES), ImageSpec(8, 8, 1, CLASSES), ImageSpec(32, 32, 3, CLASSES)]
 SMALL = SIZES[1]
 N = 6
 
 EVERY = pytest.mark.parametrize("name", FAMILIES)
-AT_EACH_SIZE = pytest.mark.parametrize("facts", SIZES, ids=lambda facts: facts.size)
+AT_EACH_SIZE = pytest.mark.parametrize("spec", SIZES, ids=lambda spec: spec.size)
 
 
 def planned(name: str, seed: int = 0) -> Plan:
@@ -33,32 +33,32 @@ def planned(name: str, seed: int = 0) -> Plan:
     return resolve(Recipe("t", data={"source": "digits"}, model={"family": name}, training=training))
 
 
-def made(name: str, facts: Facts, seed: int = 0) -> Model:
-    model = build(planned(name), facts, seed)
-    model.ready("cpu")
+def made(name: str, spec: ImageSpec, seed: int = 0) -> AnyModel:
+    model = build(planned(name), spec, seed)
+    model.eval_on("cpu")
     return model
 
 
-def weights(name: str, facts: Facts, seed: int = 0) -> Arrays:
-    return learner_of(planned(name, seed), facts).weights()
+def weights(name: str, spec: ImageSpec, seed: int = 0) -> Arrays:
+    return learner_of(planned(name, seed), spec).weights()
 
 
-def pictures(facts: Facts, count: int = N) -> np.ndarray:
+def pictures(spec: ImageSpec, count: int = N) -> np.ndarray:
     draw = np.random.default_rng(0)
-    return draw.integers(0, 256, (count, facts.height, facts.width, facts.channels), np.uint8)
+    return draw.integers(0, 256, (count, spec.height, spec.width, spec.channels), np.uint8)
 
 
 # -- capabilities: what each of them gives for pictures ----------------------------------------------------------
 
 
-def encoded(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+def encoded(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     latents = model.compute("encode", given)
     assert (latents.ndim, len(latents), latents.dtype) == (2, len(given), np.float32)
     assert np.isfinite(latents).all()
     return {"encode": latents}
 
 
-def decoded(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+def decoded(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     if not isinstance(model, CAPABILITIES["encode"]):
         return {}  # where its latents come from, its own test knows
     found = model.compute("decode", model.compute("encode", given))
@@ -66,44 +66,47 @@ def decoded(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
     return {"decode": found}
 
 
-def reconstructed(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+def reconstructed(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     found = model.compute("reconstruct", given)
     assert (found.dtype, found.shape) == (np.uint8, given.shape)
     return {"reconstruct": found}
 
 
-def inferred(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+def inferred(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     assert isinstance(model, CAPABILITIES["posterior"])
     posterior = model.compute("posterior", given)
     assert (posterior.dtype, posterior.shape) == (np.float32, (len(given), 2, model.latent_size))
     np.testing.assert_array_equal(posterior[:, 0], model.compute("encode", given))
     noise = np.random.default_rng(0).standard_normal((len(given), model.latent_size)).astype(np.float32)
-    weighed = model.compute("weigh", given, noise)
+    weighed = model.compute("log_weight_terms", given, noise)
     assert (weighed.dtype, weighed.shape) == (np.float32, (len(given), 3))
     assert np.isfinite(weighed).all()
-    return {"posterior": posterior, "weigh": weighed}
+    return {"posterior": posterior, "log_weight_terms": weighed}
 
 
-def classified(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+def classified(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     shares = model.compute("classify", given)
-    assert (shares.dtype, shares.shape) == (np.float32, (len(given), len(facts.classes)))
+    assert (shares.dtype, shares.shape) == (np.float32, (len(given), len(spec.classes)))
     assert (shares >= 0).all()
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
     return {"classify": shares}
 
 
-def drawn(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+def drawn(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     assert isinstance(model, CAPABILITIES["sample"])
     latents = np.random.default_rng(0).standard_normal((len(given), model.latent_size)).astype(np.float32)
-    told = (np.arange(len(given)) % len(facts.classes),) if model.conditional else ()
-    found = {f"sample {t}": model.compute("sample", latents, *told, truncation=t) for t in (1.0, 0.5)}
+    assert model.noise_shape == (model.latent_size,)
+    rows = None  # each of the shipped families is unconditional by default
+    chosen = [model.SamplingOptions.model_validate({model.SamplingOptions.swept: t}) for t in (1.0, 0.5)]
+    found = {f"sample {o}": model.compute("sample", latents, rows, options=o) for o in chosen}
     for array in found.values():
         assert (array.dtype, array.shape) == (np.uint8, given.shape)
-    assert (found["sample 1.0"] != found["sample 0.5"]).any()
+    one, other = found.values()
+    assert (one != other).any()
     return found
 
 
-def refitted(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+def refitted(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     assert isinstance(model, CAPABILITIES["posterior"])
     noise = np.random.default_rng(1).standard_normal((len(given), 10, model.latent_size)).astype(np.float32)
     bounds = model.compute("regret", given, noise)
@@ -112,10 +115,10 @@ def refitted(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
     return {"regret": bounds}
 
 
-def looked_into(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+def looked_into(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     assert isinstance(model, CAPABILITIES["neurons"])
     neurons = {name: array.copy() for name, array in model.neurons().items()}
-    gradients = model.neuron_gradients(given, np.arange(len(given)) % len(facts.classes))
+    gradients = model.neuron_gradients(given, np.arange(len(given)) % len(spec.classes))
     assert neurons
     assert {name: array.shape for name, array in gradients.items()} == {n: a.shape for n, a in neurons.items()}
     for name, array in gradients.items():
@@ -126,7 +129,7 @@ def looked_into(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
     return {f"neurons.{name}": array for name, array in (neurons | gradients).items()}
 
 
-WORDS: dict[str, Callable[[Model, np.ndarray, Facts], Arrays]] = {
+WORDS: dict[str, Callable[[AnyModel, np.ndarray, ImageSpec], Arrays]] = {
     "encode": encoded, "decode": decoded, "reconstruct": reconstructed, "sample": drawn, "classify": classified,
     "neurons": looked_into, "posterior": inferred, "regret": refitted,
 }  # fmt: skip
@@ -134,10 +137,10 @@ ON_TENSORS = {"disturb"}
 """Held to their word in test_torch_families.py."""
 
 
-def answers(model: Model, given: np.ndarray, facts: Facts) -> Arrays:
+def answers(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     """All that a model says of pictures, by capability, checked."""
     able = [name for name in WORDS if isinstance(model, CAPABILITIES[name])]
-    return {key: array for name in able for key, array in WORDS[name](model, given, facts).items()}
+    return {key: array for name in able for key, array in WORDS[name](model, given, spec).items()}
 
 
 def same(one: Arrays, other: Arrays) -> bool:
@@ -150,12 +153,12 @@ def test_every_capability_is_held_to_its_word() -> None:
 
 @EVERY
 @AT_EACH_SIZE
-def test_its_capabilities_keep_their_word_again_and_again(name: str, facts: Facts) -> None:
-    model, given = made(name, facts), pictures(facts)
+def test_its_capabilities_keep_their_word_again_and_again(name: str, spec: ImageSpec) -> None:
+    model, given = made(name, spec), pictures(spec)
     before = given.copy()
-    first = answers(model, given, facts)
+    first = answers(model, given, spec)
     assert first, "nobody could ask it for anything"
-    assert same(answers(model, given, facts), first)
+    assert same(answers(model, given, spec), first)
     np.testing.assert_array_equal(given, before)
 
 
@@ -174,9 +177,9 @@ def test_a_picture_is_answered_alone_as_among_many(name: str) -> None:
 
 def test_large_pictures_go_through_a_network_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [at_once(edge, edge) for edge in (8, 32, 128, 4096)] == [CHUNK, CHUNK, 32, 1]
-    large = Facts(128, 128, 3, CLASSES)
+    large = ImageSpec(128, 128, 3, CLASSES)
     model, given = made("autoencoder", large), pictures(large, 34)
-    assert isinstance(model, Family)
+    assert isinstance(model, Model)
     reconstruct, sizes = model.reconstruct, []
 
     def watched(shown: torch.Tensor) -> torch.Tensor:
@@ -203,35 +206,35 @@ def test_a_recipe_calls_it_by_its_name(name: str) -> None:
 
 @EVERY
 @AT_EACH_SIZE
-def test_a_seed_decides_its_first_weights_and_nothing_else_is_drawn_from(name: str, facts: Facts) -> None:
+def test_a_seed_decides_its_first_weights_and_nothing_else_is_drawn_from(name: str, spec: ImageSpec) -> None:
     torch.manual_seed(1)
     np.random.seed(1)  # noqa: NPY002
     before = torch.get_rng_state(), np.random.get_state()[1].tobytes()  # noqa: NPY002
-    one, other = (answers(made(name, facts, seed), pictures(facts), facts) for seed in (3, 4))
+    one, other = (answers(made(name, spec, seed), pictures(spec), spec) for seed in (3, 4))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tobytes() == before[1]  # noqa: NPY002
     torch.manual_seed(2)
-    assert same(answers(made(name, facts, 3), pictures(facts), facts), one)
+    assert same(answers(made(name, spec, 3), pictures(spec), spec), one)
     assert not same(one, other)
 
 
 @EVERY
 @AT_EACH_SIZE
-def test_a_learner_trains_it_and_its_weights_survive_a_file(name: str, facts: Facts, tmp_path: Path) -> None:
+def test_a_learner_trains_it_and_its_weights_survive_a_file(name: str, spec: ImageSpec, tmp_path: Path) -> None:
     assert FAMILIES[name].learner in LEARNERS
-    learner = learner_of(planned(name, seed=3), facts)
+    learner = learner_of(planned(name, seed=3), spec)
     assert isinstance(learner, Learner)
     save_arrays(tmp_path / "weights", learner.weights())
-    model = build(planned(name), facts, 4)
+    model = build(planned(name), spec, 4)
     model.load(load_arrays(tmp_path / "weights")[0])
-    model.ready("cpu")
-    assert same(answers(model, pictures(facts), facts), answers(made(name, facts, 3), pictures(facts), facts))
+    model.eval_on("cpu")
+    assert same(answers(model, pictures(spec), spec), answers(made(name, spec, 3), pictures(spec), spec))
 
 
 @EVERY
 def test_it_finds_a_device_where_none_is_named(name: str) -> None:
     model = build(planned(name), SMALL, 0)
-    model.ready(None)
+    model.eval_on(None)
     assert answers(model, pictures(SMALL), SMALL)
 
 

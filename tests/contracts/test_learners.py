@@ -16,11 +16,10 @@ from sanggar.data.batches import Batches
 from sanggar.data.images import Images
 from sanggar.data.sources import SOURCES, DataOptions, Dataset
 from sanggar.errors import RunError
-from sanggar.painter import build
-from sanggar.plan import FAMILIES, Plan, resolve
+from sanggar.plan import FAMILIES, Plan, build, resolve
 from sanggar.recipe import Recipe
 from sanggar.runs import Arrays, load_arrays, save_arrays
-from sanggar.training.learner import Layer, Learner, Values
+from sanggar.training.learners.base import Layer, Learner, Values
 from sanggar.training.start import learner_of
 
 SOURCE = SOURCES["digits"]
@@ -46,7 +45,7 @@ def planned(name: str, **training: Any) -> Plan:
 
 
 def made(name: str, **training: Any) -> Learner:
-    learner = learner_of(planned(name, **training), SOURCE.facts)
+    learner = learner_of(planned(name, **training), SOURCE.spec)
     learner.steps = 20
     return learner
 
@@ -134,14 +133,14 @@ def test_to_evaluate_is_the_same_twice_and_changes_nothing(
 ) -> None:
     learner, undisturbed = made(name, **training), made(name, **training)
     assert walked(learner, digits, 0, 3) == walked(undisturbed, digits, 0, 3)
-    before, vitals = frozen(learner), learner.vitals()
+    before, weight_stats = frozen(learner), learner.weight_stats()
     first = learner.evaluate(digits.validation)
     assert all(math.isfinite(value) for value in first.values())
     assert learner.evaluate(digits.validation) == first
     assert learner.evaluate(digits.validation.first(BATCH)) != first
     assert learner.evaluate(digits.validation) == first, "whatever was looked at in between"
     assert same(frozen(learner), before)
-    assert learner.vitals() == vitals
+    assert learner.weight_stats() == weight_stats
     assert walked(learner, digits, 3, 5) == walked(undisturbed, digits, 3, 5)
     assert same(frozen(learner), frozen(undisturbed))
 
@@ -161,10 +160,10 @@ def test_its_preview_is_rows_of_pictures_and_changes_nothing(name: str, digits: 
 
 def test_its_vitals_are_a_few_finite_numbers_each_and_the_same_ones_each_time(name: str, digits: Dataset) -> None:
     learner = made(name)
-    seen = [learner.vitals()]
+    seen = [learner.weight_stats()]
     for step in range(2):
         walked(learner, digits, step, step + 1)
-        seen.append(learner.vitals())
+        seen.append(learner.weight_stats())
     for line in seen:
         assert {key: len(values) for key, values in line.items()} == {key: len(v) for key, v in seen[0].items()}
         assert all(math.isfinite(value) for values in line.values() for value in values)
@@ -189,7 +188,7 @@ def test_a_fresh_learner_goes_on_from_a_state_bit_for_bit(
     assert other.evaluate(digits.validation) == one.evaluate(digits.validation)
     assert walked(other, digits, done, done + 3) == walked(one, digits, done, done + 3)
     assert same(frozen(other), frozen(one))
-    assert other.vitals() == one.vitals()
+    assert other.weight_stats() == one.weight_stats()
     assert same(read, load_arrays(tmp_path / "state")[0]), "what was read is not what training writes into"
 
 
@@ -211,7 +210,7 @@ def test_its_weights_are_those_of_a_model_that_can_be_loaded(
     learner = made(name, **training)
     walked(learner, digits, 0, 3)
     save_arrays(tmp_path / "weights", learner.weights())
-    model = build(planned(name, **training), SOURCE.facts, 9)
+    model = build(planned(name, **training), SOURCE.spec, 9)
     model.load(load_arrays(tmp_path / "weights")[0])
     now = {key.removeprefix("model."): array for key, array in learner.state().items() if key.startswith("model.")}
     begun = made(name, **training).weights()
@@ -252,8 +251,8 @@ def test_it_is_alone_and_agrees_with_itself(name: str) -> None:
     learner = made(name)
     assert isinstance(learner, Learner)
     assert (learner.rank, learner.world) == (0, 1)
-    assert min(learner.draws, learner.settle_every) >= 1
-    assert learner.agree(True, False) == [True, False]
+    assert min(learner.draws, learner.sync_every) >= 1
+    assert learner.any_process(True, False) == [True, False]
     learner.track({"train/x": 1.0}, 1)
     learner.wait()
     learner.close()

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from conftest import Trained
-from sanggar.evaluation.measure import METRICS
-from sanggar.evaluation.protocol import Findings, Subject
-from sanggar.painter import CAPABILITIES, Painter
+from sanggar.evaluation.context import Findings, Subject
+from sanggar.evaluation.evaluate import METRICS
 from sanggar.plan import FAMILIES
+from sanggar.trained import CAPABILITIES, TrainedModel
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def subject(request: pytest.FixtureRequest, trained: Trained) -> Subject:
     """The tiny run of a family."""
-    painter = Painter(trained(request.param))
+    painter = TrainedModel(trained(request.param))
     return Subject(painter, painter.plan.source.load(painter.plan.data), painter.plan.evaluation)
 
 
@@ -32,7 +32,7 @@ def can(subject: Subject, name: str) -> bool:
 
 
 def test_it_needs_capabilities_that_exist_and_that_some_family_has(trained: Trained) -> None:
-    painters = [Painter(trained(family)) for family in FAMILIES]
+    painters = [TrainedModel(trained(family)) for family in FAMILIES]
     for name, metric in METRICS.items():
         assert metric.needs
         assert set(metric.needs) <= set(CAPABILITIES)

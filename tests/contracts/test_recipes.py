@@ -10,9 +10,8 @@ import pytest
 import sanggar
 from sanggar import recipe
 from sanggar.data.sources import presence, root
-from sanggar.models.family import best_device
-from sanggar.painter import build
-from sanggar.plan import resolve
+from sanggar.models.base import best_device
+from sanggar.plan import build, resolve
 from sanggar.reporting.page import report
 from sanggar.runs import fresh_folder
 
@@ -44,7 +43,7 @@ def test_one_for_a_gpu_is_built_anywhere(name: str) -> None:
     if presence(plan.data.source, plan.data).state == "absent":
         pytest.skip(f"{plan.data.source} is not under the data root (SANGGAR_DATA)")
     usual = resolve(recipe.read(name.removesuffix("-gpu")))
-    large, small = (sum(p.numel() for p in build(which, which.facts).parameters()) for which in (plan, usual))
+    large, small = (sum(p.numel() for p in build(which, which.spec).parameters()) for which in (plan, usual))
     assert large > 2 * small
 
 

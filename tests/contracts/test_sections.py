@@ -16,7 +16,7 @@ import pytest
 from conftest import Trained
 from sanggar.plan import FAMILIES
 from sanggar.reporting.page import view
-from sanggar.reporting.sections import SECTIONS
+from sanggar.reporting.sections.run import SECTIONS
 from sanggar.reporting.view import View
 from sanggar.runs import Run
 

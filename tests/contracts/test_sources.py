@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gathering import write_celeba, write_pictures
-from sanggar.data.published import Published
+from sanggar.data.downloads import Download
 from sanggar.data.sources import SOURCES, DataOptions, Dataset, presence
 
 GENERATED = ("celeba", "folder")
@@ -50,28 +50,28 @@ def test_it_says_what_it_is_and_under_which_licence(name: str) -> None:
     source = SOURCES[name]
     assert source.about.strip()
     assert source.licence.strip()
-    if isinstance(source, Published):
+    if isinstance(source, Download):
         assert all(len(file.sha256) == 64 and file.size > 0 for file in source.files)
         assert not source.files or len(source.mirrors) >= 2
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_its_facts_are_those_of_its_pictures(name: str, options: type[DataOptions]) -> None:
-    data, facts = load(name, options, validation=100), SOURCES[name].facts_for(asked(name, options))
-    assert facts.channels in (1, 3)
-    assert len(set(facts.classes)) == len(facts.classes)
+    data, spec = load(name, options, validation=100), SOURCES[name].spec_for(asked(name, options))
+    assert spec.channels in (1, 3)
+    assert len(set(spec.classes)) == len(spec.classes)
     assert len(data.validation) == 100
     for split in (data.train, data.validation, data.test):
         assert split.pixels.dtype == np.uint8
-        assert split.pixels.shape == (len(split), facts.height, facts.width, facts.channels)
-        assert (split.labels is not None) == bool(facts.classes)
-        assert (split.attributes is not None) == bool(facts.attributes)
+        assert split.pixels.shape == (len(split), spec.height, spec.width, spec.channels)
+        assert (split.labels is not None) == bool(spec.classes)
+        assert (split.attributes is not None) == bool(spec.attributes)
         if split.labels is not None:
             assert split.labels.dtype == np.int64
-            assert set(split.labels.tolist()) == set(range(len(facts.classes)))
+            assert set(split.labels.tolist()) == set(range(len(spec.classes)))
         if split.attributes is not None:
             assert split.attributes.dtype == np.float32
-            assert split.attributes.shape == (len(split), len(facts.attributes))
+            assert split.attributes.shape == (len(split), len(spec.attributes))
         if name not in GENERATED:
             assert (split.pixels.min(), split.pixels.max()) == (0, 255)
     if name not in GENERATED:
@@ -90,7 +90,7 @@ def test_its_pictures_are_counted_before_they_are_read(
     assert len(data.validation) == 100
     if test is not None:
         assert len(data.test) == round(test * total)
-    if isinstance(source, Published):
+    if isinstance(source, Download):
         assert total == source.train_count + source.test_count
         assert test is not None or len(data.test) == source.test_count
     assert source.memory(asked(name, options)) == sum(file.size for file in getattr(source, "files", ()))

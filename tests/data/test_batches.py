@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sanggar.data.batches import Batches, address
+from sanggar.data.batches import Batches
 from sanggar.data.images import Images
 from sanggar.errors import DataError
+from sanggar.seeding import address
 
 
 def numbered(n: int) -> Images:

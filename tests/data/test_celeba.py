@@ -14,7 +14,7 @@ from gathering import FLAGS, PARTS, POINTS, number, write_celeba, zipped
 from sanggar.data import celeba
 from sanggar.data.celeba import NOTE
 from sanggar.data.dataset import DIFFERS, Dataset
-from sanggar.data.gathered import GatheredOptions
+from sanggar.data.image_folder import ImageFolderOptions
 from sanggar.data.images import Images
 from sanggar.data.remote import checksum
 from sanggar.data.sources import SOURCES, presence
@@ -33,7 +33,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def load(**options: object) -> Dataset:
-    return SOURCE.load(GatheredOptions.model_validate({"source": "celeba", "size": 8, **options}))
+    return SOURCE.load(ImageFolderOptions.model_validate({"source": "celeba", "size": 8, **options}))
 
 
 def numbers(split: Images) -> list[int]:
@@ -50,12 +50,12 @@ def test_the_partition_is_the_publishers_and_attributes_are_read(place: Path) ->
     assert numbers(dataset.test) == [9, 19, 29]
     assert numbers(dataset.validation) == [8, 18, 28]
     assert numbers(dataset.train) == [i for i in range(30) if i % 10 < 8]
-    facts = SOURCE.facts_for(GatheredOptions(source="celeba"))
-    assert [column.name for column in facts.attributes] == [*FLAGS, *POINTS, "identity"]
-    assert [column.kind for column in facts.attributes] == ["flag"] * 40 + ["number"] * 11
-    assert facts.attributes[0].values == ("no", "yes")
-    assert facts.attributes[40].mean == pytest.approx(74.5)
-    assert (facts.shape, facts.classes) == ((128, 128, 3), ())
+    spec = SOURCE.spec_for(ImageFolderOptions(source="celeba"))
+    assert [column.name for column in spec.attributes] == [*FLAGS, *POINTS, "identity"]
+    assert [column.kind for column in spec.attributes] == ["flag"] * 40 + ["number"] * 11
+    assert spec.attributes[0].values == ("no", "yes")
+    assert spec.attributes[40].mean == pytest.approx(74.5)
+    assert (spec.shape, spec.classes) == ((128, 128, 3), ())
     assert dataset.note == f"{NOTE} {DIFFERS}"
     assert "non-commercial" in SOURCE.licence
     assert presence("celeba").state == "differs from the published"

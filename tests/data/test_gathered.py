@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import sanggar
 from conftest import Cli
 from gathering import encoded, load, number, own, write_pictures, zipped
-from sanggar.data import prepared
+from sanggar.data import cache as prepared
 from sanggar.data.decoding import Decoder, read_member
 from sanggar.data.images import Attribute, Images
 from sanggar.data.sources import SOURCES, presence
@@ -101,7 +101,7 @@ def test_a_folder_and_its_zip_are_the_same_data(place: Path, tmp_path: Path) -> 
         assert again.fingerprint == known.fingerprint
         np.testing.assert_array_equal(again.train.pixels, known.train.pixels)
         np.testing.assert_array_equal(again.test.attributes, known.test.attributes)
-    assert SOURCES["folder"].facts_for(own(archive)).attributes == ATTRIBUTES
+    assert SOURCES["folder"].spec_for(own(archive)).attributes == ATTRIBUTES
 
 
 def test_the_fingerprint_notices_a_picture_a_label_and_a_size(place: Path, tmp_path: Path) -> None:
@@ -119,27 +119,27 @@ def test_the_fingerprint_notices_a_picture_a_label_and_a_size(place: Path, tmp_p
 def test_sub_folders_are_classes_where_there_are_several(tmp_path: Path) -> None:
     write_pictures(tmp_path / "x" / "set", 30, ("cats", "dogs/small", "dogs/large"), table=False)
     dataset = load(tmp_path / "x")
-    assert SOURCES["folder"].facts_for(own(tmp_path / "x")).classes == ("cats", "dogs")
+    assert SOURCES["folder"].spec_for(own(tmp_path / "x")).classes == ("cats", "dogs")
     assert dataset.train.labels is not None
     assert dataset.train.attributes is None
     assert dataset.train.labels.tolist() == [int(number(p) % 3 > 0) for p in dataset.train.pixels]
     assert dataset.train.labels.dtype == np.int64
     write_pictures(tmp_path / "x", 1, table=False)
-    assert SOURCES["folder"].facts_for(own(tmp_path / "x")).classes == ()
+    assert SOURCES["folder"].spec_for(own(tmp_path / "x")).classes == ()
     write_pictures(tmp_path / "one", 9, ("images",), table=False)
-    assert SOURCES["folder"].facts_for(own(tmp_path / "one")).classes == ()
+    assert SOURCES["folder"].spec_for(own(tmp_path / "one")).classes == ()
     write_pictures(tmp_path / "splits", 9, ("train", "test"), table=False)
     with pytest.raises(DataError, match="test, train look like splits, not like classes"):
         load(tmp_path / "splits")
 
 
 def test_an_attribute_may_be_the_class(place: Path) -> None:
-    facts = SOURCES["folder"].facts_for(own(place, label="letter"))
-    assert (facts.classes, facts.shape, facts.attributes) == (("a", "b", "c"), (8, 8, 3), ATTRIBUTES)
+    spec = SOURCES["folder"].spec_for(own(place, label="letter"))
+    assert (spec.classes, spec.shape, spec.attributes) == (("a", "b", "c"), (8, 8, 3), ATTRIBUTES)
     test = load(place, label="letter").test
     assert test.labels is not None
     assert test.labels.tolist() == [i % 3 for i in numbers(test)]
-    assert SOURCES["folder"].facts_for(own(place, label="odd", colour=False)).classes == ("no", "yes")
+    assert SOURCES["folder"].spec_for(own(place, label="odd", colour=False)).classes == ("no", "yes")
     for label, says in (("lettre", "Did you mean 'letter'?"), ("age", "age is a number; a class is a category")):
         with pytest.raises(DataError, match="data") as raised:
             load(place, label=label)
@@ -249,7 +249,7 @@ def test_too_many_texts_are_no_category_and_spreadsheets_are_read() -> None:
 
 def test_the_table_may_lie_elsewhere(place: Path, tmp_path: Path) -> None:
     table = shutil.copy(place / "attributes.csv", tmp_path / "other.csv")
-    assert SOURCES["folder"].facts_for(own(place, table=str(table), attributes={"odd": "category"})).attributes == (
+    assert SOURCES["folder"].spec_for(own(place, table=str(table), attributes={"odd": "category"})).attributes == (
         Attribute("odd", "category", ("no", "yes")),
     )
     with pytest.raises(DataError, match=r"data\.table: there is no gone\.csv in"):
@@ -261,19 +261,19 @@ def test_the_table_may_lie_elsewhere(place: Path, tmp_path: Path) -> None:
 
 def test_a_zip_is_found_without_its_suffix(place: Path, tmp_path: Path) -> None:
     zipped(place, tmp_path / "faces.zip")
-    assert SOURCES["folder"].facts_for(own(tmp_path / "faces")).attributes == ATTRIBUTES
+    assert SOURCES["folder"].spec_for(own(tmp_path / "faces")).attributes == ATTRIBUTES
 
 
 def test_the_working_directory_is_a_folder_as_any(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
-    assert SOURCES["folder"].facts_for(own(Path())).attributes == ATTRIBUTES
+    assert SOURCES["folder"].spec_for(own(Path())).attributes == ATTRIBUTES
 
 
 def test_a_table_in_a_sub_folder_is_found_in_a_folder_as_in_a_zip(place: Path, tmp_path: Path) -> None:
     shutil.copytree(place, tmp_path / "set" / "faces")
     zipped(tmp_path / "set", tmp_path / "zipped.zip")
     for where in ("set", "zipped.zip"):
-        assert SOURCES["folder"].facts_for(own(tmp_path / where)).attributes == ATTRIBUTES
+        assert SOURCES["folder"].spec_for(own(tmp_path / where)).attributes == ATTRIBUTES
     (tmp_path / "set" / "others").mkdir()
     shutil.copy(place / "attributes.csv", tmp_path / "set" / "others")
     zipped(tmp_path / "set", tmp_path / "zipped.zip")
@@ -281,7 +281,7 @@ def test_a_table_in_a_sub_folder_is_found_in_a_folder_as_in_a_zip(place: Path, t
         with pytest.raises(DataError, match=r"several tables: faces/attributes.csv, others/attributes.csv. Name one"):
             load(tmp_path / where)
     shutil.copy(place / "attributes.csv", tmp_path / "set")  # the one above them is meant
-    assert SOURCES["folder"].facts_for(own(tmp_path / "set")).attributes == ATTRIBUTES
+    assert SOURCES["folder"].spec_for(own(tmp_path / "set")).attributes == ATTRIBUTES
 
 
 def test_a_file_whose_name_is_no_text(tmp_path: Path) -> None:
@@ -442,7 +442,7 @@ def test_a_recipe_is_resolved_without_looking_at_the_disk(place: Path) -> None:
     }  # fmt: skip
     assert resolve(Recipe(**plan.tree())) == plan
     with pytest.raises(DataError, match="there is no folder or zip nowhere"):
-        _ = plan.facts
+        _ = plan.spec
     assert (presence("folder").state, presence("folder", plan.data).state) == ("your own", "absent")
     assert presence("folder", own(place)).state == "present"
 

@@ -16,19 +16,29 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from sanggar.data.images import MAX_PIXELS, Facts, Images, as_pixels, grid, read_image, read_images, to_float, to_uint8
+from sanggar.data.images import (
+    MAX_PIXELS,
+    Images,
+    ImageSpec,
+    as_pixels,
+    grid,
+    read_image,
+    read_images,
+    to_float,
+    to_uint8,
+)
 from sanggar.data.images import write_images as npz_or_png
 from sanggar.errors import DataError
 
 Temporary = pytest.TempPathFactory
-GREY = Facts(6, 5, 1)
-COLOUR = Facts(6, 5, 3)
+GREY = ImageSpec(6, 5, 1)
+COLOUR = ImageSpec(6, 5, 3)
 RANDOM = np.random.default_rng(0).integers(0, 256, (6, 5, 3)).astype(np.uint8)
 
 
-def refusal(path: Path, facts: Facts = GREY) -> str:
+def refusal(path: Path, spec: ImageSpec = GREY) -> str:
     with pytest.raises(DataError) as raised:
-        read_images(path, facts)
+        read_images(path, spec)
     return str(raised.value)
 
 
@@ -100,7 +110,7 @@ def test_a_photograph_is_turned_upright_before_it_is_measured(tmp_path: Path) ->
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held sideways: turn clockwise to see it upright
     path = saved(tmp_path / "photo.png", RANDOM, exif=exif)
-    np.testing.assert_array_equal(read_image(path, Facts(5, 6, 3)), np.rot90(RANDOM, -1))
+    np.testing.assert_array_equal(read_image(path, ImageSpec(5, 6, 3)), np.rot90(RANDOM, -1))
     assert "5×6 pixels" in refusal(path, COLOUR)
 
 
@@ -129,7 +139,7 @@ def test_transparency_hidden_in_a_palette_or_a_colour_key_is_refused(tmp_path: P
 
 def test_a_wrong_size_is_said_both_ways(tmp_path: Path) -> None:
     saved(tmp_path / "x.png", RANDOM)
-    assert "6×5 pixels, but this network takes 28×28 RGB. Resize" in refusal(tmp_path / "x.png", Facts(28, 28, 3))
+    assert "6×5 pixels, but this network takes 28×28 RGB. Resize" in refusal(tmp_path / "x.png", ImageSpec(28, 28, 3))
 
 
 # -- files that lie or are broken ------------------------------------------------------------------------------
@@ -262,7 +272,7 @@ def test_arrays_written_are_read_back(tmp_path: Path, channels: int) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (4, 6, 5, channels)).astype(np.uint8)
     path = tmp_path / "x.npz"
     path.write_bytes(npz_or_png(path, pixels, np.arange(4)))
-    np.testing.assert_array_equal(read_images(path, Facts(6, 5, channels))[0], pixels)
+    np.testing.assert_array_equal(read_images(path, ImageSpec(6, 5, channels))[0], pixels)
     with np.load(path) as file:
         assert file["labels"].tolist() == [0, 1, 2, 3]
     with pytest.raises(DataError, match=r"expected a name ending in \.png"):
@@ -285,4 +295,4 @@ def test_taking_and_chunking_keep_pictures_and_labels_together() -> None:
     assert taken.pixels.ravel().tolist() == taken.labels.tolist() == [5, 2]
     assert [chunk.labels.tolist() for chunk in images.chunks(3)] == [[0, 1, 2], [3, 4], [5, 6]]
     assert len(images.first(None)) == 7
-    assert as_pixels(images.pixels, Facts(1, 1, 1)) is images.pixels
+    assert as_pixels(images.pixels, ImageSpec(1, 1, 1)) is images.pixels

@@ -15,7 +15,7 @@ import pytest
 from conftest import Cli
 from gathering import encoded, load, write_pictures
 from sanggar.data import prepared, workers
-from sanggar.data.prepared import evict, kept
+from sanggar.data.cache import evict, kept
 from sanggar.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -100,7 +100,7 @@ sys.path.insert(0, {tests!r})
 from gathering import load
 from pathlib import Path
 from sanggar.data import prepared, workers
-from sanggar.data.prepared import evict, kept
+from sanggar.data.cache import evict, kept
 from sanggar.errors import DataError
 
 def stop(*_):

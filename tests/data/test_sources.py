@@ -22,14 +22,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sanggar.data import sources
-from sanggar.data.images import Facts, Images
-from sanggar.data.published import IDX_FILES, Published, read_cifar_layout, read_idx, read_mnist_layout
+from sanggar.data.downloads import IDX_FILES, Download, read_cifar_layout, read_idx, read_mnist_layout
+from sanggar.data.images import Images, ImageSpec
 from sanggar.data.remote import Remote, fetch, find, unpack
 from sanggar.data.sources import SOURCES, DataOptions, Presence, fingerprint, presence
 from sanggar.errors import DataError
 
 Temporary = pytest.TempPathFactory
-FACTS = Facts(4, 3, 1, ("a", "b", "c"))
+FACTS = ImageSpec(4, 3, 1, ("a", "b", "c"))
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -96,11 +96,11 @@ def test_a_corrupted_gzip_is_refused(tmp_path: Path, place: int) -> None:
 
 def test_a_layout_is_read_plain_and_gzipped_alike(tmp_path: Path) -> None:
     contents = mnist_like(tmp_path)
-    plain = read_mnist_layout(tmp_path, facts=FACTS)
+    plain = read_mnist_layout(tmp_path, spec=FACTS)
     for name, content in contents.items():
         (tmp_path / name).unlink()
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
-    assert fingerprint(*read_mnist_layout(tmp_path, facts=FACTS)) == fingerprint(*plain)
+    assert fingerprint(*read_mnist_layout(tmp_path, spec=FACTS)) == fingerprint(*plain)
     assert plain[0].pixels.shape == (20, 4, 3, 1)
     assert plain[0].labels.dtype == np.int64
 
@@ -109,7 +109,7 @@ def test_pictures_read_are_handed_to_torch_without_a_complaint(tmp_path: Path) -
     mnist_like(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for split in read_mnist_layout(tmp_path, facts=FACTS):
+        for split in read_mnist_layout(tmp_path, spec=FACTS):
             torch.from_numpy(np.ascontiguousarray(split.pixels))
 
 
@@ -124,7 +124,7 @@ def test_files_that_do_not_fit_together_are_refused(tmp_path: Path, name: str, a
     mnist_like(tmp_path)
     (tmp_path / name).write_bytes(idx(array))
     with pytest.raises(DataError) as raised:
-        read_mnist_layout(tmp_path, facts=FACTS)
+        read_mnist_layout(tmp_path, spec=FACTS)
     assert words in str(raised.value)
 
 
@@ -179,7 +179,7 @@ def test_a_fingerprint_notices_one_pixel_one_label_and_the_order() -> None:
 # -- a test split drawn anew -------------------------------------------------------------------------------------
 
 
-def numbered(train: int, test: int) -> Published:
+def numbered(train: int, test: int) -> Download:
     """A source whose pictures say their number, from 0 over train and then test; the label is its last digit."""
     number = np.arange(train + test)
     pixels = np.stack([number // 256, number % 256], axis=1).astype(np.uint8).reshape(-1, 2, 1, 1)
@@ -339,15 +339,15 @@ def test_when_no_mirror_serves_nothing_is_left_and_all_is_said(tmp_path: Path, s
 
 
 @pytest.fixture
-def small_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Published, dict[str, bytes]]:
+def small_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Download, dict[str, bytes]]:
     """A source of four small files, in the table as `small`, none of them under the data root yet."""
     contents = mnist_like(tmp_path / "elsewhere")
     files = tuple(Remote(n, hashlib.sha256(c).hexdigest(), len(c)) for n, c in contents.items())
-    source = Published(
+    source = Download(
         "small",
         "none",
         FACTS,
-        lambda place: read_mnist_layout(place, facts=FACTS),
+        lambda place: read_mnist_layout(place, spec=FACTS),
         20,
         10,
         files,
@@ -422,12 +422,12 @@ COLOURS = replace(FACTS, channels=3)
 
 
 @pytest.fixture
-def batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Published, dict[str, bytes]]:
+def batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Download, dict[str, bytes]]:
     """A source of three small batches, in the table as `batches`, none of them under the data root yet."""
     contents = cifar_like(tmp_path / "elsewhere")
     files = remotes(contents)
-    source = Published(
-        "small", "none", COLOURS, lambda place: read_cifar_layout(place, facts=COLOURS, files=files), 18, 9, files,
+    source = Download(
+        "small", "none", COLOURS, lambda place: read_cifar_layout(place, spec=COLOURS, files=files), 18, 9, files,
         ("http://127.0.0.1:9/x.tar.gz",), folder="batches-bin",
     )  # fmt: skip
     monkeypatch.setitem(sources.SOURCES, "batches", source)
@@ -437,7 +437,7 @@ def batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Published,
 
 def test_batches_are_read_in_order_and_channel_by_channel(tmp_path: Path) -> None:
     contents = cifar_like(tmp_path)
-    train, test = read_cifar_layout(tmp_path, facts=COLOURS, files=remotes(contents))
+    train, test = read_cifar_layout(tmp_path, spec=COLOURS, files=remotes(contents))
     assert (train.pixels.shape, test.pixels.shape) == ((18, 4, 3, 3), (9, 4, 3, 3))
     for number in (0, 8, 9, 17):
         name, within = BATCHES[number // 9], number % 9
@@ -451,7 +451,7 @@ def test_batches_are_read_in_order_and_channel_by_channel(tmp_path: Path) -> Non
         (tmp_path / name).unlink()
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
     (tmp_path / "batches.meta.txt").unlink()
-    again = read_cifar_layout(tmp_path, facts=COLOURS, files=remotes(contents))
+    again = read_cifar_layout(tmp_path, spec=COLOURS, files=remotes(contents))
     assert fingerprint(*again) == fingerprint(train, test)
 
 
@@ -472,7 +472,7 @@ def test_damaged_batches_are_refused_with_the_reason(
     contents = cifar_like(tmp_path)
     (tmp_path / name).write_bytes(change((tmp_path / name).read_bytes()))
     with pytest.raises(DataError) as raised:
-        read_cifar_layout(tmp_path, facts=COLOURS, files=remotes(contents))
+        read_cifar_layout(tmp_path, spec=COLOURS, files=remotes(contents))
     assert str(tmp_path / name) in str(raised.value)
     assert words in str(raised.value)
 

@@ -12,7 +12,9 @@ from scipy.stats import kstest
 from sklearn.covariance import LedoitWolf
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from sanggar.evaluation.anomaly import (
+from sanggar.evaluation.corruptions import CORRUPTIONS, defective, faded, occluded, smooth
+from sanggar.evaluation.metrics.bounds import divergence
+from sanggar.tools.anomaly import (
     SLACK,
     Known,
     _precision,
@@ -28,8 +30,6 @@ from sanggar.evaluation.anomaly import (
     share_below,
     together,
 )
-from sanggar.evaluation.corruptions import CORRUPTIONS, defective, faded, occluded, smooth
-from sanggar.evaluation.inference import divergence
 
 FEW = arrays(np.float64, st.integers(2, 30), elements=st.integers(0, 6).map(float))  # many are equal
 

@@ -18,27 +18,27 @@ from torch import Tensor, nn
 
 import sanggar
 from conftest import Cli
-from sanggar.data.images import Attribute, Facts, Images
+from sanggar.data.images import Attribute, Images, ImageSpec
 from sanggar.data.sources import Dataset
-from sanggar.evaluation.attributes import OfPixels, aspects_of, columns_of, disentanglement
-from sanggar.evaluation.edit_bench import Curve, better, half
-from sanggar.evaluation.editing import STRENGTHS, measure_edits
-from sanggar.evaluation.edits import SHOWN, edited, edits_of
-from sanggar.evaluation.latent import measure_latent
-from sanggar.evaluation.protocol import Findings, Subject
+from sanggar.evaluation.context import Findings, Subject
+from sanggar.evaluation.edit_trials import Curve, better, half
+from sanggar.evaluation.metrics.attributes import OfPixels, aspects_of, columns_of, disentanglement
+from sanggar.evaluation.metrics.edits import STRENGTHS, measure_edits
+from sanggar.evaluation.metrics.latent import measure_latent
+from sanggar.models.base import Batch, Model, Phase, StepContext, Terms
 from sanggar.models.conditions import Conditions
-from sanggar.models.family import Batch, Family, Moment, Phase, Terms
 from sanggar.options import Options
-from sanggar.painter import Painter
 from sanggar.plan import FAMILIES, EvaluationOptions
 from sanggar.runs import Run, save_arrays
+from sanggar.tools.editing import SHOWN, edited, edits_of
+from sanggar.trained import TrainedModel
 
 ATTRIBUTES = (
     Attribute("right", "flag", ("left", "right")),
     Attribute("size", "category", ("small", "middle", "large")),
     Attribute("brightness", "number", mean=170.0, deviation=40.0),
 )
-FACTS = Facts(8, 8, 1, (), ATTRIBUTES)
+FACTS = ImageSpec(8, 8, 1, (), ATTRIBUTES)
 SIZES = (0.8, 1.5, 2.4)
 
 
@@ -65,23 +65,23 @@ class LineOptions(Options):
     condition: tuple[str, ...] = ()
 
 
-class Line(Family):
+class Line(Model):
     """Principal components; where it is told the place, a picture of that place is added."""
 
     Options = LineOptions
     latent_size = 8
 
-    def __init__(self, options: LineOptions, facts: Facts) -> None:
+    def __init__(self, options: LineOptions, spec: ImageSpec) -> None:
         super().__init__()
-        self.conditions = Conditions(options.condition, facts)
-        pixels = facts.height * facts.width * facts.channels
+        self.conditions = Conditions(options.condition, spec)
+        pixels = spec.height * spec.width * spec.channels
         self.mean, self.basis = nn.Parameter(torch.zeros(pixels)), nn.Parameter(torch.zeros(8, pixels))
         self.right = nn.Parameter(torch.zeros(pixels))
 
     def phases(self) -> list[Phase]:
         return [Phase("line", list(self.parameters()), self.loss)]
 
-    def loss(self, batch: Batch, moment: Moment) -> Terms:
+    def loss(self, batch: Batch, moment: StepContext) -> Terms:
         return {"none": 0.0 * self.mean.sum()}
 
     def encode(self, images: Tensor) -> Tensor:
@@ -108,14 +108,16 @@ def line() -> Iterator[None]:
         yield
 
 
-def run_at(path: Path, facts: Facts = FACTS, condition: str = "", family: str = "line", *, blind: bool = False) -> Run:
+def run_at(
+    path: Path, spec: ImageSpec = FACTS, condition: str = "", family: str = "line", *, blind: bool = False
+) -> Run:
     """A run of principal components, as training would have left it; a blind one learns the place by being told."""
     told = f", condition: [{condition}]" if condition else ""
     recipe = f"name: lines\ndata: {{source: digits}}\nmodel: {{family: {family}{told}}}\ntraining: {{steps: 1}}\n"
     data = {
         "source": "digits", "about": "blobs", "licence": "none", "note": "", "fingerprint": "0" * 64,
-        "height": facts.height, "width": facts.width, "channels": facts.channels, "classes": list(facts.classes),
-        "attributes": [asdict(column) for column in facts.attributes], "train": 600, "validation": 200, "test": 300,
+        "height": spec.height, "width": spec.width, "channels": spec.channels, "classes": list(spec.classes),
+        "attributes": [asdict(column) for column in spec.attributes], "train": 600, "validation": 200, "test": 300,
     }  # fmt: skip
     info = {
         "name": "lines", "about": "", "identity": "0" * 64, "package": "0", "status": "finished", "step": 1,
@@ -138,7 +140,7 @@ def run_at(path: Path, facts: Facts = FACTS, condition: str = "", family: str = 
 
 def measured(run: Run, dataset: Dataset = DATASET, **options: int) -> Findings:
     """A run's edits and probes, written into it."""
-    subject = Subject(Painter(run), dataset, EvaluationOptions(**{"map_images": 40, **options}))
+    subject = Subject(TrainedModel(run), dataset, EvaluationOptions(**{"map_images": 40, **options}))
     edits, latent = measure_edits(subject), measure_latent(subject)
     found = Findings(edits.numbers + latent.numbers, edits.pictures | latent.pictures, edits.alarms + latent.alarms)
     numbers = [asdict(number) for number in found.numbers]
@@ -195,7 +197,7 @@ def test_test_pictures_choose_nothing(plain: tuple[Run, Findings], tmp_path: Pat
     other = run_at(tmp_path / "run")
     test = replace(DATASET.test, attributes=DATASET.test.attributes[::-1].copy())
     measured(other, replace(DATASET, test=test))
-    ours, theirs = edits_of(Painter(plain[0])), edits_of(Painter(other))
+    ours, theirs = edits_of(TrainedModel(plain[0])), edits_of(TrainedModel(other))
     for name in ours.keys() & theirs.keys():
         assert ours[name].method == theirs[name].method
         np.testing.assert_array_equal(ours[name].vector, theirs[name].vector)
@@ -205,7 +207,7 @@ def test_test_pictures_choose_nothing(plain: tuple[Run, Findings], tmp_path: Pat
 def test_edits_stay_in_use_while_a_finished_run_is_made_longer(plain: tuple[Run, Findings], tmp_path: Path) -> None:
     run = Run(shutil.copytree(plain[0].path, tmp_path / "longer"))
     run.update(step=7, status="stopped")  # the weights are still those of step 1
-    assert edits_of(Painter(run)).keys() == edits_of(Painter(plain[0])).keys()
+    assert edits_of(TrainedModel(run)).keys() == edits_of(TrainedModel(plain[0])).keys()
 
 
 def test_kept_says_of_which_attributes(plain: tuple[Run, Findings]) -> None:
@@ -254,14 +256,14 @@ def test_headlines_hold_the_mean_over_attributes(plain: tuple[Run, Findings]) ->
 
 
 def test_telling_the_decoder_is_the_method_where_its_latents_know_nothing(told: tuple[Run, Findings]) -> None:
-    edits = edits_of(Painter(told[0]))
+    edits = edits_of(TrainedModel(told[0]))
     assert edits["right"].method == "told"
     assert {edits[name].method for name in edits if name != "right"} <= {"means", "probe"}
     # a latent that does not know the place is decoded to both: the judge sees one side already in half of the pictures
     success = values(told[1], "success", "right")
     assert success == sorted(success)
     assert 0.35 < success[-1] < 0.65
-    painter = Painter(told[0])
+    painter = TrainedModel(told[0])
     few = DATASET.test.pixels[:3]
     pixels, _ = edited(painter, few, "right", [-1.0, 0.0, 1.0])
     np.testing.assert_array_equal(pixels[1::3], painter.decode(painter.encode(few)))
@@ -273,7 +275,7 @@ def test_telling_the_decoder_is_the_method_where_its_latents_know_nothing(told: 
 def test_telling_is_not_the_method_where_the_decoder_does_not_listen(tmp_path: Path) -> None:
     run = run_at(tmp_path / "run", condition="right")
     found = measured(run)
-    assert edits_of(Painter(run))["right"].method in ("means", "probe")
+    assert edits_of(TrainedModel(run))["right"].method in ("means", "probe")
     assert values(found, "success", "right")[-1] > 0.9
 
 
@@ -281,7 +283,7 @@ def test_what_is_kept_in_the_run_needs_no_data_and_moves_latents_straight(
     plain: tuple[Run, Findings],
 ) -> None:
     run, _ = plain
-    painter, edit = Painter(run), edits_of(Painter(run))["size=large"]
+    painter, edit = TrainedModel(run), edits_of(TrainedModel(run))["size=large"]
     few = DATASET.test.pixels[:2]
     pixels, how = edited(painter, few, "size=large", SHOWN)
     assert how.method == edit.method
@@ -292,7 +294,7 @@ def test_what_is_kept_in_the_run_needs_no_data_and_moves_latents_straight(
 
 
 def test_the_same_is_measured_again(plain: tuple[Run, Findings]) -> None:
-    subject = Subject(Painter(plain[0]), DATASET, EvaluationOptions(map_images=40))
+    subject = Subject(TrainedModel(plain[0]), DATASET, EvaluationOptions(map_images=40))
     again = measure_edits(subject)
     assert again.numbers == plain[1].numbers[: len(again.numbers)]
 
@@ -315,14 +317,14 @@ def test_what_a_judge_cannot_tell_or_hardly_any_picture_has_is_left_out_and_said
 
 @pytest.mark.parametrize("same", [True, False])
 def test_of_pictures_with_classes_only_the_class_is_edited(same: bool, tmp_path: Path) -> None:
-    facts = replace(FACTS, attributes=(), classes=("left", "right"))
+    spec = replace(FACTS, attributes=(), classes=("left", "right"))
 
     def labelled(images: Images) -> Images:
         labels = images.attributes[:, 0].astype(np.int64) * (not same)
         return Images(images.pixels, labels, None)
 
     dataset = replace(DATASET, **{k: labelled(getattr(DATASET, k)) for k in ("train", "validation", "test")})
-    found = measure_edits(Subject(Painter(run_at(tmp_path / "run", facts)), dataset, EvaluationOptions()))
+    found = measure_edits(Subject(TrainedModel(run_at(tmp_path / "run", spec)), dataset, EvaluationOptions()))
     if same:
         assert found == Findings(), "one class is none"
     else:
@@ -435,7 +437,7 @@ def test_edit_writes_a_strip_and_says_what_was_measured(
     assert (status, err) == (0, "")
     with np.load(tmp_path / "x.npz") as file:
         np.testing.assert_array_equal(
-            file["images"][..., None], edited(Painter(run), DATASET.test.pixels[:2], "right", [-1.0, 2.0])[0]
+            file["images"][..., None], edited(TrainedModel(run), DATASET.test.pixels[:2], "right", [-1.0, 2.0])[0]
         )
     share = values(found, "success", "right")[2]
     assert f"At strength ±2, it flips {share:.0%} [" in out

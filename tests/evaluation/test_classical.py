@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sanggar.evaluation.classical import DENOISERS, denoise, tune
-from sanggar.evaluation.protocol import peak_ratios
+from sanggar.evaluation.context import peak_ratios
+from sanggar.evaluation.filters import DENOISERS, denoise, tune
 
 LEVEL = 0.3
 FILTERS = ("Gaussian filter", "median filter")

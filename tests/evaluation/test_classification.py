@@ -15,9 +15,10 @@ from sklearn import metrics
 
 import sanggar
 from conftest import TINY_FFNN, Trained
-from sanggar.data.images import Facts, Images
+from sanggar.data.images import Images, ImageSpec
 from sanggar.data.sources import Dataset
-from sanggar.evaluation.classification import (
+from sanggar.evaluation.context import Findings, Number, Subject
+from sanggar.evaluation.metrics.classification import (
     BINS,
     GRADIENT_IMAGES,
     calibration_error,
@@ -25,19 +26,18 @@ from sanggar.evaluation.classification import (
     measure_classification,
     reliability,
 )
-from sanggar.evaluation.protocol import Findings, Number, Subject
-from sanggar.painter import Painter
 from sanggar.plan import EvaluationOptions
 from sanggar.runs import Run
+from sanggar.trained import TrainedModel
 
 NAMES = ("ant", "bee", "cat", "dog")
 
 
-class Fixed(Painter):
+class Fixed(TrainedModel):
     """A painter that says of picture i what stands in row i."""
 
     def __init__(self, shares: np.ndarray, classes: tuple[str, ...] = NAMES) -> None:
-        self.shares, self.facts = shares, Facts(2, 1, 1, classes)
+        self.shares, self.spec = shares, ImageSpec(2, 1, 1, classes)
         data = {"source": "made-up", "fingerprint": "0" * 64}
         self.run = SimpleNamespace(info={"data": data})
         self.plan = SimpleNamespace(data=SimpleNamespace(test=None, only=None))
@@ -243,7 +243,7 @@ def test_mistakes_are_the_surest_ones_first(n: int, shown: int | None) -> None:
 
 
 def subject_of(run: Run) -> Subject:
-    painter = Painter(run)
+    painter = TrainedModel(run)
     return Subject(painter, painter.plan.source.load(painter.plan.data), painter.plan.evaluation)
 
 

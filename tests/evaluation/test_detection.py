@@ -18,13 +18,13 @@ from sanggar import recipe
 from sanggar.data.dataset import DataOptions, Dataset
 from sanggar.data.images import Images
 from sanggar.data.sources import SOURCES
-from sanggar.evaluation.anomaly import CHUNK, Known, Scores, heat, scores
-from sanggar.evaluation.detection import CORRUPTED, HELD_OUT, LABELS, measure_anomaly
-from sanggar.evaluation.detector import KEPT, Detector, fitting
-from sanggar.evaluation.protocol import Findings, Subject
-from sanggar.models.regret import WEIGHED
-from sanggar.painter import Painter
+from sanggar.evaluation.context import Findings, Subject
+from sanggar.evaluation.metrics.anomaly import CORRUPTED, HELD_OUT, LABELS, measure_anomaly
+from sanggar.models.vae.likelihood_regret import WEIGHED
 from sanggar.plan import EvaluationOptions, resolve
+from sanggar.tools.anomaly import CHUNK, Known, Scores, heat, scores
+from sanggar.tools.detector import KEPT, Detector, fitting
+from sanggar.trained import TrainedModel
 
 LATENT = 6
 RECIPE = {"name": "fake", "data": {"source": "digits"}, "model": {"family": "ffnn"}, "training": {"epochs": 1}}
@@ -34,7 +34,7 @@ class Chosen(DataOptions):
     only: tuple[str, ...] | None = None
 
 
-class Linear(Painter):
+class Linear(TrainedModel):
     """A network that is PCA of some pictures."""
 
     conditions = None
@@ -43,7 +43,7 @@ class Linear(Painter):
         pixels = dataset.train.pixels.reshape(len(dataset.train), -1)
         self.pca = PCA(LATENT, random_state=0).fit(pixels.astype(np.float32))
         self.plan = replace(resolve(recipe.read(RECIPE)), data=Chosen(source="digits", only=only))
-        self.facts = self.plan.facts
+        self.spec = self.plan.spec
         self.run = SimpleNamespace(info={"data": {"source": "digits", "fingerprint": dataset.fingerprint}})
 
     def can(self, capability: str) -> bool:
@@ -155,16 +155,16 @@ def test_without_held_out_classes_normal_pictures_are_disturbed() -> None:
 
 
 @pytest.fixture(scope="module")
-def painter(trained: Trained) -> Painter:
-    return Painter(trained("vae"))
+def painter(trained: Trained) -> TrainedModel:
+    return TrainedModel(trained("vae"))
 
 
 @pytest.fixture(scope="module")
-def dataset(painter: Painter) -> Dataset:
+def dataset(painter: TrainedModel) -> Dataset:
     return painter.plan.source.load(painter.plan.data)
 
 
-def test_what_is_measured_in_more_steps_does_not_compare(painter: Painter, dataset: Dataset) -> None:
+def test_what_is_measured_in_more_steps_does_not_compare(painter: TrainedModel, dataset: Dataset) -> None:
     said = []
     for steps in (2, 3):
         other = copy(painter)
@@ -186,7 +186,7 @@ def test_scores_and_heat_hold_a_part_of_the_pictures_as_floats_at_a_time() -> No
     assert peak < 4 * pixels.size
 
 
-def test_what_the_run_keeps_is_what_was_fitted(painter: Painter, dataset: Dataset) -> None:
+def test_what_the_run_keeps_is_what_was_fitted(painter: TrainedModel, dataset: Dataset) -> None:
     kept = Detector.of_run(painter)
     assert any(name.startswith(KEPT) for name in painter.run.pictures())
     fitted = Detector.fitted(painter, *fitting(Subject(painter, dataset, painter.plan.evaluation)))
@@ -197,14 +197,14 @@ def test_what_the_run_keeps_is_what_was_fitted(painter: Painter, dataset: Datase
         np.testing.assert_allclose(first[name], second[name], rtol=1e-5)
 
 
-def test_a_picture_scores_alike_whatever_stands_beside_it(painter: Painter, dataset: Dataset) -> None:
+def test_a_picture_scores_alike_whatever_stands_beside_it(painter: TrainedModel, dataset: Dataset) -> None:
     detector, pixels = Detector.of_run(painter), dataset.test.pixels
     many, few = scored(detector, pixels[:40]), scored(detector, pixels[30:32])
     for name in many:
         np.testing.assert_allclose(few[name], many[name][30:32], rtol=1e-3, atol=1e-2)
 
 
-def test_regret_is_never_negative_starts_at_the_bound_and_grows(painter: Painter, dataset: Dataset) -> None:
+def test_regret_is_never_negative_starts_at_the_bound_and_grows(painter: TrainedModel, dataset: Dataset) -> None:
     detector, pixels = Detector.of_run(painter), dataset.test.pixels[:60]
     regrets = []
     for steps in (0, 5, 40):
@@ -216,7 +216,7 @@ def test_regret_is_never_negative_starts_at_the_bound_and_grows(painter: Painter
     assert 0 < regrets[1] < regrets[2]
 
 
-def test_fitting_a_posterior_leaves_the_network_alone(painter: Painter, dataset: Dataset) -> None:
+def test_fitting_a_posterior_leaves_the_network_alone(painter: TrainedModel, dataset: Dataset) -> None:
     before = {name: value.clone() for name, value in painter.model.state_dict().items()}
     scored(Detector.of_run(painter), dataset.test.pixels[:5])
     for name, value in painter.model.state_dict().items():
@@ -224,7 +224,7 @@ def test_fitting_a_posterior_leaves_the_network_alone(painter: Painter, dataset:
     assert all(parameter.grad is None for parameter in painter.model.parameters())
 
 
-def test_shares_of_new_normal_pictures_are_uniform(painter: Painter, dataset: Dataset) -> None:
+def test_shares_of_new_normal_pictures_are_uniform(painter: TrainedModel, dataset: Dataset) -> None:
     detector = Detector.fitted(painter, dataset.train.first(800), dataset.validation)
     shares = detector.shares(scored(detector, dataset.test.pixels))
     for name, found in shares.items():

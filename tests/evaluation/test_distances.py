@@ -12,8 +12,16 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from sanggar.errors import DataError
-from sanggar.evaluation import distances
-from sanggar.evaluation.distances import Moments, cloud, frechet, frechet_of, kernel_distance, nearest, neighbourhoods
+from sanggar.evaluation.measures import distances
+from sanggar.evaluation.measures.distances import (
+    Moments,
+    cloud,
+    frechet,
+    frechet_of,
+    kernel_distance,
+    nearest,
+    neighbourhoods,
+)
 
 SEEDS = st.integers(0, 10_000)
 

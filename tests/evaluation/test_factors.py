@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, r2_score
 
 from sanggar.data.images import Images
-from sanggar.evaluation.factors import codes_of, disentangled, importances, mutual_information_gap
-from sanggar.evaluation.probes import (
+from sanggar.evaluation.measures.disentanglement import codes_of, disentangled, importances, mutual_information_gap
+from sanggar.evaluation.measures.probes import (
     EDGE,
     balanced_accuracy,
     explained,

@@ -18,14 +18,14 @@ from sanggar.data.images import Images
 from sanggar.data.sources import SOURCES, DataOptions, Dataset, fingerprint
 from sanggar.errors import DataError, RecipeError
 from sanggar.evaluation import generation, rulers
-from sanggar.evaluation.generation import FLOOR, measure_generation
-from sanggar.evaluation.protocol import Findings, Subject
-from sanggar.evaluation.rulers import drawn_like, remembered
+from sanggar.evaluation.context import Findings, Subject
+from sanggar.evaluation.metrics.generation import FLOOR, measure_generation
 from sanggar.evaluation.samples import LEVELS, slerp
-from sanggar.models import judge as judges
-from sanggar.models.judge import open_judge
-from sanggar.painter import Painter
+from sanggar.instruments import judge as judges
+from sanggar.instruments.features import drawn_like, remembered
+from sanggar.instruments.judge import open_judge
 from sanggar.plan import EvaluationOptions, resolve
+from sanggar.trained import TrainedModel
 
 LATENT = 12
 RECIPE = {"name": "fake", "data": {"source": "digits"}, "model": {"family": "ffnn"}, "training": {"epochs": 1}}
@@ -49,13 +49,13 @@ class Model:
         return self.sample(*arrays, **how)
 
 
-class Fake(Painter):
+class Fake(TrainedModel):
     """A painter without a run's files."""
 
     def __init__(self, dataset: Dataset, model: Model) -> None:
         self.model = model
         self.plan = resolve(recipe.read(RECIPE))
-        self.facts = SOURCES["digits"].facts
+        self.spec = SOURCES["digits"].spec
         self.run = SimpleNamespace(info={"data": {"source": "digits", "fingerprint": dataset.fingerprint}})
 
 
@@ -253,9 +253,9 @@ def test_what_the_cache_holds_is_what_was_computed(
         file.write_bytes(file.read_bytes()[:-5])
     assert measure_generation(subject(digits, chooser(digits.train))).numbers == copies.numbers
     monkeypatch.setattr(generation, "cloud", None)
-    monkeypatch.setattr(rulers.Ruler, "look", None)
-    ruler = rulers.open_ruler(subject(digits, chooser(digits.train)))
-    seen = ruler.known(digits.train, fingerprint(digits.train))
+    monkeypatch.setattr(rulers.FeatureExtractor, "look", None)
+    extractor = rulers.open_extractor(subject(digits, chooser(digits.train)))
+    seen = extractor.known(digits.train, fingerprint(digits.train))
     assert len(seen.features) == len(digits.train)  # not looked at again
 
 
@@ -294,7 +294,7 @@ def test_missing_inception_weights_are_an_error(
     digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SANGGAR_DATA", str(tmp_path))
-    monkeypatch.setattr("sanggar.models.inception.MIRROR", "http://127.0.0.1:9/")
+    monkeypatch.setattr("sanggar.instruments.inception.MIRROR", "http://127.0.0.1:9/")
     with pytest.raises(DataError, match=r"Put pt_inception-2015-12-05-6726825d\.pth"):
         measure_generation(subject(digits, noisy(digits.train), feature_network="inception"))
     with pytest.raises(DataError, match="Put pt_inception"):  # and before a training already

@@ -22,15 +22,22 @@ from conftest import TINY_VAE, Trained
 from sanggar.data.images import Images
 from sanggar.errors import RunError
 from sanggar.evaluation import exploration, unlearned
-from sanggar.evaluation.exploration import COLUMNS, COMPONENTS, CORNERS, TEMPERATURES, measure_exploration, mixture
-from sanggar.evaluation.inference import DRAWS, _noise, divergence, importance_bounds, measure_inference
-from sanggar.evaluation.protocol import Findings, Number, Subject, first_of_each_class, taught
-from sanggar.evaluation.reconstruction import measure_reconstruction
-from sanggar.evaluation.unlearned import components, through
-from sanggar.models.divergence import kl_divergence
-from sanggar.models.judge import open_judge
-from sanggar.models.likelihoods import BernoulliOptions, GaussianOptions, LogisticOptions
-from sanggar.painter import Painter
+from sanggar.evaluation.baselines import components, through
+from sanggar.evaluation.context import Findings, Number, Subject, first_of_each_class, taught
+from sanggar.evaluation.metrics.bounds import DRAWS, _noise, divergence, importance_bounds, measure_inference
+from sanggar.evaluation.metrics.exploration import (
+    COLUMNS,
+    COMPONENTS,
+    CORNERS,
+    TEMPERATURES,
+    measure_exploration,
+    mixture,
+)
+from sanggar.evaluation.metrics.reconstruction import measure_reconstruction
+from sanggar.instruments.judge import open_judge
+from sanggar.models.vae.kl import kl_divergence
+from sanggar.models.vae.likelihoods import BernoulliOptions, GaussianOptions, LogisticOptions
+from sanggar.trained import TrainedModel
 
 
 @given(st.lists(st.tuples(st.floats(-4, 4), st.floats(-6, 3)), min_size=1, max_size=5))
@@ -43,7 +50,7 @@ def test_the_divergence_is_the_models(dimensions: list[tuple[float, float]]) -> 
 # -- importance-weighted bounds on a model whose p(x) is known -----------------------------------------------------
 
 
-class Known(Painter):
+class Known(TrainedModel):
     """x = z + noise of deviation 1/2, z from the prior; the posterior is believed to be N(x / 2, 1)."""
 
     def __init__(self) -> None:
@@ -76,7 +83,7 @@ def test_more_draws_bring_the_bound_of_every_picture_nearer_to_log_p() -> None:
 
 
 def subject_of(run: Any) -> Subject:
-    painter = Painter(run)
+    painter = TrainedModel(run)
     return Subject(painter, painter.plan.source.load(painter.plan.data), painter.plan.evaluation)
 
 
@@ -190,10 +197,10 @@ def test_reconstructions_are_from_the_mean_and_from_a_draw(found: Findings, subj
     assert (mean != drawn).any()
 
 
-class Silent(Painter):
+class Silent(TrainedModel):
     """A painter whose posterior is the prior, whatever it is shown."""
 
-    def __init__(self, painter: Painter, held: float = 0.0) -> None:
+    def __init__(self, painter: TrainedModel, held: float = 0.0) -> None:
         self.__dict__ |= painter.__dict__ | {"held": held}
 
     def posterior(self, images: Any) -> np.ndarray:
@@ -216,7 +223,7 @@ def test_without_a_judge_there_are_pictures_and_no_numbers_of_them(
     def none(*_: object) -> None:
         raise RunError("there is no judge")
 
-    monkeypatch.setattr(exploration, "open_ruler", none)
+    monkeypatch.setattr(exploration, "open_extractor", none)
     numbers, pictures = exploration._ways(subject)
     assert numbers == []
     assert len(pictures["exploration.drawn"]) == len(TEMPERATURES) + 1

@@ -11,12 +11,12 @@ import pytest
 import sanggar
 from conftest import DEMOS, Trained
 from sanggar.errors import RecipeError, RunError
-from sanggar.evaluation import reconstruction
-from sanggar.evaluation.classical import DENOISERS
-from sanggar.evaluation.protocol import Subject
-from sanggar.painter import Painter
+from sanggar.evaluation.context import Subject
+from sanggar.evaluation.filters import DENOISERS
+from sanggar.evaluation.metrics import reconstruction
 from sanggar.plan import FAMILIES
 from sanggar.runs import Run, load_arrays, save_arrays
+from sanggar.trained import TrainedModel
 
 OF_EACH_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 
@@ -31,7 +31,7 @@ def test_every_number_is_finite_and_carries_its_protocol(family: str, trained: T
         assert n["label"]
         assert n["better"] in ("higher", "lower")
         assert n["protocol"]["split"] == ("validation" if n["key"].endswith("_validation") else "test")
-        tested, tuned = Painter(run).plan.evaluation.images, run.info["data"]["validation"]
+        tested, tuned = TrainedModel(run).plan.evaluation.images, run.info["data"]["validation"]
         assert 0 < n["protocol"]["n"] <= (tuned if "_validation" in n["key"] else tested)
         assert n["protocol"]["data"] == f"digits {run.info['data']['fingerprint'][:12]}"
         if n["interval"] is not None:
@@ -150,7 +150,7 @@ def test_nothing_but_the_measuring_changes(copied_run: Run, override: str) -> No
 def test_pca_of_the_latents_size_stands_beside_reconstructions(tiny_run: Run) -> None:
     numbers = {n["key"]: n for n in tiny_run.evaluation()["numbers"] if n["subject"] == "PCA"}
     found = numbers["reconstruction.mse"]
-    painter = Painter(tiny_run)
+    painter = TrainedModel(tiny_run)
     data = painter.plan.source.load(painter.plan.data)
     train, test = (pixels.reshape(len(pixels), -1).astype(np.float64) for pixels in
                    (data.train.first(200).pixels, data.test.first(painter.plan.evaluation.images).pixels))  # fmt: skip
@@ -186,7 +186,7 @@ def test_a_judge_that_learned_from_these_test_pictures_is_said_to_have_where_it_
 def test_filters_are_compared_on_fewer_pictures_where_these_are_large(
     tiny_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    painter = Painter(tiny_run)
+    painter = TrainedModel(tiny_run)
     subject = Subject(painter, painter.plan.source.load(painter.plan.data), painter.plan.evaluation)
     monkeypatch.setattr(reconstruction, "COMPARED", 12 * 64)
     monkeypatch.setattr(reconstruction, "TUNED", 7 * 64)

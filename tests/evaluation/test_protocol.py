@@ -7,7 +7,7 @@ import pytest
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
 from sanggar.data.images import Images
-from sanggar.evaluation.protocol import (
+from sanggar.evaluation.context import (
     first_of_each_class,
     mean_interval,
     mean_squared_errors,

@@ -12,15 +12,15 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from sanggar.models.augment import AugmentationOptions, augment, cut_out, move, recolour, rotate
-from sanggar.models.family import Moment
+from sanggar.models.base import StepContext
 
 ALL = {"flip": True, "rotation": 20, "translation": 0.25, "colour": 1, "cutout": 0.5}
 EACH = [{name: value} for name, value in ALL.items()]
 SHAPES = st.tuples(st.integers(1, 6), st.sampled_from([1, 3]), st.integers(2, 9), st.integers(2, 9))
 
 
-def moment(n: int, **changes: object) -> Moment:
-    return replace(Moment(0, 5, 10, n, slice(n), torch.device("cpu")), **changes)
+def step_context(n: int, **changes: object) -> StepContext:
+    return replace(StepContext(0, 5, 10, n, slice(n), torch.device("cpu")), **changes)
 
 
 def pictures(*shape: int) -> Tensor:
@@ -28,7 +28,7 @@ def pictures(*shape: int) -> Tensor:
 
 
 def changed(images: Tensor, options: dict, probability: float | Tensor = 1.0, **at: object) -> Tensor:
-    return augment(images, AugmentationOptions(**options), moment(len(images), **at), "test", probability)
+    return augment(images, AugmentationOptions(**options), step_context(len(images), **at), "test", probability)
 
 
 # -- when nothing is to be done -----------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_the_same_moment_and_purpose_give_the_same_and_every_other_another() -> 
     assert torch.equal(changed(images, ALL), known)
     for change in ({"seed": 1}, {"step": 6}, {"draw": 1}, {"split": "validation"}):
         assert not torch.equal(changed(images, ALL, **change), known)
-    assert not torch.equal(augment(images, AugmentationOptions(**ALL), moment(4), "another"), known)
+    assert not torch.equal(augment(images, AugmentationOptions(**ALL), step_context(4), "another"), known)
 
 
 @given(world=st.sampled_from([2, 3, 6]), probability=st.floats(0, 1))
@@ -215,7 +215,7 @@ def test_processes_together_do_what_one_would(world: int, probability: float) ->
     images, share = pictures(6, 3, 8, 8), 6 // world
     parts = [slice(rank * share, (rank + 1) * share) for rank in range(world)]
     options = AugmentationOptions(**ALL)
-    together = [augment(images[rows], options, moment(6, rows=rows), "test", probability) for rows in parts]
+    together = [augment(images[rows], options, step_context(6, rows=rows), "test", probability) for rows in parts]
     torch.testing.assert_close(torch.cat(together), changed(images, ALL, probability), atol=1e-6, rtol=0)
 
 

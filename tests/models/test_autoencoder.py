@@ -10,18 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from sanggar.data.images import Facts
+from sanggar.data.images import ImageSpec
 from sanggar.models.autoencoder import Autoencoder, AutoencoderOptions
+from sanggar.models.base import Batch, StepContext
 from sanggar.models.blocks import Activation, Norm
-from sanggar.models.family import CAPABILITIES, Batch, Moment
+from sanggar.models.capabilities import CAPABILITIES
 from sanggar.models.losses import PixelLoss
 
-MOMENT = Moment(0, 0, 1, 3, slice(3), torch.device("cpu"))
+MOMENT = StepContext(0, 0, 1, 3, slice(3), torch.device("cpu"))
 
 
-def built(facts: Facts, **options: object) -> Autoencoder:
+def built(spec: ImageSpec, **options: object) -> Autoencoder:
     torch.manual_seed(0)
-    return Autoencoder(AutoencoderOptions(**{"widths": (4, 8), "latent_size": 5, **options}), facts)
+    return Autoencoder(AutoencoderOptions(**{"widths": (4, 8), "latent_size": 5, **options}), spec)
 
 
 @given(
@@ -33,7 +34,7 @@ def test_pictures_of_any_size_come_back_in_their_size(
     height: int, width: int, channels: int, latent: int, widths: list[int], blocks: int, activation: str, loss: str
 ) -> None:
     style = {"blocks": blocks, "activation": activation, "loss": loss}
-    model = built(Facts(height, width, channels), widths=widths, latent_size=latent, **style)
+    model = built(ImageSpec(height, width, channels), widths=widths, latent_size=latent, **style)
     images = torch.rand(3, channels, height, width) * 2 - 1
     latents = model.encode(images)
     assert latents.shape == (3, latent)
@@ -49,11 +50,11 @@ def test_pictures_of_any_size_come_back_in_their_size(
 @settings(max_examples=30)
 def test_every_norm_takes_every_width(norm: str, width: int, blocks: int) -> None:
     images = torch.zeros(3, 1, 8, 8)
-    assert built(Facts(8, 8, 1), widths=[width], norm=norm, blocks=blocks).reconstruct(images).shape == images.shape
+    assert built(ImageSpec(8, 8, 1), widths=[width], norm=norm, blocks=blocks).reconstruct(images).shape == images.shape
 
 
 def test_all_parameters_are_trained_in_one_phase_and_every_capability_is_there() -> None:
-    model = built(Facts(8, 8, 1))
+    model = built(ImageSpec(8, 8, 1))
     (phase,) = model.phases()
     assert {id(p) for p in phase.parameters} == {id(p) for p in model.parameters()}
     able = {name for name, protocol in CAPABILITIES.items() if isinstance(model, protocol)}
@@ -62,7 +63,7 @@ def test_all_parameters_are_trained_in_one_phase_and_every_capability_is_there()
 
 @pytest.mark.parametrize(("kind", "loss"), [("mse", F.mse_loss), ("l1", F.l1_loss)])
 def test_the_loss_compares_what_comes_of_noise_with_what_was_clean(kind: str, loss: object) -> None:
-    model = built(Facts(8, 8, 1), loss=kind, noise={"level": 0.5})
+    model = built(ImageSpec(8, 8, 1), loss=kind, noise={"level": 0.5})
     images = torch.rand(3, 1, 8, 8) * 2 - 1
     noisy = model.disturb(images, MOMENT)
     assert not torch.equal(noisy, images)
@@ -72,13 +73,13 @@ def test_the_loss_compares_what_comes_of_noise_with_what_was_clean(kind: str, lo
 
 
 def test_without_noise_it_is_a_plain_autoencoder() -> None:
-    model = built(Facts(8, 8, 1), noise={"level": 0})
+    model = built(ImageSpec(8, 8, 1), noise={"level": 0})
     images = torch.rand(3, 1, 8, 8)
     assert torch.equal(model.disturb(images, MOMENT), images)
 
 
 def test_nothing_goes_round_the_latent() -> None:
-    model = built(Facts(8, 8, 1))
+    model = built(ImageSpec(8, 8, 1))
     with torch.no_grad():
         model.encoder.dense.weight.zero_()
         one, other = model.reconstruct(torch.rand(2, 1, 8, 8))
@@ -86,9 +87,9 @@ def test_nothing_goes_round_the_latent() -> None:
 
 
 def test_residual_blocks_begin_as_the_identity() -> None:
-    facts, images = Facts(8, 8, 1), torch.rand(3, 1, 8, 8)
-    deep = built(facts, blocks=2, norm="none")
-    plain = built(facts, blocks=0, norm="none")
+    spec, images = ImageSpec(8, 8, 1), torch.rand(3, 1, 8, 8)
+    deep = built(spec, blocks=2, norm="none")
+    plain = built(spec, blocks=0, norm="none")
     kept = [value for name, value in deep.state_dict().items() if ".body." not in name]
     plain.load_state_dict(dict(zip(plain.state_dict(), kept, strict=True)))
     with torch.no_grad():
@@ -99,9 +100,9 @@ def test_residual_blocks_begin_as_the_identity() -> None:
 
 @pytest.mark.parametrize("options", [{"residual": False}, {"scales": True}], ids=str)
 def test_it_can_be_the_twin_of_any_vae(options: dict[str, bool]) -> None:
-    model = built(Facts(9, 8, 3), blocks=1, **options)
+    model = built(ImageSpec(9, 8, 3), blocks=1, **options)
     assert model.reconstruct(torch.rand(2, 3, 9, 8)).shape == (2, 3, 9, 8)
-    usual = built(Facts(9, 8, 3), blocks=1)
+    usual = built(ImageSpec(9, 8, 3), blocks=1)
     shapes = [sorted(tuple(p.shape) for p in m.parameters()) for m in (model, usual)]
     assert (shapes[0] != shapes[1]) == options.get("scales", False)
 
@@ -109,7 +110,7 @@ def test_it_can_be_the_twin_of_any_vae(options: dict[str, bool]) -> None:
 @given(strides=st.lists(st.sampled_from([1, 2]), min_size=1, max_size=4), side=st.integers(7, 20))
 @settings(max_examples=20)
 def test_strides_of_one_keep_the_size_and_of_two_halve_it(strides: list[int], side: int) -> None:
-    model = built(Facts(side, side + 1, 1), widths=[3] * len(strides), strides=strides)
+    model = built(ImageSpec(side, side + 1, 1), widths=[3] * len(strides), strides=strides)
     images = torch.zeros(2, 1, side, side + 1)
     assert model.reconstruct(images).shape == images.shape
     height, width = side, side + 1

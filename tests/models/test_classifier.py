@@ -12,28 +12,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sanggar.data.images import Attribute, Facts
+from sanggar.data.images import Attribute, ImageSpec
 from sanggar.errors import DataError, RecipeError
+from sanggar.models.base import Batch, StepContext
 from sanggar.models.blocks import Activation
+from sanggar.models.capabilities import CAPABILITIES
 from sanggar.models.classifier import Block, Classifier, ClassifierOptions, Norm
-from sanggar.models.family import CAPABILITIES, Batch, Moment
 
 ABC = ("a", "b", "c")
-GREY = Facts(8, 8, 1, ABC)
-MOMENT = Moment(0, 0, 10, 6, slice(6), torch.device("cpu"))
+GREY = ImageSpec(8, 8, 1, ABC)
+MOMENT = StepContext(0, 0, 10, 6, slice(6), torch.device("cpu"))
 LABELS = torch.arange(6) % 3
 
 
-def built(facts: Facts = GREY, seed: int = 0, **options: Any) -> Classifier:
+def built(spec: ImageSpec = GREY, seed: int = 0, **options: Any) -> Classifier:
     given = {"widths": (4, 6), "blocks": (0, 1), **options}
-    model = Classifier.build(ClassifierOptions(**given), facts, seed)
+    model = Classifier.build(ClassifierOptions(**given), spec, seed)
     assert isinstance(model, Classifier)
     return model
 
 
-def shown(facts: Facts = GREY, count: int = 6) -> torch.Tensor:
+def shown(spec: ImageSpec = GREY, count: int = 6) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.rand((count, facts.channels, facts.height, facts.width), generator=generator) * 2 - 1
+    return torch.rand((count, spec.channels, spec.height, spec.width), generator=generator) * 2 - 1
 
 
 @given(
@@ -45,14 +46,14 @@ def shown(facts: Facts = GREY, count: int = 6) -> torch.Tensor:
 def test_pictures_of_any_size_become_features_and_probabilities(
     height: int, width: int, channels: int, stages: list[tuple[int, int]], norm: str, activation: str, dropout: float
 ) -> None:
-    facts = Facts(height, width, channels, ABC)
+    spec = ImageSpec(height, width, channels, ABC)
     widths, blocks = zip(*stages, strict=True)
-    model = built(facts, widths=widths, blocks=blocks, norm=norm, activation=activation, dropout=dropout)
-    terms = model.loss(Batch(shown(facts), LABELS), MOMENT)
+    model = built(spec, widths=widths, blocks=blocks, norm=norm, activation=activation, dropout=dropout)
+    terms = model.loss(Batch(shown(spec), LABELS), MOMENT)
     terms["cross_entropy"].backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     model.eval()
-    features, shares = model.features(shown(facts)), model.classify(shown(facts))
+    features, shares = model.features(shown(spec)), model.classify(shown(spec))
     assert (features.shape, features.dtype) == ((6, widths[-1]), torch.float32)
     assert model.size == widths[-1]
     assert activation != "relu" or (features >= 0).all()
@@ -123,14 +124,14 @@ def test_it_learns_to_tell_bright_from_dark() -> None:
     pixels = np.random.default_rng(0).integers(0, 100, (60, 8, 8, 1)).astype(np.uint8)
     labels = torch.arange(60) % 2
     pixels[labels == 1] += 100
-    model = built(Facts(8, 8, 1, ("dark", "bright")))
+    model = built(ImageSpec(8, 8, 1, ("dark", "bright")))
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     for _ in range(30):
         optimizer.zero_grad()
         model.loss(Batch(images, labels), MOMENT)["cross_entropy"].backward()
         optimizer.step()
-    model.ready("cpu")
+    model.eval_on("cpu")
     assert (model.compute("classify", pixels).argmax(axis=1) == labels.numpy()).mean() > 0.95
 
 
@@ -139,7 +140,7 @@ COLUMNS = (Attribute("old", "flag", ("no", "yes")), Attribute("hue", "category",
 
 
 def test_attributes_are_told_in_their_own_units_and_learned_by_their_own_losses() -> None:
-    model = built(Facts(8, 8, 1, (), COLUMNS), attributes=("age", "old", "hue"))
+    model = built(ImageSpec(8, 8, 1, (), COLUMNS), attributes=("age", "old", "hue"))
     model.eval()
     known = torch.tensor([[1.0, 2.0, 40.0], [0.0, 0.0, 30.0]])
     with torch.no_grad():
@@ -159,7 +160,7 @@ def test_attributes_are_told_in_their_own_units_and_learned_by_their_own_losses(
 
 def test_an_unknown_attribute_is_answered_with_the_nearest() -> None:
     with pytest.raises(RecipeError, match=r"model\.attributes: there is no 'aeg'.*Did you mean 'age'"):
-        built(Facts(8, 8, 1, (), COLUMNS), attributes=("aeg",))
+        built(ImageSpec(8, 8, 1, (), COLUMNS), attributes=("aeg",))
 
 
 def test_as_many_blocks_as_widths_are_asked_for() -> None:
@@ -169,6 +170,6 @@ def test_as_many_blocks_as_widths_are_asked_for() -> None:
 
 def test_pictures_without_classes_or_labels_are_refused() -> None:
     with pytest.raises(DataError, match="have none"):
-        built(Facts(8, 8, 1))
+        built(ImageSpec(8, 8, 1))
     with pytest.raises(DataError, match="labels"):
         built().loss(Batch(shown()), MOMENT)

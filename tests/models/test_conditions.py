@@ -1,4 +1,4 @@
-"""What a network is told of a picture: names in their order, each as its numbers, and nothing as zeros."""
+"""Conditions: names in their order, each as its numbers, and the unconditional case as zeros."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sanggar.data.images import Attribute, Facts
+from sanggar.data.images import Attribute, ImageSpec
 from sanggar.errors import RecipeError, RunError
-from sanggar.models.conditions import Conditions
-from sanggar.models.family import Batch, Moment
-from sanggar.models.vae import VAE, VAEOptions
+from sanggar.models.base import Batch, StepContext
+from sanggar.models.conditions import ConditionEmbedding, Conditions
+from sanggar.models.vae.model import VAE, VAEOptions, VAESampling
 from sanggar.plan import resolve
 from sanggar.recipe import Recipe
 
-FACTS = Facts(
+FACTS = ImageSpec(
     8, 8, 1, ("cat", "dog", "owl"),
     (
         Attribute("glasses", "flag", ("no", "yes")), Attribute("eyes", "category", ("blue", "brown", "green", "grey")),
@@ -36,46 +36,51 @@ AS_NUMBERS = {
 def test_each_name_has_its_numbers_at_its_place_in_the_order_asked_for(names: list[str], count: int) -> None:
     names = names[:count]
     conditions = Conditions(tuple(names), FACTS)
-    told = conditions.told(LABELS, KNOWN)
+    told = conditions.encode(LABELS, KNOWN)
     assert told.shape == (2, conditions.width)
     torch.testing.assert_close(told, torch.cat([torch.tensor(AS_NUMBERS[name]) for name in names], dim=1))
     for name in names:
         torch.testing.assert_close(told[:, conditions.place(name)], torch.tensor(AS_NUMBERS[name]))
-        assert conditions.numbers(name) == len(AS_NUMBERS[name][0])
+        assert conditions.size(name) == len(AS_NUMBERS[name][0])
 
 
 @pytest.mark.parametrize(
-    ("facts", "name", "words"),
+    ("spec", "name", "words"),
     [
         (FACTS, "glases", "Did you mean 'glasses'"), (FACTS, "height", "Known: class, glasses, eyes, age"),
-        (Facts(8, 8, 1), "class", "neither classes nor attributes"),
+        (ImageSpec(8, 8, 1), "class", "neither classes nor attributes"),
     ],
 )  # fmt: skip
-def test_what_the_pictures_do_not_have_is_refused_in_words(facts: Facts, name: str, words: str) -> None:
+def test_what_the_pictures_do_not_have_is_refused_in_words(spec: ImageSpec, name: str, words: str) -> None:
     with pytest.raises(RecipeError, match=words):
-        Conditions((name,), facts)
+        Conditions((name,), spec)
 
 
 def test_attributes_asked_for_in_words_are_those_of_a_picture_that_has_them() -> None:
     conditions = Conditions(("class", "age", "eyes", "glasses"), FACTS)
-    told = conditions.told(LABELS, KNOWN)
+    told = conditions.encode(LABELS, KNOWN)
     told[:, conditions.place("class")] = 0
     for row, (age, eyes, glasses) in zip(told, (("45", "grey", "yes"), ("20", "brown", "no")), strict=True):
-        torch.testing.assert_close(conditions.asked({"age": age, "eyes": eyes, "glasses": glasses}), row)
-    assert conditions.asked({"eyes": "blue"}).count_nonzero() == 1
+        torch.testing.assert_close(conditions.row({"age": age, "eyes": eyes, "glasses": glasses}), row)
+    assert conditions.row({"eyes": "blue"}).count_nonzero() == 1
+    for named in ("owl", "2", 2):
+        assert conditions.row({"class": named})[conditions.place("class")].tolist() == [0, 0, 1]
     for wanted, words in (
         ({"age": "old"}, "age: expected a number, got 'old'"), ({"age": "nan"}, "expected a number, got 'nan'"),
         ({"eyes": "gray"}, "there is no 'gray'. Did you mean"),
-        ({"glasses": "1"}, "there is no '1'. Known: no, yes"), ({"ages": "3"}, "not told 'ages'. Did you mean 'age'"),
-        ({"class": "cat"}, "not told 'class'"),
+        ({"glasses": "1"}, "there is no '1'. Known: no, yes"),
+        ({"ages": "3"}, "not conditioned on 'ages'. Did you mean 'age'"), ({"class": "cow"}, "There is no class 'cow'"),
+        ({"class": 3}, "There is no class 3. Known: 0 cat, 1 dog, 2 owl"),
     ):  # fmt: skip
         with pytest.raises(RunError, match=words):
-            conditions.asked(wanted)
+            conditions.row(wanted)
 
 
-@pytest.mark.parametrize("more", [{"condition": ["class", "class"]}, {"condition": ["class"], "untold": 0}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{"condition": ["class", "class"]}, {"condition": ["class"], "condition_dropout": 0}], ids=str
+)
 def test_what_has_no_meaning_is_refused(more: dict[str, Any]) -> None:
-    with pytest.raises(RecipeError, match=r"condition|untold"):
+    with pytest.raises(RecipeError, match=r"condition|condition_dropout"):
         resolve(Recipe("t", data={"source": "digits"}, model={"family": "vae", **more}, training={"steps": 1}))
 
 
@@ -86,15 +91,15 @@ def built(**more: Any) -> VAE:
     return model
 
 
-def moment(n: int, split: str = "train") -> Moment:
-    return Moment(0, 3, 10, n, slice(n), torch.device("cpu"), split=split)
+def step_context(n: int, split: str = "train") -> StepContext:
+    return StepContext(0, 3, 10, n, slice(n), torch.device("cpu"), split=split)
 
 
 def test_of_a_share_of_training_pictures_nothing_is_told_of_others_not_all_and_of_validation_pictures_all() -> None:
-    model, n = built(untold=0.25), 4000
+    model, n = built(condition_dropout=0.25), 4000
     batch = Batch(torch.zeros(n, 1, 8, 8), LABELS.repeat(n // 2), KNOWN.repeat(n // 2, 1))
-    whole = model.conditions.told(batch.labels, batch.attributes)
-    told = model._told(batch, moment(n))
+    whole = model.conditions.encode(batch.labels, batch.attributes)
+    told = model.conditions.of_batch(batch, step_context(n), 0.25)
     assert told is not None
     parts = [(told[:, model.conditions.place(name)] == 0).all(dim=1) for name in model.conditions.names]
     eyes, kind = parts
@@ -102,26 +107,27 @@ def test_of_a_share_of_training_pictures_nothing_is_told_of_others_not_all_and_o
     assert (eyes & kind).float().mean().item() == pytest.approx(0.25 + 0.75 / 16, abs=0.03)
     for alone in (eyes & ~kind, kind & ~eyes):
         assert alone.float().mean().item() == pytest.approx(0.75 * 3 / 16, abs=0.03)
-    kept = ~torch.cat([part[:, None].expand(-1, model.conditions.numbers(name))
+    kept = ~torch.cat([part[:, None].expand(-1, model.conditions.size(name))
                        for part, name in zip(parts, model.conditions.names, strict=True)], dim=1)  # fmt: skip
     assert torch.equal(told[kept], whole[kept])
-    assert torch.equal(model._told(batch, moment(n, "validation")), whole)
+    assert torch.equal(model.conditions.of_batch(batch, step_context(n, "validation"), 0.25), whole)
 
 
 def test_a_single_thing_is_left_out_as_often_as_asked_for() -> None:
-    model, n = built(untold=0.25, condition=["class"]), 4000
-    told = model._told(Batch(torch.zeros(n, 1, 8, 8), LABELS.repeat(n // 2), KNOWN.repeat(n // 2, 1)), moment(n))
+    model, n = built(condition_dropout=0.25, condition=["class"]), 4000
+    batch = Batch(torch.zeros(n, 1, 8, 8), LABELS.repeat(n // 2), KNOWN.repeat(n // 2, 1))
+    told = model.conditions.of_batch(batch, step_context(n), 0.25)
     assert told is not None
     assert (told == 0).all(dim=1).float().mean().item() == pytest.approx(0.25, abs=0.03)
 
 
 def test_untold_is_zeros_and_what_is_told_changes_the_picture() -> None:
     model = built().eval()
-    latents, told = torch.randn(2, 3), model.conditions.told(LABELS, KNOWN)
+    latents, told = torch.randn(2, 3), model.conditions.encode(LABELS, KNOWN)
     assert torch.equal(model.decode(latents), model.decode(latents, torch.zeros_like(told)))
     assert not torch.equal(model.decode(latents), model.decode(latents, told))
     images, noise = torch.rand(2, 1, 8, 8) * 2 - 1, torch.randn(2, 3)
-    assert not torch.equal(model.weigh(images, noise), model.weigh(images, noise, told))
+    assert not torch.equal(model.log_weight_terms(images, noise), model.log_weight_terms(images, noise, told))
     assert not torch.equal(model.reconstruct(images), model.reconstruct(images, told))
 
 
@@ -129,7 +135,21 @@ def test_a_class_that_is_asked_for_is_told_and_the_rest_is_not() -> None:
     model, latents = built().eval(), torch.randn(2, 3)
     told = torch.zeros(2, 7)
     told[:, model.conditions.place("class")] = torch.eye(3)[LABELS]
-    assert model.conditional
-    assert torch.equal(model.sample(latents, LABELS), model.decode(latents, told))
-    assert torch.equal(model.sample(latents), model.decode(latents))
-    assert not built(condition=["eyes"]).conditional
+    row = model.conditions.row({"class": "owl"})
+    assert torch.equal(row, told[0])
+    options = VAESampling()
+    assert torch.equal(model.sample(latents, told, options), model.decode(latents, told))
+    assert torch.equal(model.sample(latents, None, options), model.decode(latents))
+
+
+def test_an_embedding_of_a_class_is_its_row_to_the_bit_and_of_several_names_their_sum() -> None:
+    one = ConditionEmbedding(Conditions(("class",), FACTS), 5)
+    rows = torch.eye(3)[[2, 0, 2]]
+    assert torch.equal(one(rows), one.weight[[2, 0, 2]])
+    gradient = torch.autograd.grad((one(rows) * torch.arange(15.0).view(3, 5)).sum(), one.weight)[0]
+    plain = torch.nn.functional.embedding(torch.tensor([2, 0, 2]), one.weight)
+    assert torch.equal(gradient, torch.autograd.grad((plain * torch.arange(15.0).view(3, 5)).sum(), one.weight)[0])
+    conditions = Conditions(("age", "class", "glasses"), FACTS)
+    several, told = ConditionEmbedding(conditions, 4), conditions.encode(LABELS, KNOWN)
+    torch.testing.assert_close(several(told), told @ several.weight)
+    assert not several(torch.zeros(2, conditions.width)).any()

@@ -10,23 +10,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sanggar.data.images import Facts
-from sanggar.models.family import CAPABILITIES
-from sanggar.models.ffnn import Activation, FeedForward, FeedForwardOptions
+from sanggar.data.images import ImageSpec
+from sanggar.models.capabilities import CAPABILITIES
+from sanggar.models.feed_forward import Activation, FeedForward, FeedForwardOptions
 from sanggar.scratch.activations import ACTIVATIONS
 from sanggar.scratch.initializers import INITIALIZERS
 from sanggar.scratch.losses import LOSSES
 from sanggar.scratch.network import NORMALIZATIONS
 
-FACTS = Facts(3, 4, 1, ("a", "b", "c"))
+FACTS = ImageSpec(3, 4, 1, ("a", "b", "c"))
 PIXELS = np.random.default_rng(0).integers(0, 256, (7, 3, 4, 1), np.uint8)
 LABELS = np.arange(7) % 3
 LOSS = FeedForwardOptions.model_fields["loss"].annotation
 NORMALIZATION = get_args(FeedForwardOptions.model_fields["normalization"].annotation)[0]
 
 
-def built(facts: Facts = FACTS, seed: int = 0, **options: Any) -> FeedForward:
-    return FeedForward.build(FeedForwardOptions(**{"hidden": (5,), **options}), facts, seed)
+def built(spec: ImageSpec = FACTS, seed: int = 0, **options: Any) -> FeedForward:
+    return FeedForward.build(FeedForwardOptions(**{"hidden": (5,), **options}), spec, seed)
 
 
 def kinds(options: type) -> set[str]:
@@ -56,21 +56,21 @@ def test_its_rows_are_probabilities_whatever_its_options(
     hidden: list[int], loss: str, dropout: float, normalization: str | None, size: tuple[int, int, int], each: bool,
     names: list[str],
 ) -> None:  # fmt: skip
-    facts = Facts(*size, ("x", "y", "z"))
+    spec = ImageSpec(*size, ("x", "y", "z"))
     activation = tuple(names[: len(hidden)]) if each else names[0]
-    model = built(facts, hidden=hidden, activation=activation, loss=loss, normalization=normalization, dropout=dropout)
-    pixels = np.random.default_rng(0).integers(0, 256, (6, facts.height, facts.width, facts.channels), np.uint8)
+    model = built(spec, hidden=hidden, activation=activation, loss=loss, normalization=normalization, dropout=dropout)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, spec.height, spec.width, spec.channels), np.uint8)
     shares = model.compute("classify", pixels)
     assert (shares.shape, shares.dtype) == ((6, 3), np.float32)
     assert (shares >= 0).all()
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
-    widths = [facts.height * facts.width * facts.channels, *hidden, 3]
+    widths = [spec.height * spec.width * spec.channels, *hidden, 3]
     assert [a.shape for a in model.neurons().values()] == [(i + 1, o) for i, o in pairwise(widths)]
 
 
 def test_pixels_are_shown_from_0_to_1_in_reading_order() -> None:
     colour = np.arange(24, dtype=np.uint8).reshape(1, 2, 4, 3) * 10
-    shown = built(Facts(2, 4, 3, ("a", "b"))).inputs(colour)
+    shown = built(ImageSpec(2, 4, 3, ("a", "b"))).inputs(colour)
     np.testing.assert_allclose(shown, [np.arange(24) / 25.5], rtol=1e-6, atol=1e-6)
     ends = built().inputs(np.array([0, 255] * 6, np.uint8).reshape(1, 3, 4, 1))
     assert (ends.min(), ends.max(), ends.dtype) == (0, 1, np.float32)
@@ -133,7 +133,7 @@ def test_each_hidden_layer_has_the_activation_of_its_place() -> None:
 def test_an_initializer_of_the_recipe_makes_the_weights(
     initializer: dict[str, Any], mean: float, deviation: float
 ) -> None:
-    neurons = built(Facts(15, 20, 1, ("a", "b")), hidden=(200,), initializer=initializer).neurons()["dense1"]
+    neurons = built(ImageSpec(15, 20, 1, ("a", "b")), hidden=(200,), initializer=initializer).neurons()["dense1"]
     assert neurons[:-1].mean() == pytest.approx(mean, abs=0.02 * deviation + 1e-9)
     assert neurons[:-1].std() == pytest.approx(deviation, rel=0.02)
     assert not neurons[-1].any()

@@ -8,24 +8,32 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import sanggar
-from sanggar.data.images import Facts
+from sanggar.data.images import ImageSpec
 from sanggar.data.sources import SOURCES
 from sanggar.errors import RecipeError
-from sanggar.models.family import Batch, Moment, Samples
-from sanggar.models.gan import GAN, GANOptions
-from sanggar.models.generators import ConvGenerator, Stage, Task
-from sanggar.models.styles import EqualConv, StyleGenerator, deviation
+from sanggar.models.base import Batch, StepContext
+from sanggar.models.capabilities import Samples
+from sanggar.models.conditions import Conditions
+from sanggar.models.gan.generators import ConvGenerator, Stage, Task
+from sanggar.models.gan.model import GAN, GANOptions, GANSampling
+from sanggar.models.gan.style import EqualConv, StyleGenerator, deviation
 from sanggar.plan import resolve
 from sanggar.recipe import Recipe, read
 from sanggar.training.describe import describe
-from sanggar.training.torch_learner import TorchLearner
+from sanggar.training.learners.torch import TorchLearner
+from gathering import write_pictures
 
 CLASSES = tuple("0123456789")
-GREY, COLOUR, ODD = Facts(28, 28, 1, CLASSES), Facts(16, 16, 3, ("a", "b", "c")), Facts(13, 9, 3, ("a", "b"))
+GREY, COLOUR, ODD = (
+    ImageSpec(28, 28, 1, CLASSES),
+    ImageSpec(16, 16, 3, ("a", "b", "c")),
+    ImageSpec(13, 9, 3, ("a", "b")),
+)
 GENERATORS: dict[str, dict[str, Any]] = {
     "dense": {"widths": [8]}, "dcgan": {"widths": [8, 4]}, "resnet": {"widths": [8, 6, 4]},
     "style": {"widths": [8, 6, 4], "style_size": 8},
@@ -45,37 +53,47 @@ def options(generator: str = "dcgan", critic: str = "dcgan", **more: Any) -> GAN
     )  # fmt: skip
 
 
-def made(facts: Facts, chosen: GANOptions) -> GAN:
-    model = GAN.build(chosen, facts, 0)
+def made(spec: ImageSpec, chosen: GANOptions) -> GAN:
+    model = GAN.build(chosen, spec, 0)
     assert isinstance(model, GAN)
     return model.train()
 
 
-def moment(step: int = 0, n: int = 4) -> Moment:
-    return Moment(0, step, 10, n, slice(n), torch.device("cpu"))
+def step_context(step: int = 0, n: int = 4) -> StepContext:
+    return StepContext(0, step, 10, n, slice(n), torch.device("cpu"))
 
 
-def batch(facts: Facts, n: int = 4) -> Batch:
+def batch(spec: ImageSpec, n: int = 4) -> Batch:
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.rand((n, facts.channels, facts.height, facts.width), generator=generator) * 2 - 1
-    return Batch(pictures, torch.arange(n) % len(facts.classes))
+    pictures = torch.rand((n, spec.channels, spec.height, spec.width), generator=generator) * 2 - 1
+    return Batch(pictures, torch.arange(n) % len(spec.classes))
 
 
-@pytest.mark.parametrize("facts", [GREY, COLOUR, ODD], ids=lambda facts: facts.size)
+def given(condition: str | None) -> dict[str, Any]:
+    """How a network is conditioned on the class."""
+    return {} if condition is None else {"condition": ["class"], "conditioning": condition}
+
+
+def one_hot(spec: ImageSpec, labels: list[int]) -> torch.Tensor:
+    """Classes as a condition."""
+    return torch.eye(len(spec.classes))[labels]
+
+
+@pytest.mark.parametrize("spec", [GREY, COLOUR, ODD], ids=lambda spec: spec.size)
 @pytest.mark.parametrize(("generator", "critic"), sorted(product(GENERATORS, CRITICS)))
-def test_every_generator_plays_against_every_critic(generator: str, critic: str, facts: Facts) -> None:
-    for condition in ("none", "joined", "projection"):
+def test_every_generator_plays_against_every_critic(generator: str, critic: str, spec: ImageSpec) -> None:
+    for condition in (None, "joined", "projection"):
         if condition == "projection" and generator == "dense":
             continue
-        model = made(facts, options(generator, critic, condition=condition, penalty={"kind": "r1", "every": 1}))
+        model = made(spec, options(generator, critic, **given(condition), penalty={"kind": "r1", "every": 1}))
         for phase in model.phases():
-            terms = phase.loss(batch(facts), moment())
+            terms = phase.loss(batch(spec), step_context())
             total = torch.stack([value for name, value in terms.items() if name not in phase.watched]).sum()
             found = torch.autograd.grad(total, list(phase.parameters), allow_unused=True)
             assert sum(g is not None and bool(g.any()) for g in found) > len(found) / 2
-        labels = torch.tensor([0, 1, 1]) if model.conditional else None
-        pictures = model.eval().sample(torch.randn(3, 5), labels, 0.5)
-        assert pictures.shape == (3, facts.channels, facts.height, facts.width)
+        rows = one_hot(spec, [0, 1, 1]) if condition else None
+        pictures = model.eval().sample(torch.randn(3, 5), rows, GANSampling(truncation=0.5))
+        assert pictures.shape == (3, spec.channels, spec.height, spec.width)
         assert isinstance(model, Samples)
 
 
@@ -83,13 +101,13 @@ def test_every_generator_plays_against_every_critic(generator: str, critic: str,
 @pytest.mark.parametrize("condition", ["joined", "projection"])
 def test_the_class_changes_the_picture_and_the_score(generator: str, condition: str) -> None:
     torch.manual_seed(0)
-    model = made(GREY, options(generator, condition=condition))
+    model = made(GREY, options(generator, **given(condition)))
     for _, parameter in sorted(model.generator.named_parameters()):
         torch.nn.init.normal_(parameter, std=0.5)
     latents, shown = torch.randn(1, 5).expand(10, -1), batch(GREY, 10)
-    drawn = model.eval().sample(latents, torch.arange(10))
+    drawn = model.eval().sample(latents, torch.eye(10), GANSampling())
     assert len(torch.unique(drawn.flatten(1), dim=0)) == 10
-    scores = model.critic(shown.images[:1].expand(10, -1, -1, -1), torch.arange(10))
+    scores = model.critic(shown.images[:1].expand(10, -1, -1, -1), torch.eye(10))
     assert len(torch.unique(scores)) == 10
 
 
@@ -115,8 +133,8 @@ REFUSED = {
     },
     "changes nothing": {"augmentation": {"kind": "fixed"}},
     "one resolution": {"growth": {"first": 8}},
-    "told its class beside its latent": {"condition": "projection"},
-    "through batch or instance norms": {"condition": "projection", "generator": {"kind": "dcgan", "norm": "pixel"}},
+    "takes its condition beside its latent": {"condition": ["class"], "conditioning": "projection"},
+    "through batch or instance norms": {"condition": ["class"], "conditioning": "projection", "generator": {"kind": "dcgan", "norm": "pixel"}},
 }  # fmt: skip
 
 
@@ -129,25 +147,25 @@ def test_what_has_no_meaning_is_refused_in_words(words: str) -> None:
 
 def test_a_joined_class_begins_as_a_whisper_beside_noise_and_picture() -> None:
     """Of deviation 1 it drowned both, and a class soon had one picture."""
-    model = made(GREY, options(condition="joined"))
+    model = made(GREY, options(**given("joined")))
     for join in (model.generator.join, model.critic.join):
         assert 0.02 < join.embedding.weight.std() < 0.05
     with torch.no_grad():
-        plane = model.critic.join(batch(GREY).images, batch(GREY).labels)[:, 1]
+        plane = model.critic.join(batch(GREY).images, one_hot(GREY, [0, 1, 2, 3]))[:, 1]
     assert (plane - plane.mean(dim=0)).std() < 0.1 * batch(GREY).images.std()
 
 
 def test_spectral_norm_leaves_the_whisper_a_whisper() -> None:
     for kind in ("dense", "dcgan", "resnet"):
         critic = {"kind": kind, "spectral": True, **({} if kind == "dense" else {"norm": "none"})}
-        model = made(GREY, GANOptions.model_validate({"condition": "joined", "critic": critic}))
+        model = made(GREY, GANOptions.model_validate({**given("joined"), "critic": critic}))
         assert model.critic.join.embedding.weight.abs().max() <= 0.05
 
 
 def test_a_critic_with_batch_norm_scores_alike_in_training_and_validation() -> None:
     """By running means, which mix real and drawn pictures, its scores would be of nothing that it was trained on."""
     model = made(GREY, options(critic="dcgan"))
-    model.critic = _read("critic", {"kind": "dcgan", "norm": "batch"}).build(Task(GREY, 5, "none"))
+    model.critic = _read("critic", {"kind": "dcgan", "norm": "batch"}).build(Task(GREY, 5, Conditions((), GREY)))
     before = model.train().critic(batch(GREY, 16).images)
     for _ in range(3):
         model.critic(torch.randn(16, 1, 28, 28) * 5)
@@ -164,7 +182,7 @@ def test_smoothing_belongs_to_objectives_with_targets() -> None:
 
 def test_classes_are_needed_to_be_told_them() -> None:
     with pytest.raises(RecipeError, match="classes"):
-        made(Facts(8, 8, 1), options(condition="joined"))
+        made(ImageSpec(8, 8, 1), options(**given("joined")))
 
 
 @pytest.mark.parametrize("network", ["generator", "critic"])
@@ -188,9 +206,9 @@ def test_a_network_grows_and_fades_in(generator: str, critic: str) -> None:
     model = made(GREY, options(generator, critic, growth={"first": 4, "until": 0.5}))
     seen = []
     for step in range(10):
-        model.critic_loss(batch(GREY), moment(step))
+        model.critic_loss(batch(GREY), step_context(step))
         stage = model._stage()
-        shown = model._drawn(moment(step), "critic", None, stage)
+        shown = model._drawn(step_context(step), "critic", None, stage)
         assert shown.shape == model._at(stage, batch(GREY).images).shape
         assert model.critic(shown, None, stage).shape == (4,)
         seen.append((-stage.halvings, round(stage.fade, 2)))
@@ -199,12 +217,12 @@ def test_a_network_grows_and_fades_in(generator: str, critic: str) -> None:
     assert seen[5:] == [(0, 1.0)] * 5
     assert any(0 < fade < 1 for _, fade in seen)
     # a training made longer does not shrink what is grown
-    model.critic_loss(batch(GREY), moment(2))
+    model.critic_loss(batch(GREY), step_context(2))
     assert model._stage() == Stage()
     # drawn before it is grown, pictures have their full size all the same
     model = made(GREY, options(generator, critic, growth={"first": 4, "until": 0.5}))
     assert model._stage().halvings
-    assert model.eval().sample(torch.randn(2, 5)).shape == (2, 1, 28, 28)
+    assert model.eval().sample(torch.randn(2, 5), None, GANSampling()).shape == (2, 1, 28, 28)
 
 
 def test_a_fading_level_begins_as_the_level_below() -> None:
@@ -228,13 +246,13 @@ def test_adaptive_augmentation_follows_the_critics_sign() -> None:
     found = []
     for sign in (1.0, 1.0, 0.5, 1.0):
         model.sign.fill_(sign)
-        critic.after(moment())
+        critic.after(step_context())
         found.append(round(model.probability.item(), 6))
     assert found == [0.1, 0.2, 0.1, 0.2]
     for _ in range(20):
-        critic.after(moment())
+        critic.after(step_context())
     assert model.probability.item() == 1
-    assert "augmentation" in critic.loss(batch(GREY), moment())
+    assert "augmentation" in critic.loss(batch(GREY), step_context())
 
 
 @pytest.mark.parametrize("objective", ["bce", "least_squares", "hinge"])
@@ -247,7 +265,7 @@ def test_adaptive_augmentation_reads_a_score_from_the_objectives_middle(objectiv
         for parameter in model.critic.parameters():
             parameter.data.zero_()
         model.critic.verdict.linear.bias.data.fill_(score)
-        model.critic_loss(batch(GREY), moment())
+        model.critic_loss(batch(GREY), step_context())
         assert model.sign == sign
 
 
@@ -271,19 +289,19 @@ def test_spectral_norm_keeps_every_layer_from_stretching(critic: str) -> None:
 @pytest.mark.parametrize("critic", sorted(CRITICS))
 def test_projection_adds_the_product_with_the_classs_embedding(critic: str) -> None:
     """Miyato & Koyama 2018, equation 3: the score without a class, and yᵀVφ(x)."""
-    verdict = made(GREY, options(critic=critic, condition="projection")).critic.verdict.eval()
-    features, labels = torch.randn(4, verdict.embedding.weight.shape[1]), torch.tensor([0, 3, 3, 9])
+    verdict = made(GREY, options(critic=critic, **given("projection"))).critic.verdict.eval()
+    features, rows = torch.randn(4, verdict.embedding.weight.shape[1]), one_hot(GREY, [0, 3, 3, 9])
     alone = verdict.linear(features).squeeze(1)
-    told = torch.stack([row @ learned for row, learned in zip(features, verdict.embedding(labels), strict=True)])
-    torch.testing.assert_close(verdict(features, labels), alone + told)
+    told = torch.stack([row @ learned for row, learned in zip(features, verdict.embedding(rows), strict=True)])
+    torch.testing.assert_close(verdict(features, rows), alone + told)
 
 
 def test_a_relativistic_generator_is_told_apart_from_real_pictures() -> None:
     model = made(GREY, options(objective={"kind": "relativistic"})).eval()
     shown = batch(GREY)
-    loss = model.generator_loss(shown, moment())["adversarial"]
+    loss = model.generator_loss(shown, step_context())["adversarial"]
     with torch.no_grad():
-        fake = model.critic(model.generator(moment().normal("generator latents", (5,))))
+        fake = model.critic(model.generator(step_context().normal("generator latents", (5,))))
         expected = torch.nn.functional.softplus(model.critic(shown.images) - fake).mean()
     torch.testing.assert_close(loss, expected)
 
@@ -293,7 +311,7 @@ def test_clipped_weights_stay_within_the_limit_after_a_step() -> None:
     model = made(GREY, options(**clipped))
     critic, generator = model.phases()
     assert critic.after is not None
-    critic.after(moment())
+    critic.after(step_context())
     assert max(p.abs().max().item() for p in critic.parameters) == pytest.approx(0.02)
     assert max(p.abs().max().item() for p in generator.parameters) > 0.02
 
@@ -318,16 +336,21 @@ def test_a_pixel_norm_makes_every_pixels_channels_of_length_one() -> None:
 
 
 def test_styles_draw_pictures_of_64_as_well() -> None:
-    facts = Facts(64, 64, 3, ("a", "b"))
+    spec = ImageSpec(64, 64, 3, ("a", "b"))
     shape = {"kind": "style", "widths": [8, 8, 6, 4, 4], "style_size": 8}
     seen = {"kind": "style", "widths": [4, 4, 6, 8, 8]}
     chosen = options().model_copy(
-        update={"generator": _read("generator", shape), "critic": _read("critic", seen), "condition": "projection"}
+        update={
+            "generator": _read("generator", shape),
+            "critic": _read("critic", seen),
+            "condition": ("class",),
+            "conditioning": "projection",
+        }
     )
-    model = made(facts, chosen)
+    model = made(spec, chosen)
     for phase in model.phases():
-        assert all(value.isfinite() for value in phase.loss(batch(facts), moment()).values())
-    assert model.eval().sample(torch.randn(2, 5), torch.tensor([0, 1])).shape == (2, 3, 64, 64)
+        assert all(value.isfinite() for value in phase.loss(batch(spec), step_context()).values())
+    assert model.eval().sample(torch.randn(2, 5), torch.eye(2), GANSampling()).shape == (2, 3, 64, 64)
 
 
 def test_a_residual_critics_score_is_the_sum_of_its_places() -> None:
@@ -345,8 +368,8 @@ def test_instance_noise_ends_with_the_training() -> None:
     model, pictures = made(GREY, options(instance_noise=0.5)), batch(GREY).images
     found = []
     for step in (0, 5):
-        model.critic_loss(batch(GREY), moment(step))
-        found.append((model._shown(pictures, moment(step), "real") - pictures).std().item())
+        model.critic_loss(batch(GREY), step_context(step))
+        found.append((model._shown(pictures, step_context(step), "real") - pictures).std().item())
     first, half = found
     assert first == pytest.approx(0.5, rel=0.05)
     assert half == pytest.approx(0.25, rel=0.05)
@@ -354,9 +377,9 @@ def test_instance_noise_ends_with_the_training() -> None:
 
 def test_a_lazy_penalty_comes_at_its_steps_and_weighs_as_much() -> None:
     often, lazy = (made(GREY, options(penalty={"kind": "r1", "every": every})) for every in (1, 4))
-    terms = [lazy.phases()[0].loss(batch(GREY), moment(step)) for step in range(8)]
+    terms = [lazy.phases()[0].loss(batch(GREY), step_context(step)) for step in range(8)]
     assert [step for step, found in enumerate(terms) if "r1" in found] == [0, 4]
-    torch.testing.assert_close(terms[0]["r1"], 4 * often.phases()[0].loss(batch(GREY), moment())["r1"])
+    torch.testing.assert_close(terms[0]["r1"], 4 * often.phases()[0].loss(batch(GREY), step_context())["r1"])
 
 
 @pytest.mark.parametrize("penalty", [{"kind": "gradient"}, {"kind": "r1", "every": 1}, None], ids=str)
@@ -368,9 +391,9 @@ def test_a_step_gives_every_weight_its_own_gradient(generator: str, critic: str,
     descent = {"kind": "sgd", "learning_rate": 0.25}
     training = {"steps": 9, "batch_size": 16, "precision": "fp32", "optimizer": descent}
     plan = resolve(Recipe("t", data={"source": "digits", "validation": 100}, model=model, training=training))
-    learner, pictures = TorchLearner(plan, plan.facts), SOURCES["digits"].load(plan.data).train.first(16)
+    learner, pictures = TorchLearner(plan, plan.spec), SOURCES["digits"].load(plan.data).train.first(16)
     before = deepcopy(learner.model)
-    phase, at = before.phases()[0], replace(learner.moment, draw=0)
+    phase, at = before.phases()[0], replace(learner.context, draw=0)
     terms = phase.loss(learner._batch(pictures), at)
     sum(value for name, value in terms.items() if name not in phase.watched).backward()
     learner.step(0, [pictures])
@@ -385,20 +408,23 @@ def test_truncation_draws_styles_to_their_mean_and_latents_to_zero() -> None:
     style.generator.mean_style.normal_()
     latents = torch.randn(3, 5)
     for model in (style.eval(), conv.eval()):
-        pictures = model.sample(latents, None, 1e-6)
+        pictures = model.sample(latents, None, GANSampling(truncation=1e-6))
         torch.testing.assert_close(pictures, pictures[:1].expand_as(pictures), atol=1e-3, rtol=0)
-        torch.testing.assert_close(model.sample(latents, None, 1.0), model.generator(latents))
+        torch.testing.assert_close(model.sample(latents, None, GANSampling()), model.generator(latents))
     torch.testing.assert_close(
-        style.sample(latents[:1], None, 1e-6), style.generator.draw(style.generator.mean_style), atol=1e-3, rtol=0
+        style.sample(latents[:1], None, GANSampling(truncation=1e-6)),
+        style.generator.draw(style.generator.mean_style),
+        atol=1e-3,
+        rtol=0,
     )
 
 
 def test_the_mean_style_is_kept_for_each_class() -> None:
-    model = made(GREY, options("style", condition="projection"))
+    model = made(GREY, options("style", **given("projection")))
     assert isinstance(model.generator, StyleGenerator)
     for _ in range(600):
-        model.generator(torch.randn(8, 5), torch.tensor([0, 0, 0, 0, 3, 3, 3, 3]))
-    expected = model.generator.mapping(torch.randn(4000, 5), torch.full((4000,), 3)).mean(dim=0)
+        model.generator(torch.randn(8, 5), one_hot(GREY, [0, 0, 0, 0, 3, 3, 3, 3]))
+    expected = model.generator.mapping(torch.randn(4000, 5), one_hot(GREY, [3] * 4000)).mean(dim=0)
     torch.testing.assert_close(model.generator.mean_style[3], expected, atol=0.1, rtol=0.1)
     assert not model.generator.mean_style[5].any()
 
@@ -419,7 +445,7 @@ def test_modulation_equals_modulated_weights() -> None:
 def test_a_critic_that_is_differentiated_twice_is_not_compiled(penalty: str, compiled: bool) -> None:
     how = [f"model.penalty={penalty}", "model.critic.norm=none", "training.compile=true", "training.device=cpu"]
     plan = resolve(read("mnist-cgan", how))
-    model = TorchLearner(plan, plan.facts).model
+    model = TorchLearner(plan, plan.spec).model
     assert isinstance(model, GAN)
     assert model.generator._compiled_call_impl is not None
     assert (model.critic._compiled_call_impl is not None) == compiled
@@ -454,7 +480,7 @@ def test_ema_averages_the_generator_and_not_the_critic() -> None:
 
     plan = resolve(read("digits-cgan", ["training.ema=0.999", "training.precision=fp32", "training.batch_size=8"]))
     data = plan.source.load(plan.data).train.first(8)
-    learner = learner_of(plan, plan.facts)
+    learner = learner_of(plan, plan.spec)
     learner.steps = 3
     for step in range(3):
         learner.step(step, [data])
@@ -501,15 +527,48 @@ def test_what_a_grown_network_has_no_use_for_is_counted_as_well() -> None:
 
 
 def test_the_same_seed_draws_the_same_pictures(trained: Any) -> None:
-    painter = sanggar.open(trained("gan").path)
-    few, many = painter.sample(5, seed=3), painter.sample(700, seed=3)
+    model = sanggar.open(trained("gan").path)
+    few, many = model.sample(5, seed=3), model.sample(700, seed=3)
     assert (few == many[:5]).all()
-    assert (few != painter.sample(5, seed=4)).any()
-    assert (painter.sample(3, label="7", seed=1) == painter.sample(3, label=7, seed=1)).all()
+    assert (few != model.sample(5, seed=4)).any()
+    seven = model.sample(3, {"class": "7"}, seed=1)
+    assert (seven == model.sample(3, {"class": 7}, seed=1)).all()
+    assert (seven == model.draw(model.noise(3, 1), model.rows_of_class(np.full(3, 7)))).all()
     for label, words in (("x", "no class 'x'"), (11, "no class 11"), (-1, "no class -1")):
         with pytest.raises(sanggar.errors.RunError, match=words):
-            painter.sample(2, label=label)
+            model.sample(2, {"class": label})
     with pytest.raises(sanggar.errors.RunError, match="count"):
-        painter.sample(0)
+        model.sample(0)
     with pytest.raises(sanggar.errors.RunError, match="truncation"):
-        painter.sample(2, truncation=0.0)
+        model.sample(2, truncation=0.0)
+    with pytest.raises(sanggar.errors.RunError, match="no option 'temperature'. It has truncation"):
+        model.sample(2, temperature=0.5)
+    with pytest.raises(sanggar.errors.RunError, match="say what class shall be"):
+        model.sample(2, {})  # it was trained with a class always given
+
+
+def test_a_network_is_conditioned_on_attributes_as_on_the_class(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "pictures", 60)
+    recipe = {
+        "name": "t", "data": {"source": "folder", "path": str(tmp_path / "pictures"), "size": 8, "label": "letter"},
+        "model": {
+            "family": "gan", "latent_size": 4, "condition": ["class", "odd", "age"], "conditioning": "projection",
+            "generator": {"kind": "dcgan", "widths": [8, 4]}, "critic": {"kind": "dcgan", "widths": [4], "norm": "none"},
+        },
+        "training": {
+            "steps": 30, "batch_size": 16, "device": "cpu", "precision": "fp32",
+            "optimizer": {"kind": "adam", "learning_rate": 0.03},
+        },
+    }  # fmt: skip
+    model = sanggar.open(sanggar.train(recipe, out=tmp_path / "always"))
+    asked = {"class": "b", "odd": "yes", "age": "12"}
+    pictures = model.sample(6, asked, seed=2)
+    assert pictures.shape == (6, 8, 8, 3)
+    for name, other in (("class", "c"), ("odd", "no"), ("age", "50")):
+        assert (model.sample(6, {**asked, name: other}, seed=2) != pictures).any()
+    with pytest.raises(sanggar.errors.RunError, match="say what odd, age shall be"):
+        model.sample(2, {"class": "a"})
+    with pytest.raises(sanggar.errors.RunError, match="not conditioned on 'size'"):
+        model.sample(2, {**asked, "size": "3"})
+    some = sanggar.open(sanggar.train(recipe, ["model.condition_dropout=0.2"], out=tmp_path / "sometimes"))
+    assert some.sample(3, {}).shape == some.sample(3, {"odd": "yes"}).shape == (3, 8, 8, 3)

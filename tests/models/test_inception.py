@@ -14,8 +14,8 @@ from torch import Tensor
 
 from sanggar.data.sources import SOURCES, DataOptions, root
 from sanggar.errors import DataError
-from sanggar.models import inception
-from sanggar.models.inception import WEIGHTS, InceptionNetwork, find_weights, fitted, open_inception, read_weights
+from sanggar.instruments import inception
+from sanggar.instruments.inception import WEIGHTS, InceptionNetwork, find_weights, fitted, open_inception, read_weights
 
 PRESENT = any((root() / "inception" / WEIGHTS).with_suffix(end).is_file() for end in (".pth", ".safetensors"))
 
@@ -77,15 +77,15 @@ def test_pools_count_no_padding_and_the_last_one_takes_the_maximum(weights: dict
 
 def test_features_and_logits_of_grey_and_colour(weights: dict[str, Tensor], place: Path) -> None:
     save_file(weights, place / Path(WEIGHTS).with_suffix(".safetensors").name)
-    ruler = open_inception("cpu")
+    extractor = open_inception("cpu")
     grey = np.random.default_rng(0).integers(0, 256, (1, 28, 28, 1), np.uint8)
-    features = ruler.features(np.concatenate([grey, grey[:, ::-1]]))
+    features = extractor.features(np.concatenate([grey, grey[:, ::-1]]))
     assert features.shape == (2, 2048)
     assert features.dtype == np.float32
     assert np.isfinite(features).all()
-    np.testing.assert_allclose(ruler.features(grey.repeat(3, axis=3)), features[:1], rtol=1e-3, atol=1e-5)
-    assert len(ruler.hash) == 12
-    assert ruler.network.fc(torch.from_numpy(features)).shape == (2, 1008)
+    np.testing.assert_allclose(extractor.features(grey.repeat(3, axis=3)), features[:1], rtol=1e-3, atol=1e-5)
+    assert len(extractor.hash) == 12
+    assert extractor.network.fc(torch.from_numpy(features)).shape == (2, 1008)
 
 
 def test_weights_under_other_names_are_refused(weights: dict[str, Tensor]) -> None:

@@ -18,20 +18,20 @@ from sanggar import recipe
 from sanggar.data.images import to_float
 from sanggar.data.sources import SOURCES, DataOptions
 from sanggar.errors import DataError, RecipeError, RunError
-from sanggar.evaluation.attributes import OfJudge, aspects_of
+from sanggar.evaluation.metrics.attributes import OfJudge, aspects_of
+from sanggar.instruments.judge import CHUNK, FOLDER, JUDGES, LIMIT, open_judge, read_judge, ship
 from sanggar.models.classifier import dissimilarity
-from sanggar.models.judge import CHUNK, FOLDER, JUDGES, LIMIT, open_judge, read_judge, ship
-from sanggar.painter import Painter
 from sanggar.plan import resolve
 from sanggar.runs import load_arrays, save_arrays
+from sanggar.trained import TrainedModel
 
 EVERY = pytest.mark.parametrize("name", JUDGES)
 DIGITS = FOLDER / "digits.safetensors"
 
 
 def pictures(name: str, count: int, times: int = 1) -> np.ndarray:
-    facts, draw = open_judge(name, "cpu").facts, np.random.default_rng(0)
-    return draw.integers(0, 256, (count, times * facts.height, times * facts.width, facts.channels), np.uint8)
+    spec, draw = open_judge(name, "cpu").spec, np.random.default_rng(0)
+    return draw.integers(0, 256, (count, times * spec.height, times * spec.width, spec.channels), np.uint8)
 
 
 def changed(path: Path, arrays: dict[str, Any] | None = None, **meta: Any) -> Path:
@@ -48,15 +48,15 @@ def changed(path: Path, arrays: dict[str, Any] | None = None, **meta: Any) -> Pa
 def test_a_shipped_judge_is_small_and_says_what_it_is(name: str) -> None:
     assert (FOLDER / f"{name}.safetensors").stat().st_size <= LIMIT
     judge = open_judge(name, "cpu")
-    facts = judge.facts
+    spec = judge.spec
     if name in SOURCES:
-        assert (facts, judge.tested) == (SOURCES[name].facts, SOURCES[name].test_count)
+        assert (spec, judge.tested) == (SOURCES[name].spec, SOURCES[name].test_count)
     assert (judge.of, judge.name) == (name, f"judge {name} v{judge.version}")
-    assert set(judge.told) == {column.name for column in facts.attributes}
+    assert set(judge.told) == {column.name for column in spec.attributes}
     assert 64 <= judge.size <= 256
     features, shares = judge.both(pictures(name, 3))
     assert (features.shape, features.dtype) == ((3, judge.size), np.float32)
-    assert (shares.shape, shares.dtype) == ((3, len(facts.classes)), np.float32)
+    assert (shares.shape, shares.dtype) == ((3, len(spec.classes)), np.float32)
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
 
 
@@ -95,11 +95,11 @@ def test_larger_pictures_are_averaged_to_its_size(name: str) -> None:
     judge, given = open_judge(name, "cpu"), pictures(name, 4)
     larger = given.repeat(3, axis=1).repeat(3, axis=2)
     np.testing.assert_allclose(judge.features(larger), judge.features(given), rtol=1e-3, atol=1e-4)
-    facts = judge.facts
-    assert judge.factor(replace(facts, height=3 * facts.height, width=3 * facts.width)) == 3
-    for height, width in ((facts.height + 1, facts.width + 1), (2 * facts.height, facts.width), (2, 2)):
-        assert judge.factor(replace(facts, height=height, width=width)) is None
-    assert judge.factor(replace(facts, channels=4 - facts.channels)) is None
+    spec = judge.spec
+    assert judge.factor(replace(spec, height=3 * spec.height, width=3 * spec.width)) == 3
+    for height, width in ((spec.height + 1, spec.width + 1), (2 * spec.height, spec.width), (2, 2)):
+        assert judge.factor(replace(spec, height=height, width=width)) is None
+    assert judge.factor(replace(spec, channels=4 - spec.channels)) is None
 
 
 def test_two_pictures_differ_as_its_network_sees_them() -> None:
@@ -149,7 +149,10 @@ def test_a_run_is_made_a_judge(trained: Trained, tmp_path: Path) -> None:
     judge = ship(run, tmp_path / "tiny.safetensors", number=3)
     assert (judge.name, judge.size, judge.tested, judge.told) == ("judge tiny v3", 8, 360, {})
     assert judge == read_judge(tmp_path / "tiny.safetensors")
-    painter, test = Painter(run, device="cpu"), SOURCES["digits"].load(DataOptions(source="digits", validation=1)).test
+    painter, test = (
+        TrainedModel(run, device="cpu"),
+        SOURCES["digits"].load(DataOptions(source="digits", validation=1)).test,
+    )
     shares = judge.classify(test.pixels)
     # kernels of half precision, norms folded into them: the same network but for rounding
     np.testing.assert_allclose(shares, painter.classify(test.pixels), atol=5e-3)
@@ -178,10 +181,10 @@ def test_a_judge_of_attributes_says_how_well_it_tells_each(tmp_path: Path) -> No
         },
     }, out=tmp_path / "run")  # fmt: skip
     judge = ship(run, tmp_path / "sides.safetensors")
-    painter = Painter(run, device="cpu")
+    painter = TrainedModel(run, device="cpu")
     test = painter.plan.source.load(painter.plan.data).test
     assert test.attributes is not None
-    truth = dict(zip([column.name for column in painter.facts.attributes], test.attributes.T, strict=True))
+    truth = dict(zip([column.name for column in painter.spec.attributes], test.attributes.T, strict=True))
     told = {name: judge.tell(test.pixels)[:, judge.place(name)] for name in ("level", "bright", "frame")}
     assert judge.told == pytest.approx({
         "level": np.abs(told["level"][:, 0] - truth["level"]).mean(),
@@ -191,11 +194,11 @@ def test_a_judge_of_attributes_says_how_well_it_tells_each(tmp_path: Path) -> No
     assert judge.told["level"] < 40 and judge.told["bright"] > 0.9  # the level's mean is 50 away on average
     np.testing.assert_allclose(told["frame"].sum(axis=1), 1, atol=1e-5)
     assert judge == read_judge(tmp_path / "sides.safetensors")
-    asked = aspects_of(painter.facts)[0]
-    known = OfJudge.that_knows(judge, painter.facts, [asked])
+    asked = aspects_of(painter.spec)[0]
+    known = OfJudge.that_knows(judge, painter.spec, [asked])
     assert known is not None and known.name.startswith("judge sides v1")
     np.testing.assert_array_equal(known.judge(test.pixels)[:, 0], told[asked.column][:, 0])
-    strangers = replace(painter.facts, attributes=(replace(painter.facts.attributes[0], values=("low", "high")),))
+    strangers = replace(painter.spec, attributes=(replace(painter.spec.attributes[0], values=("low", "high")),))
     assert OfJudge.that_knows(judge, strangers, [asked]) is None
 
 

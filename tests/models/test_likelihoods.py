@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sanggar.errors import RecipeError
-from sanggar.models.likelihoods import (
+from sanggar.models.vae.likelihoods import (
     BIN,
     SMALLEST,
     BernoulliLikelihood,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from sanggar.models.objectives import (
+from sanggar.models.gan.objectives import (
     BCE,
     Hinge,
     LeastSquares,

@@ -20,10 +20,9 @@ from PIL import Image
 
 from conftest import Trained
 from sanggar.data.images import grid
-from sanggar.reporting import generation
-from sanggar.reporting import previews as training_previews
 from sanggar.reporting.page import view
-from sanggar.reporting.sections import SECTIONS
+from sanggar.reporting.sections.run import SECTIONS, generation
+from sanggar.reporting.sections.run import previews as training_previews
 from sanggar.reporting.view import View
 from sanggar.runs import Run
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sanggar.reporting.sections import SECTIONS
+from sanggar.reporting.sections.run import SECTIONS
 from sanggar.reporting.view import View
 from sanggar.runs import Run
 

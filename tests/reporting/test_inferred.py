@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sanggar.reporting.sections import SECTIONS
+from sanggar.reporting.sections.run import SECTIONS
 from sanggar.reporting.view import View
 from sanggar.runs import Run
 

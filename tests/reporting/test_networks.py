@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from conftest import Trained
-from sanggar.evaluation.classification import reliability
+from sanggar.evaluation.metrics.classification import reliability
 from sanggar.reporting.page import view
-from sanggar.reporting.sections import SECTIONS
+from sanggar.reporting.sections.run import SECTIONS
 from sanggar.reporting.view import View
 from sanggar.runs import Run, load_arrays
 

@@ -17,10 +17,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import sanggar
-from sanggar.data.images import Facts
+from sanggar.data.images import ImageSpec
 from sanggar.data.sources import SOURCES, DataOptions
 from sanggar.errors import TrainingError
-from sanggar.models.family import Batch, Family, Moment, Phase, Terms
+from sanggar.models.base import Batch, Model, Phase, StepContext, Terms
 from sanggar.models.losses import pixel_loss
 from sanggar.models.noise import NoiseOptions, disturb
 from sanggar.models.optimizers import SGD
@@ -30,37 +30,37 @@ from sanggar.recipe import Recipe
 from sanggar.runs import Arrays, Run, load_arrays
 from sanggar.training import loop
 from sanggar.training.checkpoint import Progress
+from sanggar.training.learners.torch import TorchLearner
 from sanggar.training.loop import Record
-from sanggar.training.torch_learner import TorchLearner
 
 
 class NoOptions(Options):
     """A family without choices."""
 
 
-class Line(Family):
+class Line(Model):
     """Pictures of 64 pixels through one linear layer."""
 
     Options = NoOptions
 
-    def __init__(self, options: NoOptions, facts: Facts) -> None:
+    def __init__(self, options: NoOptions, spec: ImageSpec) -> None:
         super().__init__()
         self.layer = nn.Linear(64, 64)
 
     def phases(self) -> list[Phase]:
         return [Phase("line", list(self.parameters()), self.loss)]
 
-    def loss(self, batch: Batch, moment: Moment) -> Terms:
+    def loss(self, batch: Batch, moment: StepContext) -> Terms:
         flat = batch.images.flatten(1)
         return {"mse": F.mse_loss(self.layer(flat).float(), flat)}
 
 
-class Clock(Family):
+class Clock(Model):
     """One number whose gradient is always 1: with plain SGD it falls by the learning rate each step."""
 
     Options = NoOptions
 
-    def __init__(self, options: NoOptions, facts: Facts) -> None:
+    def __init__(self, options: NoOptions, spec: ImageSpec) -> None:
         super().__init__()
         self.time = nn.Parameter(torch.zeros(1, dtype=torch.float64))
 
@@ -68,13 +68,13 @@ class Clock(Family):
         return [Phase("clock", list(self.parameters()), lambda batch, moment: {"time": self.time.sum()})]
 
 
-class Pair(Family):
+class Pair(Model):
     """A critic that steps five times while its generator steps once; `log` notes what each of them sees."""
 
     Options = NoOptions
     log: ClassVar[list[dict[str, Any]]] = []
 
-    def __init__(self, options: NoOptions, facts: Facts) -> None:
+    def __init__(self, options: NoOptions, spec: ImageSpec) -> None:
         super().__init__()
         self.critic, self.generator = nn.Linear(64, 1), nn.Linear(4, 64)
 
@@ -85,23 +85,23 @@ class Pair(Family):
             Phase("generator", generator, self._generator, after=self._after),
         ]
 
-    def _fakes(self, batch: Batch, moment: Moment) -> torch.Tensor:
+    def _fakes(self, batch: Batch, moment: StepContext) -> torch.Tensor:
         return self.generator(moment.normal("code", (4,)))
 
-    def _critic(self, batch: Batch, moment: Moment) -> Terms:
+    def _critic(self, batch: Batch, moment: StepContext) -> Terms:
         self._note("critic", batch, moment)
         fakes = self._fakes(batch, moment)
         return {"difference": self.critic(fakes).mean() - self.critic(batch.images.flatten(1)).mean()}
 
-    def _generator(self, batch: Batch, moment: Moment) -> Terms:
+    def _generator(self, batch: Batch, moment: StepContext) -> Terms:
         self._note("generator", batch, moment)
         return {"fooled": -self.critic(self._fakes(batch, moment)).mean()}
 
-    def _note(self, phase: str, batch: Batch, moment: Moment) -> None:
+    def _note(self, phase: str, batch: Batch, moment: StepContext) -> None:
         if moment.split == "train":
             self.log.append({"phase": phase, "moment": moment, "batch": batch.images.clone(), "before": self._now()})
 
-    def _after(self, moment: Moment) -> None:
+    def _after(self, moment: StepContext) -> None:
         self.log[-1] |= {"after": self._now(), "after_moment": moment}
 
     def _now(self) -> dict[str, torch.Tensor]:
@@ -123,7 +123,7 @@ def recipe(**training: Any) -> dict[str, Any]:
 
 
 def train(
-    out: Path, family: type[Family] | None = None, *, change: dict[str, Any] | None = None, **training: Any
+    out: Path, family: type[Model] | None = None, *, change: dict[str, Any] | None = None, **training: Any
 ) -> tuple[Run, list[Record]]:
     records: list[Record] = []
     run = sanggar.train({**recipe(**training), **(change or {})}, out=out, family=family, watch=records.append)
@@ -140,7 +140,7 @@ def weights(run: Run) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_is_named(value: float, tmp_path: Path) -> None:
     class Breaks(Line):
-        def loss(self, batch: Batch, moment: Moment) -> Terms:
+        def loss(self, batch: Batch, moment: StepContext) -> Terms:
             mse = super().loss(batch, moment)["mse"]
             return {"mse": mse, "extra": mse * (value if moment.step == 5 else 1.0)}
 
@@ -164,7 +164,7 @@ def test_a_loss_that_is_not_finite_is_named(value: float, tmp_path: Path) -> Non
 class BreaksWeights(Line):
     """Its loss is finite at the fourth step, the loss's gradient is not."""
 
-    def loss(self, batch: Batch, moment: Moment) -> Terms:
+    def loss(self, batch: Batch, moment: StepContext) -> Terms:
         mse = super().loss(batch, moment)["mse"]
         wrong = torch.sqrt((self.layer.weight * 0).sum()) if moment.step == 3 else 0.0
         return {"mse": mse + wrong}
@@ -181,7 +181,7 @@ def test_a_checkpoint_is_kept_between_validations_that_are_far_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Breaks(Line):
-        def loss(self, batch: Batch, moment: Moment) -> Terms:
+        def loss(self, batch: Batch, moment: StepContext) -> Terms:
             return {"mse": super().loss(batch, moment)["mse"] * (math.nan if moment.step == 6 else 1.0)}
 
     saved, clock, save = [], [0.0], loop.checkpoint.save
@@ -214,7 +214,7 @@ def test_the_pace_is_of_this_sitting_alone(tmp_path: Path, monkeypatch: pytest.M
     class Slow(Line):
         """A step takes a second, and nothing else takes any."""
 
-        def loss(self, batch: Batch, moment: Moment) -> Terms:
+        def loss(self, batch: Batch, moment: StepContext) -> Terms:
             clock[0] += moment.split == "train"
             return super().loss(batch, moment)
 
@@ -248,7 +248,7 @@ def test_metrics_are_the_mean_of_the_steps_since_the_line_before(tmp_path: Path)
 
 def test_training_stops_once_patience_is_spent(tmp_path: Path) -> None:
     class Worsens(Line):
-        def loss(self, batch: Batch, moment: Moment) -> Terms:
+        def loss(self, batch: Batch, moment: StepContext) -> Terms:
             sign = 1 if moment.split == "train" else -1
             return {"mse": sign * super().loss(batch, moment)["mse"]}
 
@@ -302,7 +302,7 @@ def test_pictures_are_augmented_anew_each_time_and_in_training_alone(pair: type[
     shown, validation = [], []
     for augmentation in (None, {"translation": 0.125}):
         pair.log.clear()
-        learner = TorchLearner(resolve(Recipe(**recipe(augmentation=augmentation)), pair), SOURCES["digits"].facts)
+        learner = TorchLearner(resolve(Recipe(**recipe(augmentation=augmentation)), pair), SOURCES["digits"].spec)
         validation.append(learner.evaluate(images))
         learner.step(0, [images] * 5)
         shown.append(torch.cat([entry["batch"] for entry in pair.log if entry["phase"] == "critic"]))
@@ -323,7 +323,7 @@ def test_the_terms_of_repeated_batches_are_averaged(pair: type[Pair], tmp_path: 
     before = [entry for entry in pair.log if entry["phase"] == "critic"]
     terms = []
     for entry in before:
-        model = pair(NoOptions(), Facts(8, 8, 1))
+        model = pair(NoOptions(), ImageSpec(8, 8, 1))
         model.load_state_dict(entry["before"])
         fakes = model.generator(entry["moment"].normal("code", (4,)))
         terms.append((model.critic(fakes).mean() - model.critic(entry["batch"].flatten(1)).mean()).item())
@@ -333,7 +333,7 @@ def test_the_terms_of_repeated_batches_are_averaged(pair: type[Pair], tmp_path: 
 class Lazy(Line):
     """Its penalty is computed at every third step only."""
 
-    def loss(self, batch: Batch, moment: Moment) -> Terms:
+    def loss(self, batch: Batch, moment: StepContext) -> Terms:
         terms = super().loss(batch, moment)
         return terms if moment.step % 3 else {**terms, "penalty": self.layer.weight.square().mean()}
 
@@ -352,7 +352,7 @@ def test_a_lazy_term_survives_being_read_a_few_steps_later(tmp_path: Path, monke
 
     def as_on_a_gpu(self: TorchLearner, *arguments: Any) -> None:
         begin(self, *arguments)
-        self.settle_every = 20
+        self.sync_every = 20
 
     monkeypatch.setattr(TorchLearner, "__init__", as_on_a_gpu)
     _, later = train(tmp_path / "later", Lazy, steps=7, validate_every=7)
@@ -376,7 +376,7 @@ class Looked(Line):
     def phases(self) -> list[Phase]:
         return [Phase("line", list(self.parameters()), self.loss, watched=("largest", "steps"))]
 
-    def loss(self, batch: Batch, moment: Moment) -> Terms:
+    def loss(self, batch: Batch, moment: StepContext) -> Terms:
         largest, steps = self.layer.weight.abs().max(), torch.tensor(1000.0 * moment.step)
         return {"largest": largest, **super().loss(batch, moment), "steps": steps}
 
@@ -413,7 +413,7 @@ def test_what_is_watched_says_nothing_of_when_to_stop(tmp_path: Path) -> None:
         def phases(self) -> list[Phase]:
             return [Phase("line", list(self.parameters()), self.loss, watched=("falls",))]
 
-        def loss(self, batch: Batch, moment: Moment) -> Terms:
+        def loss(self, batch: Batch, moment: StepContext) -> Terms:
             mse = super().loss(batch, moment)["mse"]
             return {"mse": mse if moment.split == "train" else -mse, "falls": 100 * mse}
 
@@ -427,7 +427,7 @@ def test_what_is_watched_says_nothing_of_when_to_stop(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("split", "step"), [("train", 6), ("validation", 8)])
 def test_what_is_watched_has_to_be_finite_too(split: str, step: int, tmp_path: Path) -> None:
     class Breaks(Looked):
-        def loss(self, batch: Batch, moment: Moment) -> Terms:
+        def loss(self, batch: Batch, moment: StepContext) -> Terms:
             terms = super().loss(batch, moment)
             wrong = moment.split == split and (moment.step == 5 or split == "validation")
             return {**terms, "steps": terms["steps"] * math.nan} if wrong else terms
@@ -492,10 +492,10 @@ def test_gradients_are_clipped_to_the_norm_asked_for(tmp_path: Path) -> None:
         def phases(self) -> list[Phase]:
             return [Phase("line", list(self.parameters()), self.loss, after=self._after)]
 
-        def loss(self, batch: Batch, moment: Moment) -> Terms:
+        def loss(self, batch: Batch, moment: StepContext) -> Terms:
             return {"mse": 100 * super().loss(batch, moment)["mse"]}
 
-        def _after(self, moment: Moment) -> None:
+        def _after(self, moment: StepContext) -> None:
             norms.append(float(torch.stack([p.grad.norm() for p in self.parameters() if p.grad is not None]).norm()))
 
     train(tmp_path / "free", Steep, steps=3)
@@ -510,7 +510,7 @@ class Observed(Line):
 
     seen: ClassVar[set[tuple[str, torch.dtype]]] = set()
 
-    def loss(self, batch: Batch, moment: Moment) -> Terms:
+    def loss(self, batch: Batch, moment: StepContext) -> Terms:
         noisy = disturb(batch.images, NoiseOptions(), moment)
         raw = self.layer(noisy.flatten(1))
         loss = pixel_loss("mse", raw.view_as(batch.images), batch.images)

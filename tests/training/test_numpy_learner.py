@@ -16,16 +16,15 @@ from torch.nn import functional as F
 import sanggar
 from conftest import Cli
 from sanggar.data.batches import Batches
-from sanggar.data.images import Facts, Images
+from sanggar.data.images import Images, ImageSpec
 from sanggar.data.sources import SOURCES, DataOptions, Dataset
 from sanggar.errors import DataError, RecipeError
 from sanggar.models.optimizers import OptimizerOptions
-from sanggar.painter import build
-from sanggar.plan import TrainingOptions, resolve
+from sanggar.plan import TrainingOptions, build, resolve
 from sanggar.recipe import Recipe
 from sanggar.runs import Arrays, Run, load_arrays
+from sanggar.training.learners.numpy import NumpyLearner
 from sanggar.training.loop import Record
-from sanggar.training.numpy_learner import NumpyLearner
 
 SOURCE = SOURCES["digits"]
 BATCH = 40
@@ -50,7 +49,7 @@ def recipe(model: dict[str, Any], **training: Any) -> dict[str, Any]:
 
 
 def made(model: dict[str, Any] | None = None, **training: Any) -> NumpyLearner:
-    learner = NumpyLearner(resolve(Recipe(**recipe(model or {}, **training))), SOURCE.facts)
+    learner = NumpyLearner(resolve(Recipe(**recipe(model or {}, **training))), SOURCE.spec)
     learner.steps = STEPS
     return learner
 
@@ -253,13 +252,13 @@ def test_a_split_is_measured_whole_however_it_is_cut(digits: Dataset) -> None:
 def test_vitals_are_quantiles_of_weights_and_gradients_by_layer(digits: Dataset) -> None:
     learner = made({"hidden": [9, 7]}, optimizer=SGD)
     moved = {name.split(".")[0]: array / -0.1 for name, array in change(learner, 0, batch(digits, 0)).items()}
-    vitals = learner.vitals()
-    assert list(vitals) == [f"{of}/dense{i}" for of in ("weights", "gradients") for i in (1, 2, 3)]
+    weight_stats = learner.weight_stats()
+    assert list(weight_stats) == [f"{of}/dense{i}" for of in ("weights", "gradients") for i in (1, 2, 3)]
     for layer, weights in learner.network.weights.items():
         expected = np.percentile(weights, (5, 25, 50, 75, 95))
-        np.testing.assert_allclose(vitals[f"weights/{layer}"], expected, rtol=1e-5)
+        np.testing.assert_allclose(weight_stats[f"weights/{layer}"], expected, rtol=1e-5)
         expected = np.percentile(moved[layer], (5, 25, 50, 75, 95))
-        np.testing.assert_allclose(vitals[f"gradients/{layer}"], expected, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(weight_stats[f"gradients/{layer}"], expected, rtol=1e-3, atol=1e-5)
 
 
 # -- whole trainings -------------------------------------------------------------------------------------------------
@@ -374,7 +373,7 @@ def test_what_comes_to_the_processor_and_fp32_is_taken(override: str) -> None:
 def test_pictures_without_classes_are_no_task_for_it() -> None:
     plan = resolve(Recipe(**recipe({})))
     with pytest.raises(DataError, match="these pictures have none"):
-        build(plan, Facts(8, 8, 1), 0)
+        build(plan, ImageSpec(8, 8, 1), 0)
 
 
 @pytest.mark.parametrize("setting", [{}, {"clip_gradient": 1.0}, {"ema": 0.9}])

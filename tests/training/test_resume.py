@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 
 from conftest import Cli
+from sanggar.data.downloads import read_digits
 from sanggar.data.images import Images
-from sanggar.data.published import read_digits
 from sanggar.data.sources import SOURCES
 from sanggar.plan import FAMILIES
 from sanggar.runs import Run, load_arrays
@@ -49,7 +49,7 @@ SMALL = {
     "vae": (
         "digits-vae", "data.validation=237", "model.widths=[4,8]", "model.latent_size=6", "model.norm=batch",
         "training.device=cpu", "training.precision=fp32", "training.batch_size=64", "training.ema=0.9",
-        "model.beta={warm_up: 0.5}", "model.free_bits=0.1", "model.condition=[class]", "model.untold=0.3",
+        "model.beta={warm_up: 0.5}", "model.free_bits=0.1", "model.condition=[class]", "model.condition_dropout=0.3",
         "model.perceptual={judge: digits}",
         "model.adversarial.critic={kind: dcgan, widths: [4,8], norm: none, spectral: true}",
         "model.adversarial.penalty={kind: r1, every: 3}",

@@ -1,6 +1,6 @@
 """The commands, each a few lines over the library. Nothing heavy is imported before a command needs it."""
 
-from sanggar.cli import work, pictures, shelves  # noqa: I001  # in the order in which the commands are listed
+from sanggar.cli import pipeline, apply, catalog  # noqa: I001  # in the order in which the commands are listed
 from sanggar.cli.group import main
 
-__all__ = ["main", "pictures", "shelves", "work"]
+__all__ = ["apply", "catalog", "main", "pipeline"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,16 +9,7 @@ from jaxtyping import Int64
 
 from sanggar.data.images import Images
 from sanggar.errors import DataError
-
-
-def address(*parts: int | str) -> int:
-    """A 63-bit seed for what is named by `parts`; the same on every machine.
-
-    Randomness is addressed, not carried: whoever knows the seed and the place in training knows the draw, so
-    a resumed run needs no saved generator, and two processes draw what one would.
-    """
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
+from sanggar.seeding import address
 
 
 @dataclass

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from sanggar.data.dataset import DIFFERS, root
-from sanggar.data.gathered import GatheredOptions
+from sanggar.data.image_folder import ImageFolderOptions
 from sanggar.data.images import Attribute
 from sanggar.data.listing import Listing, list_pictures
 from sanggar.data.remote import Remote, published
@@ -36,7 +36,7 @@ TABLES = (
 """The publisher's checksums as torchvision's prototype data sets list them; sizes are not looked at."""
 
 
-def list_celeba(_options: GatheredOptions) -> Listing:
+def list_celeba(_options: ImageFolderOptions) -> Listing:
     """The pictures under the data root, with the partition as splits. Raises DataError when files do not fit.
 
     Attributes are the 40 flags (published as −1 and 1), the 10 coordinates of the landmarks, pixels in the published

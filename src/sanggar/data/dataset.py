@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from sanggar.data.images import Facts, Images
+from sanggar.data.images import Images, ImageSpec
 from sanggar.errors import DataError, suggest
 from sanggar.options import Options
 
@@ -109,7 +109,7 @@ class Source(ABC):
     """what a recipe may say of it"""
 
     @abstractmethod
-    def facts_for(self, options: DataOptions) -> Facts:
+    def spec_for(self, options: DataOptions) -> ImageSpec:
         """What a network has to know of the pictures. Raises DataError where it is asked of files that are missing."""
 
     @abstractmethod
@@ -123,14 +123,12 @@ class Source(ABC):
     def counted(self, options: DataOptions) -> int:
         """Pictures to train on, known before any of them is opened: of some classes, as if all were equally large."""
         left = self.left(options)
-        return (
-            left if options.only is None else left * len(options.only) // max(1, len(self.facts_for(options).classes))
-        )
+        return left if options.only is None else left * len(options.only) // max(1, len(self.spec_for(options).classes))
 
     def load(self, options: DataOptions) -> Dataset:
         """The splits as uint8. Raises DataError when files are missing or damaged."""
         found = self.splits(options)
-        return found if options.only is None else found.narrowed(options.only, self.facts_for(options).classes)
+        return found if options.only is None else found.narrowed(options.only, self.spec_for(options).classes)
 
     @abstractmethod
     def presence(self, name: str, options: DataOptions | None = None) -> Presence:

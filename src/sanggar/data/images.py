@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 MAX_PIXELS = 64_000_000
 """A picture file with more pixels than this is refused before it is decoded."""
 
+CHUNK = 512
+"""Pictures that go through a network at a time, at most."""
+PIXELS = 1 << 19
+"""Their pixels, at most: memory for larger tensors is asked of the system anew each time, which takes longer than
+computing with it."""
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
@@ -41,7 +47,7 @@ class Attribute:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ImageSpec:
     """What a network has to know of the pictures it is built for."""
 
     height: int
@@ -65,7 +71,7 @@ class Facts:
 class Images:
     """Pictures with what is known of them: pixels uint8 `(N, H, W, C)` in 0…255, labels int64 `(N,)`.
 
-    Attributes are float32 `(N, columns)`, a column for each of the facts' attributes: a flag is 0 or 1, a category its
+    Attributes are float32 `(N, columns)`, a column for each of the spec' attributes: a flag is 0 or 1, a category its
     code, a number itself.
     """
 
@@ -106,6 +112,30 @@ def _joined(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray |
     return None if first is None or second is None else np.concatenate([first, second])
 
 
+def at_once(height: int, width: int) -> int:
+    """Number of pictures of this size that go through a network at a time."""
+    return max(1, min(CHUNK, PIXELS // (height * width)))
+
+
+def picture_chunks(count: int, height: int, width: int) -> list[slice]:
+    """Positions of `count` pictures of one size in chunks of `at_once`."""
+    few = at_once(height, width)
+    return [slice(start, start + few) for start in range(0, count, few)]
+
+
+def mean_squared_errors(
+    pixels: UInt8[np.ndarray, "n height width channels"], target: UInt8[np.ndarray, "n height width channels"]
+) -> Float[np.ndarray, "n"]:
+    """Mean squared error of each picture on the scale [-1, 1]."""
+
+    def errors(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        difference = (one.astype(np.float32) - other.astype(np.float32)) / 127.5
+        return np.asarray(np.mean(difference**2, axis=(1, 2, 3), dtype=np.float64))
+
+    parts = picture_chunks(len(pixels), *pixels.shape[1:3])
+    return np.concatenate([errors(pixels[part], target[part]) for part in parts])
+
+
 def to_float(pixels: UInt8[Tensor, "n height width channels"]) -> Float[Tensor, "n channels height width"]:
     """Pixels 0…255 as float32 in [-1, 1]: here, and for NumPy below, is the one place where this happens.
 
@@ -132,9 +162,11 @@ def to_uint8(
 
 
 def read_images(
-    source: str | Path, facts: Facts, read: Callable[[Path], UInt8[np.ndarray, "height width channels"]] | None = None
+    source: str | Path,
+    spec: ImageSpec,
+    read: Callable[[Path], UInt8[np.ndarray, "height width channels"]] | None = None,
 ) -> tuple[UInt8[np.ndarray, "n height width channels"], list[str]]:
-    """The pictures of a file, a folder or an `.npz` with `images`, and their names; all must fit `facts`.
+    """The pictures of a file, a folder or an `.npz` with `images`, and their names; all must fit `spec`.
 
     `read` opens a file otherwise than `read_image` does. Raises DataError when something is not a picture, or not of
     the size and the mode asked for.
@@ -143,19 +175,19 @@ def read_images(
     if not path.exists():
         raise DataError(f"There is no file or folder {path}.")
     if path.suffix == ".npz":
-        pixels = _read_npz(path, facts)
+        pixels = _read_npz(path, spec)
         return pixels, [f"{path.name}[{i}]" for i in range(len(pixels))]
     files = [path]
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not files:
         raise DataError(f"{path} holds no pictures ({', '.join(SUFFIXES)}).")
-    pixels = np.stack([read_image(file, facts) if read is None else read(file) for file in files])
+    pixels = np.stack([read_image(file, spec) if read is None else read(file) for file in files])
     return pixels, [file.name for file in files]
 
 
-def read_image(path: Path, facts: Facts) -> UInt8[np.ndarray, "height width channels"]:
-    """One picture file as uint8 `(H, W, C)`. Raises DataError when it does not fit `facts` exactly.
+def read_image(path: Path, spec: ImageSpec) -> UInt8[np.ndarray, "height width channels"]:
+    """One picture file as uint8 `(H, W, C)`. Raises DataError when it does not fit `spec` exactly.
 
     Nothing is resized, flattened or cut to 8 bits behind the caller's back: a network has to be shown what it
     was trained on, and how to get there is the caller's choice.
@@ -165,22 +197,22 @@ def read_image(path: Path, facts: Facts) -> UInt8[np.ndarray, "height width chan
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(
                     f"{path}: {image.width}×{image.height} pixels is more than sanggar opens ({MAX_PIXELS:,}); "
-                    f"this network takes {facts.size}."
+                    f"this network takes {spec.size}."
                 )
-            _check_mode(path, image, facts)
+            _check_mode(path, image, spec)
             upright = ImageOps.exif_transpose(image)
-            if (upright.height, upright.width) != (facts.height, facts.width):
+            if (upright.height, upright.width) != (spec.height, spec.width):
                 raise DataError(
-                    f"{path}: {upright.height}×{upright.width} pixels, but this network takes {facts.size}. "
+                    f"{path}: {upright.height}×{upright.width} pixels, but this network takes {spec.size}. "
                     "Resize the picture first."
                 )
             # a grey picture saved as RGB stays what it is when brought to one channel
             pixels = np.asarray(upright.convert("RGB" if upright.mode not in ("1", "L") else "L"))
     except Image.DecompressionBombError:
-        raise DataError(f"{path}: so many pixels that it was not opened; this network takes {facts.size}.") from None
+        raise DataError(f"{path}: so many pixels that it was not opened; this network takes {spec.size}.") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path}: not a picture that can be read ({error}).") from None
-    return _to_channels(path, pixels, facts)
+    return _to_channels(path, pixels, spec)
 
 
 def _opened(path: Path) -> Image.Image:
@@ -189,42 +221,42 @@ def _opened(path: Path) -> Image.Image:
         return Image.open(path)
 
 
-def _check_mode(path: Path, image: Image.Image, facts: Facts) -> None:
+def _check_mode(path: Path, image: Image.Image, spec: ImageSpec) -> None:
     if "A" in image.getbands() or "transparency" in image.info:
-        raise DataError(f"{path}: has an alpha channel; this network takes {facts.size}. Flatten it first.")
+        raise DataError(f"{path}: has an alpha channel; this network takes {spec.size}. Flatten it first.")
     deep = any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))  # Pillow cuts 16-bit colour to 8
     if deep or image.mode.startswith(("I", "F")):
         raise DataError(f"{path}: more than 8 bits a pixel; this network takes 8 bits. Convert it first.")
 
 
 def _to_channels(
-    path: Path, pixels: UInt8[np.ndarray, ...], facts: Facts
+    path: Path, pixels: UInt8[np.ndarray, ...], spec: ImageSpec
 ) -> UInt8[np.ndarray, "height width channels"]:
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
-    if pixels.shape[2] == 3 and facts.channels == 1:
+    if pixels.shape[2] == 3 and spec.channels == 1:
         if (pixels != pixels[:, :, :1]).any():
-            raise DataError(f"{path}: a colour picture, but this network takes {facts.size}. Make it grey first.")
+            raise DataError(f"{path}: a colour picture, but this network takes {spec.size}. Make it grey first.")
         pixels = pixels[:, :, :1]
-    if pixels.shape[2] == 1 and facts.channels == 3:
+    if pixels.shape[2] == 1 and spec.channels == 3:
         pixels = np.repeat(pixels, 3, axis=2)
     return pixels
 
 
-def _read_npz(path: Path, facts: Facts) -> UInt8[np.ndarray, "n height width channels"]:
+def _read_npz(path: Path, spec: ImageSpec) -> UInt8[np.ndarray, "n height width channels"]:
     try:
         with zipfile.ZipFile(path):  # np.load takes an .npy under any name
             pass
         with np.load(path, allow_pickle=False) as file:
             if "images" not in file:
                 raise DataError(f"{path}: holds no array `images`. {suggest('images', file.files)}")
-            return as_pixels(file["images"], facts, str(path))
+            return as_pixels(file["images"], spec, str(path))
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: not an .npz file that can be read ({error}).") from None
 
 
-def as_pixels(array: np.ndarray, facts: Facts, name: str = "images") -> UInt8[np.ndarray, "n height width channels"]:
-    """An array `(N, H, W)` or `(N, H, W, C)` as uint8 `(N, H, W, C)`; DataError when it does not fit `facts`."""
+def as_pixels(array: np.ndarray, spec: ImageSpec, name: str = "images") -> UInt8[np.ndarray, "n height width channels"]:
+    """An array `(N, H, W)` or `(N, H, W, C)` as uint8 `(N, H, W, C)`; DataError when it does not fit `spec`."""
     array = np.asarray(array)
     if array.dtype != np.uint8:
         raise DataError(f"{name}: expected uint8 pixels in 0…255, got {array.dtype}.")
@@ -232,7 +264,7 @@ def as_pixels(array: np.ndarray, facts: Facts, name: str = "images") -> UInt8[np
         array = array[..., None]
     if len(array) == 0:
         raise DataError(f"{name}: holds no pictures.")
-    expected = (facts.height, facts.width, facts.channels)
+    expected = (spec.height, spec.width, spec.channels)
     if array.ndim != 4 or array.shape[1:] != expected:
         raise DataError(f"{name}: expected an array (N, {', '.join(map(str, expected))}), got {array.shape}.")
     return array

@@ -1,4 +1,4 @@
-"""Published files: found under the data root, plain or gzipped, or fetched from a mirror and verified."""
+"""Download files: found under the data root, plain or gzipped, or fetched from a mirror and verified."""
 
 from __future__ import annotations
 

@@ -6,20 +6,20 @@ from functools import partial
 
 from sanggar.data.celeba import LICENCE, list_celeba
 from sanggar.data.dataset import DataOptions, Dataset, Presence, Source, fingerprint, root
-from sanggar.data.gathered import FolderOptions, Gathered, GatheredOptions, list_folder
-from sanggar.data.images import Facts
-from sanggar.data.published import IDX_FILES, Published, read_cifar_layout, read_digits, read_mnist_layout
+from sanggar.data.downloads import IDX_FILES, Download, read_cifar_layout, read_digits, read_mnist_layout
+from sanggar.data.image_folder import FolderOptions, ImageFolder, ImageFolderOptions, list_folder
+from sanggar.data.images import ImageSpec
 from sanggar.data.remote import Remote
 
 __all__ = ["SOURCES", "DataOptions", "Dataset", "Presence", "Source", "fingerprint", "presence", "root"]
 
-DIGITS = Facts(8, 8, 1, tuple("0123456789"))
-MNIST = Facts(28, 28, 1, tuple("0123456789"))
-FASHION = Facts(
+DIGITS = ImageSpec(8, 8, 1, tuple("0123456789"))
+MNIST = ImageSpec(28, 28, 1, tuple("0123456789"))
+FASHION = ImageSpec(
     28, 28, 1, ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 )  # fmt: skip
 
-CIFAR = Facts(
+CIFAR = ImageSpec(
     32, 32, 3, ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 )  # fmt: skip
 CIFAR_FILES = (
@@ -32,19 +32,19 @@ CIFAR_FILES = (
 )
 
 SOURCES: dict[str, Source] = {
-    "digits": Published(
+    "digits": Download(
         about="1,797 scanned digits, 8×8 grey, part of scikit-learn",
         licence="CC BY 4.0 (UCI)",
-        facts=DIGITS,
+        spec=DIGITS,
         read=read_digits,
         train_count=1437,
         test_count=360,
     ),
-    "mnist": Published(
+    "mnist": Download(
         about="70,000 handwritten digits, 28×28 grey",
         licence="CC BY-SA 3.0",
-        facts=MNIST,
-        read=partial(read_mnist_layout, facts=MNIST),
+        spec=MNIST,
+        read=partial(read_mnist_layout, spec=MNIST),
         train_count=60_000,
         test_count=10_000,
         files=(
@@ -58,11 +58,11 @@ SOURCES: dict[str, Source] = {
             "https://storage.googleapis.com/cvdf-datasets/mnist/",
         ),
     ),
-    "fashion-mnist": Published(
+    "fashion-mnist": Download(
         about="70,000 articles of clothing, 28×28 grey",
         licence="MIT",
-        facts=FASHION,
-        read=partial(read_mnist_layout, facts=FASHION),
+        spec=FASHION,
+        read=partial(read_mnist_layout, spec=FASHION),
         train_count=60_000,
         test_count=10_000,
         files=(
@@ -76,11 +76,11 @@ SOURCES: dict[str, Source] = {
             "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         ),
     ),
-    "cifar-10": Published(
+    "cifar-10": Download(
         about="60,000 photographs of animals and vehicles, 32×32 RGB",
         licence="as published by its authors (Krizhevsky 2009)",
-        facts=CIFAR,
-        read=partial(read_cifar_layout, facts=CIFAR, files=CIFAR_FILES),
+        spec=CIFAR,
+        read=partial(read_cifar_layout, spec=CIFAR, files=CIFAR_FILES),
         train_count=50_000,
         test_count=10_000,
         files=CIFAR_FILES,
@@ -90,13 +90,13 @@ SOURCES: dict[str, Source] = {
         ),
         folder="cifar-10-batches-bin",
     ),
-    "celeba": Gathered(
+    "celeba": ImageFolder(
         about="202,599 faces of celebrities, with 40 flags, landmarks and identities",
         licence=LICENCE,
-        Options=GatheredOptions,
+        Options=ImageFolderOptions,
         listed=list_celeba,
     ),
-    "folder": Gathered(
+    "folder": ImageFolder(
         about="pictures of your own: any folder or zip, with a table of attributes",
         licence="yours to know",
         Options=FolderOptions,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sanggar.evaluation.protocol import Pixels
+from sanggar.evaluation.context import Pixels
 
 NOISE = 0.1
 """Deviation of the added noise, on [0, 1]."""

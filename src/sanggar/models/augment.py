@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from sanggar.models.family import Moment, Pictures
+from sanggar.models.base import Pictures, StepContext
 from sanggar.options import Options
 
 PerPicture = Float[Tensor, "batch"]
@@ -43,9 +43,9 @@ class AugmentationOptions(Options):
 
 
 def augment(
-    images: Pictures, options: AugmentationOptions, moment: Moment, purpose: str, probability: Probability = 1.0
+    images: Pictures, options: AugmentationOptions, context: StepContext, purpose: str, probability: Probability = 1.0
 ) -> Pictures:
-    """`images` (in [-1, 1]), each changed in its own way: a function of the moment and of `purpose`.
+    """`images` (in [-1, 1]), each changed in its own way: a function of the context and of `purpose`.
 
     Each transformation is applied to each picture with `probability`, independently; the others leave it exactly
     as it was. A flip is a fair coin on top of that. The order: flip, translation, rotation, colour, cutout. Flip,
@@ -57,17 +57,17 @@ def augment(
     height, width = images.shape[2:]
 
     def chosen(name: str) -> Bool[Tensor, "batch"]:
-        return moment.uniform(f"{purpose} {name}?", ()) < probability
+        return context.uniform(f"{purpose} {name}?", ()) < probability
 
     def spread(name: str) -> Float[Tensor, "batch"]:
-        return moment.uniform(f"{purpose} {name}", ()) * 2 - 1
+        return context.uniform(f"{purpose} {name}", ()) * 2 - 1
 
     with torch.autocast(images.device.type, enabled=False):
         images = images if images.dtype == torch.float64 else images.float()
         if options.flip or options.translation:
-            coin = moment.uniform(f"{purpose} flip", ())
+            coin = context.uniform(f"{purpose} flip", ())
             flipped = coin < probability / 2 if options.flip else torch.zeros_like(coin, dtype=torch.bool)
-            drawn, moving = moment.uniform(f"{purpose} translation", (2,)), chosen("translation")
+            drawn, moving = context.uniform(f"{purpose} translation", (2,)), chosen("translation")
             longest = (round(options.translation * side) for side in (height, width))
             # one of 2·most + 1 ways, from -most to most
             down, right = (((drawn[:, i] * (2 * most + 1)).long() - most) * moving for i, most in enumerate(longest))
@@ -81,7 +81,7 @@ def augment(
             )
             images = recolour(images, brightness / 2, 1 + saturation, 1 + contrast / 2)
         if options.cutout:
-            centre = moment.uniform(f"{purpose} cutout", (2,))
+            centre = context.uniform(f"{purpose} cutout", (2,))
             images = cut_out(images, options.cutout, centre, chosen("cutout"))
         return images
 

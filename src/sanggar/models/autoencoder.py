@@ -9,9 +9,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from sanggar.data.images import Facts
+from sanggar.data.images import ImageSpec
+from sanggar.models.base import Batch, Latents, Model, Phase, Pictures, StepContext, Terms
 from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm
-from sanggar.models.family import Batch, Family, Latents, Moment, Phase, Pictures, Terms
 from sanggar.models.losses import PixelLoss, pixel_loss, to_picture
 from sanggar.models.noise import NoiseOptions, disturb
 from sanggar.options import Options
@@ -48,16 +48,16 @@ class AutoencoderOptions(Options):
         return self
 
 
-class Autoencoder(Family):
+class Autoencoder(Model):
     """A model of family `autoencoder`. It encodes, decodes, reconstructs and disturbs."""
 
     Options: ClassVar[type[Options]] = AutoencoderOptions
 
-    def __init__(self, options: AutoencoderOptions, facts: Facts) -> None:
+    def __init__(self, options: AutoencoderOptions, spec: ImageSpec) -> None:
         super().__init__()
-        self.options = options
+        self.options, self.noise, self.latent_size = options, options.noise, options.latent_size
         strides = options.strides or (2,) * len(options.widths)
-        ladder = Ladder(facts.channels, (facts.height, facts.width), options.widths, strides)
+        ladder = Ladder(spec.channels, (spec.height, spec.width), options.widths, strides)
         check_norm(options.norm, ladder.sizes[-1])
         style = Style(options.blocks, options.activation, options.norm, options.residual, options.scales)
         self.encoder = Encoder(ladder, options.latent_size, style)
@@ -67,9 +67,9 @@ class Autoencoder(Family):
         """One phase: all parameters, one loss."""
         return [Phase("autoencoder", list(self.parameters()), self.loss)]
 
-    def loss(self, batch: Batch, moment: Moment) -> Terms:
+    def loss(self, batch: Batch, context: StepContext) -> Terms:
         """How far the reconstruction of the disturbed pictures is from the clean ones."""
-        raw = self.decoder(self.encoder(self.disturb(batch.images, moment)))
+        raw = self.decoder(self.encoder(self.disturb(batch.images, context)))
         return {self.options.loss: pixel_loss(self.options.loss, raw, batch.images)}
 
     def encode(self, images: Pictures) -> Latents:
@@ -84,6 +84,6 @@ class Autoencoder(Family):
         """`decode(encode(images))`: nothing goes round the latent."""
         return self.decode(self.encode(images))
 
-    def disturb(self, images: Pictures, moment: Moment, level: float | None = None) -> Pictures:
+    def disturb(self, images: Pictures, context: StepContext, level: float | None = None) -> Pictures:
         """The pictures with the recipe's noise, at `level` where one is given."""
-        return disturb(images, self.options.noise, moment, level)
+        return disturb(images, self.options.noise, context, level)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sanggar.errors import RecipeError
-from sanggar.models.family import Latents, Pictures
+from sanggar.models.base import Latents, Pictures
 
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 Norm = Literal["none", "batch", "group", "instance", "pixel"]
@@ -62,7 +62,7 @@ def norm_layer(kind: Norm, width: int) -> nn.Module:
 
 
 @contextmanager
-def unremembered(network: nn.Module) -> Iterator[None]:
+def frozen_batch_stats(network: nn.Module) -> Iterator[None]:
     """Batch norms of a network in training go by the batch, and keep nothing of it for when it is in use."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     before = [norm.momentum for norm in norms]

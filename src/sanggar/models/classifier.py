@@ -11,11 +11,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sanggar.data.images import Facts
+from sanggar.data.images import ImageSpec
 from sanggar.errors import DataError
+from sanggar.models.base import Batch, Model, Phase, Pictures, StepContext, Terms
 from sanggar.models.blocks import ACTIVATIONS, Activation, norm_layer
-from sanggar.models.conditions import Conditions, Kind, Told
-from sanggar.models.family import Batch, Family, Moment, Phase, Pictures, Terms
+from sanggar.models.conditions import Condition, Conditions, Kind
 from sanggar.options import Options
 
 Features = Float[Tensor, "batch features"]
@@ -69,31 +69,31 @@ class Block(nn.Module):
         return corrected
 
 
-class Classifier(Family):
+class Classifier(Model):
     """A model of family `classifier`. It classifies, tells attributes, and shows the features that it goes by."""
 
     Options: ClassVar[type[Options]] = ClassifierOptions
 
-    def __init__(self, options: ClassifierOptions, facts: Facts) -> None:
+    def __init__(self, options: ClassifierOptions, spec: ImageSpec) -> None:
         super().__init__()
-        if not facts.classes and not options.attributes:
+        if not spec.classes and not options.attributes:
             raise DataError(
                 "classifier tells classes apart, and these pictures have none; name attributes in model.attributes."
             )
         self.options = options
-        self.asked = Conditions(options.attributes, facts, "model.attributes")
+        self.asked = Conditions(options.attributes, spec, "model.attributes")
         """the attributes that it tells, as numbers"""
         self.size = options.widths[-1]
         """numbers in a picture's features"""
         stages: list[nn.Module] = []
-        for stage, (before, after) in enumerate(pairwise((facts.channels, *options.widths))):
+        for stage, (before, after) in enumerate(pairwise((spec.channels, *options.widths))):
             # a picture of one pixel is left as it is: ceil_mode
             stages += [nn.MaxPool2d(2, ceil_mode=True)] if stage else []
             stages += [*convolution(before, after, options.norm), ACTIVATIONS[options.activation]()]
             stages += [Block(after, options.norm, options.activation) for _ in range(options.blocks[stage])]
         self.stages = nn.Sequential(*stages)
         self.dropout = nn.Dropout(options.dropout)
-        self.classes = len(facts.classes)
+        self.classes = len(spec.classes)
         if self.classes:
             self.linear = nn.Linear(self.size, self.classes)
         if options.attributes:
@@ -104,7 +104,7 @@ class Classifier(Family):
         watched = ("accuracy",) if self.classes else ()
         return [Phase("classifier", list(self.parameters()), self.loss, watched=watched)]
 
-    def loss(self, batch: Batch, moment: Moment) -> Terms:
+    def loss(self, batch: Batch, context: StepContext) -> Terms:
         """Cross-entropy in nats and the share told right; of attributes, cross-entropy or half the squared error."""
         features, terms = self.features(batch.images), {}
         if self.classes:
@@ -115,7 +115,7 @@ class Classifier(Family):
             terms["cross_entropy"] = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
             terms["accuracy"] = (logits.detach().argmax(dim=1) == batch.labels).float().mean()
         if self.options.attributes:
-            wanted, raw = self.asked.told(batch.labels, batch.attributes), self.heads(self.dropout(features)).float()
+            wanted, raw = self.asked.encode(batch.labels, batch.attributes), self.heads(self.dropout(features)).float()
             for name in self.asked.names:
                 place = self.asked.place(name)
                 terms[name] = attribute_loss(self.asked.kind(name), raw[:, place], wanted[:, place])
@@ -142,7 +142,7 @@ class Classifier(Family):
         """The probability of each class."""
         return torch.softmax(self.logits(self.features(images)), dim=1)
 
-    def tell(self, images: Pictures) -> Told:
+    def tell(self, images: Pictures) -> Condition:
         """The attributes of each picture: the probability of a flag and of each category, a number in its own unit."""
         raw, found = self.heads(self.features(images)).float(), []
         for name in self.asked.names:
@@ -155,7 +155,7 @@ class Classifier(Family):
         return torch.cat(found, dim=1)
 
 
-def attribute_loss(kind: Kind, raw: Told, wanted: Told) -> Float[Tensor, ""]:
+def attribute_loss(kind: Kind, raw: Condition, wanted: Condition) -> Float[Tensor, ""]:
     """Cross-entropy in nats of a flag (wanted: −1 or 1) or a category (one 1 among zeros); half the squared error of a
     number in deviations.
     """
@@ -178,6 +178,12 @@ def dissimilarity(network: Classifier, x: Pictures, y: Pictures) -> Float[Tensor
         difference = F.normalize(one.float(), dim=1) - F.normalize(other.float(), dim=1)
         total = total + difference.square().sum(dim=1).mean(dim=(1, 2))
     return total
+
+
+def at_size(images: Float[Tensor, "n channels height width"], spec: ImageSpec) -> Float[Tensor, "n channels h w"]:
+    """Average pictures that are larger by a whole factor to the size of the spec."""
+    factor = images.shape[2] // spec.height
+    return images if factor == 1 else F.avg_pool2d(images, factor)
 
 
 def convolution(before: int, after: int, norm: Norm) -> list[nn.Module]:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from sanggar.models.family import Pictures
+from sanggar.models.base import Pictures
 
 PixelLoss = Literal["mse", "l1", "bce", "psnr"]
 

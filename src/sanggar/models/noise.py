@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sanggar.models.family import Moment, Pictures
+from sanggar.models.base import Pictures, StepContext
 from sanggar.options import Options
 
 Level = Annotated[float, Field(ge=0, le=2)]
@@ -41,7 +41,7 @@ class NoiseOptions(Options):
         return sum(self.bounds) / 2
 
 
-def disturb(images: Pictures, noise: NoiseOptions, moment: Moment, level: float | None = None) -> Pictures:
+def disturb(images: Pictures, noise: NoiseOptions, context: StepContext, level: float | None = None) -> Pictures:
     """`images` (float32 in [-1, 1]) with noise, clamped to [-1, 1]; `level` overrides the option's.
 
     Always float32: draws and sums in lower precision would change what the network is asked to do.
@@ -52,12 +52,12 @@ def disturb(images: Pictures, noise: NoiseOptions, moment: Moment, level: float 
     if low == high:
         amount: Pictures | float = low
     else:
-        amount = low + (high - low) * moment.uniform("noise level", (1, 1, 1))
+        amount = low + (high - low) * context.uniform("noise level", (1, 1, 1))
     # one draw for all channels of a pixel where pixels are lost, one for each where noise is added
     shape = images.shape[1:]
     if noise.kind == "gaussian":
-        return (images + amount * moment.normal("noise", shape)).clamp_(-1, 1)
-    draw = moment.uniform("noise", (1, *shape[1:]))
+        return (images + amount * context.normal("noise", shape)).clamp_(-1, 1)
+    draw = context.uniform("noise", (1, *shape[1:]))
     if noise.kind == "masking":
         return images.masked_fill(draw < amount, -1.0)
     return images.masked_fill(draw < amount / 2, -1.0).masked_fill(draw > 1 - amount / 2, 1.0)

@@ -13,6 +13,7 @@ from sanggar.errors import RunError
 from sanggar.files import write_atomic
 from sanggar.reporting.sections import SECTIONS
 from sanggar.reporting.view import View, Views
+from sanggar.results.stored import read, read_arrays
 from sanggar.runs import Run
 
 
@@ -49,13 +50,13 @@ def report(*runs: str | Path | Run, out: str | Path | None = None) -> Report:
 
 def view(run: Run) -> View:
     """What the report needs of a run."""
-    evaluation = run.evaluation()
-    if evaluation["step"] != run.info["step"]:
+    evaluation = read(run)
+    if evaluation.step != run.info["step"]:
         raise RunError(
-            f"{run.path} was measured at step {evaluation['step']:,} and has come to step {run.info['step']:,} since; "
+            f"{run.path} was measured at step {evaluation.step:,} and has come to step {run.info['step']:,} since; "
             f"`sanggar evaluate {run.path}` measures it anew."
         )
-    return View(run.path.resolve().name, run, run.metrics(), evaluation, run.pictures())
+    return View(run.path.resolve().name, run, run.metrics(), evaluation, read_arrays(run))
 
 
 def _told_apart(views: Views) -> Views:

@@ -1,4 +1,4 @@
-"""What a section is given: the content of a run's files; and what sections share in saying it."""
+"""What a section is given: the content of a run's files; and what sections share in writing it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from pydantic import JsonValue
+
+from sanggar.reporting import labels
 from sanggar.reporting.figures import number
+from sanggar.results import Evaluation, Measurement, Tag
 from sanggar.runs import Arrays, Run
 
 
@@ -18,8 +22,8 @@ class View:
     name: str
     run: Run
     metrics: list[dict[str, Any]]
-    evaluation: dict[str, Any]
-    pictures: Arrays
+    evaluation: Evaluation
+    arrays: Arrays
 
     @property
     def info(self) -> dict[str, Any]:
@@ -27,41 +31,40 @@ class View:
         return self.run.info
 
     @property
-    def told(self) -> str:
-        """What the decoder is told of a picture that it paints again; empty where that is nothing."""
-        named = [n["protocol"]["told"] for n in self.numbers("inference.distortion")]
-        return " and ".join(name for name in dict.fromkeys(named) if name != "nothing")
+    def classes(self) -> list[str]:
+        """Names of the classes."""
+        return [str(name) for name in self.info["data"]["classes"]]
 
     @property
-    def telling(self) -> str:
-        """The same behind a comma, to stand after what is decoded; neither is escaped."""
-        return f", told {self.told}" if self.told else ""
+    def condition(self) -> str:
+        """What reconstructions are conditioned on; empty where on nothing."""
+        named = [str(m.tags["condition"]) for m in self.find("bounds.distortion") if "condition" in m.tags]
+        return " and ".join(dict.fromkeys(named))
 
-    def numbers(self, key: str, **protocol: Any) -> list[dict[str, Any]]:
-        """The measured numbers with this key whose protocol has these entries."""
-        return [
-            n for n in self.evaluation["numbers"]
-            if n["key"] == key and all(n["protocol"].get(k) == v for k, v in protocol.items())
-        ]  # fmt: skip
+    @property
+    def given(self) -> str:
+        """The same behind a comma, to stand after what is decoded; neither is escaped."""
+        return f", given {self.condition}" if self.condition else ""
+
+    def find(self, key: str, subject: str | None = None, **tags: Tag) -> list[Measurement]:
+        """Measurements with this key, of this subject where one is given, with at least these tags."""
+        return self.evaluation.find(key, subject, **tags)
+
+    def detail(self, metric: str, name: str, default: JsonValue = None) -> Any:
+        """A detail of a metric."""
+        return self.evaluation.details.get(metric, {}).get(name, default)
 
 
 Views = list[View]
 Section = Callable[[Views], str | None]
 
 
-def value(n: dict[str, Any]) -> str:
-    """A measured number with interval and unit, as HTML."""
-    digits = 4
-    text = f"{n['value']:.0f}" if n["unit"].startswith("of ") else number(n["value"], digits)  # counted
-    if n["interval"]:
-        text += f" <small>[{number(n['interval'][0], digits)}, {number(n['interval'][1], digits)}]</small>"
-    unit = escape(n["unit"]).replace(" ", "&nbsp;")
-    return f"{text} {unit}".strip()
-
-
-def protocol(n: dict[str, Any]) -> str:
-    """What a number depends on, in words."""
-    return "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in n["protocol"].items())
+def value(m: Measurement) -> str:
+    """A measurement's value with interval and unit, as HTML."""
+    text = f"{m.value:.0f}" if m.key == "bounds.active_dimensions" else number(m.value, 4)  # counted
+    if m.interval:
+        text += f" <small>[{number(m.interval[0], 4)}, {number(m.interval[1], 4)}]</small>"
+    return f"{text} {escape(labels.unit(m)).replace(' ', '&nbsp;')}".strip()
 
 
 def prefix(view: View, views: Views) -> str:

@@ -334,3 +334,28 @@ def _axes(a: Tensor, axis: Axis) -> tuple[int, ...]:
 def _kept(g: Array, a: Tensor, axes: tuple[int, ...]) -> Array:
     """The gradient by a reduction, with the reduced axes of `a` as axes of width 1."""
     return g.reshape([1 if i in axes else width for i, width in enumerate(a.shape)])
+
+
+# -- attached to Tensor: what Python's operators do ------------------------------------------------------------
+
+OPERATORS: dict[str, Any] = {
+    "__add__": add,
+    "__radd__": lambda a, b: add(b, a),
+    "__sub__": subtract,
+    "__rsub__": lambda a, b: subtract(b, a),
+    "__mul__": multiply,
+    "__rmul__": lambda a, b: multiply(b, a),
+    "__truediv__": divide,
+    "__rtruediv__": lambda a, b: divide(b, a),
+    "__neg__": negative,
+    "__pow__": power,
+    "__matmul__": matmul,
+    "__rmatmul__": lambda a, b: matmul(b, a),
+    "__getitem__": getitem,
+    "sum": sum,
+    "mean": mean,
+    "reshape": lambda a, *shape: reshape(a, shape),
+    "T": property(transpose),
+}
+for _name, _operation in OPERATORS.items():
+    setattr(Tensor, _name, _operation)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -91,63 +91,28 @@ class Tensor:
         """The same array without its past."""
         return Tensor(self.data)
 
-    # -- operations: see ops.py, where each stands beside its derivative ----------------------------------------------
+    # -- operations: `ops.py` attaches them, each beside its derivative -----------------------------------------------
 
-    def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)
+    if TYPE_CHECKING:
 
-    def __radd__(self, other: Any) -> Tensor:
-        return ops.add(other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return ops.subtract(self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return ops.subtract(other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return ops.multiply(self, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return ops.multiply(other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return ops.divide(self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.divide(other, self)
-
-    def __neg__(self) -> Tensor:
-        return ops.negative(self)
-
-    def __pow__(self, exponent: float) -> Tensor:
-        return ops.power(self, exponent)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return ops.matmul(other, self)
-
-    def __getitem__(self, index: Any) -> Tensor:
-        return ops.getitem(self, index)
-
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Sum over `axis`, or over everything."""
-        return ops.sum(self, axis, keepdims)
-
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Mean over `axis`, or over everything."""
-        return ops.mean(self, axis, keepdims)
-
-    def reshape(self, *shape: int) -> Tensor:
-        """The same entries in another shape; one width may be -1."""
-        return ops.reshape(self, shape)
-
-    @property
-    def T(self) -> Tensor:
-        """The axes in reverse order."""
-        return ops.transpose(self)
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __pow__(self, exponent: float) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __rmatmul__(self, other: Any) -> Tensor: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...  # noqa: D102
+        def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...  # noqa: D102
+        def reshape(self, *shape: int) -> Tensor: ...  # noqa: D102
+        @property
+        def T(self) -> Tensor: ...  # noqa: D102
 
     # -- gradients ---------------------------------------------------------------------------------------------
 
@@ -243,6 +208,3 @@ def _real(data: Any) -> Array:
     if array.dtype.kind not in "biuf":
         raise NetworkError(f"a tensor holds real numbers; got an array of {array.dtype}.")
     return array.astype(np.float64)
-
-
-from sanggar.scratch import ops  # noqa: E402  (the two are one piece of code, in two files)

@@ -16,7 +16,7 @@ from sanggar import recipe as recipes
 from sanggar.data.batches import Batches
 from sanggar.data.images import Attribute, Images
 from sanggar.plan import Plan, resolve
-from sanggar.training.learner import Layer
+from sanggar.training.learners.base import Layer
 from sanggar.training.start import learner_of
 
 TIMED_STEPS = 7
@@ -85,14 +85,14 @@ def describe(source: str | Path | recipes.Recipe, overrides: Sequence[str] = ())
     Needs no data, unless they are pictures of one's own: only their files can say what is known of them.
     """
     plan = resolve(recipes.read(source, [*overrides, "training.compile=false", "training.tracker=null"]))
-    facts, training = plan.facts, plan.training
+    spec, training = plan.spec, plan.training
     generator = np.random.default_rng(0)
     count = training.batch_size * 64
-    pixels = generator.integers(0, 256, (count, facts.height, facts.width, facts.channels), np.uint8)
-    columns = [_made_up(column, count, generator) for column in facts.attributes]
+    pixels = generator.integers(0, 256, (count, spec.height, spec.width, spec.channels), np.uint8)
+    columns = [_made_up(column, count, generator) for column in spec.attributes]
     attributes = np.stack(columns, axis=1).astype(np.float32) if columns else None
-    images = Images(pixels, generator.integers(0, max(1, len(facts.classes)), count), attributes)
-    learner = learner_of(plan, facts)
+    images = Images(pixels, generator.integers(0, max(1, len(spec.classes)), count), attributes)
+    learner = learner_of(plan, spec)
     batches = Batches(images, training.batch_size, training.seed, learner.draws)
     layers = learner.layers(batches.at(0)[0])
     seconds = []

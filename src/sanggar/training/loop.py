@@ -19,10 +19,10 @@ from sanggar.data.images import Images, grid, write_png
 from sanggar.errors import Interrupted, TrainingError
 from sanggar.files import write_atomic
 from sanggar.plan import Plan
-from sanggar.runs import Log, Run
+from sanggar.runs import Log, Run, save_arrays
 from sanggar.training import checkpoint
 from sanggar.training.checkpoint import Progress
-from sanggar.training.learner import Learner, Values
+from sanggar.training.learners.base import Learner, Values
 
 LONGEST_UNSAVED = 120.0
 """seconds after which a checkpoint is kept, however far the next validation is: what a power cut can cost"""
@@ -110,7 +110,7 @@ class Loop:
             keeps = progress.step % self.checkpoint_interval == 0 or progress.step == self.steps
             # several processes must settle at the same steps: a signal to one of them waits until the next
             asked = stop.signal is not None and learner.world == 1
-            if not (ends_interval or keeps or asked or len(pending) >= learner.settle_every):
+            if not (ends_interval or keeps or asked or len(pending) >= learner.sync_every):
                 continue
             records = self._settle(pending)
             logs.settled += len(records)
@@ -119,10 +119,12 @@ class Loop:
             progress.seconds, begun = progress.seconds + now - begun, now
             if ends_interval:
                 records[-1] = self._end_interval(records[-1], logs)
-            stopping, late = learner.agree(stop.signal is not None, now - kept >= LONGEST_UNSAVED)
+            stopping, late = learner.any_process(stop.signal is not None, now - kept >= LONGEST_UNSAVED)
             if keeps or late or stopping or progress.stopped_early:
                 self._checkpoint(logs)
                 kept = now
+            elif ends_interval:
+                self._keep_weights()
             yield from records
             if stopping:
                 raise self._interrupted(stop)
@@ -177,7 +179,7 @@ class Loop:
         progress.stopped_early = patience is not None and progress.waited >= patience.patience
         rate = logs.rate() * self.batches.batch_size * self.batches.draws
         line = {"step": record.step, "epoch": record.epoch, "train": train, "validation": validation}
-        logs.metrics({**line, "watched": watched, "network": self.learner.vitals()})
+        logs.metrics({**line, "watched": watched, "network": self.learner.weight_stats()})
         logs.timing(
             {
                 "step": record.step, "seconds": progress.seconds, "learner_seconds": progress.learner_seconds,
@@ -210,7 +212,13 @@ class Loop:
         self.progress.metrics_bytes, self.progress.timing_bytes = logs.flush()
         if self.run is not None:
             checkpoint.save(self.run, arrays, self.progress)
+            self._keep_weights()
             self.run.update(step=self.progress.step)
+
+    def _keep_weights(self) -> None:
+        """Write the network as it is now, so that a run in training can be opened."""
+        if self.run is not None:
+            save_arrays(self.run.weights_file, self.learner.weights(), {"step": self.progress.step})
 
     def _interrupted(self, stop: StopRequest) -> Interrupted:
         name = signal.Signals(stop.signal).name if stop.signal is not None else "a signal to another process"

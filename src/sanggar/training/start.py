@@ -10,24 +10,23 @@ from typing import Any
 
 from sanggar import recipe as recipes
 from sanggar.data.batches import Batches
-from sanggar.data.images import Facts
+from sanggar.data.images import ImageSpec
 from sanggar.data.sources import Dataset
 from sanggar.errors import RecipeError, RunError
-from sanggar.painter import plan_of
-from sanggar.plan import Model, Plan, TrainingOptions, differing, resolve
+from sanggar.plan import AnyModel, Plan, TrainingOptions, differing, resolve
 from sanggar.recipe import Recipe
 from sanggar.runs import Run, fresh_folder, save_arrays
+from sanggar.trained import plan_of
 from sanggar.training import checkpoint
 from sanggar.training.checkpoint import Progress
-from sanggar.training.learner import Learner
-from sanggar.training.loop import Loop, Record
-from sanggar.training.numpy_learner import NumpyLearner
-from sanggar.training.show import shown
-from sanggar.training.torch_learner import TorchLearner
+from sanggar.training.hooks import Hook, Watcher, call_hooks
+from sanggar.training.learners.base import Learner
+from sanggar.training.learners.numpy import NumpyLearner
+from sanggar.training.learners.torch import TorchLearner
+from sanggar.training.loop import Loop
+from sanggar.training.progress import shown
 
-Watcher = Callable[[Record], None]
-
-LEARNERS: dict[str, Callable[[Plan, Facts, Path | None], Learner]] = {"torch": TorchLearner, "numpy": NumpyLearner}
+LEARNERS: dict[str, Callable[[Plan, ImageSpec, Path | None], Learner]] = {"torch": TorchLearner, "numpy": NumpyLearner}
 
 EXTENDABLE = ("epochs", "steps")
 """What may change when a run is resumed, and only upwards: anything else would make it another run."""
@@ -38,14 +37,16 @@ def train(
     overrides: Sequence[str] = (),
     *,
     out: str | Path | None = None,
-    family: type[Model] | None = None,
+    family: type[AnyModel] | None = None,
     watch: Watcher | None = None,
+    hooks: Sequence[Hook] = (),
 ) -> Run:
     """Train a recipe from its first step into a new run directory.
 
     `source` is a recipe's name, file, mapping or `Recipe`; `overrides` are `part.key=value`; `out` is a folder
-    that does not exist yet (default: `runs/` and the recipe's name); `family` is a class of the caller's own;
-    `watch` is called with the record of each step, instead of the progress display.
+    that does not exist yet (default: `runs/` and the recipe's name); `family` is a class of the caller's own, instead
+    of the one the recipe names; `watch` is called with the record of each step, instead of the progress display;
+    `hooks` are called at the end of each interval, see `training.hooks`.
     Raises RecipeError, DataError, RunError, TrainingError, Interrupted.
     """
     plan = resolve(recipes.read(source, overrides), family)
@@ -56,15 +57,16 @@ def train(
     run = None
     if learner.rank == 0:
         run = Run.create(folder, plan.yaml(), _info(plan, dataset, learner))
-    return _walk(plan, learner, batches, dataset, Progress(), run, watch) or Run(folder)
+    return _walk(plan, learner, batches, dataset, Progress(), run, watch, hooks) or Run(folder)
 
 
 def resume(
     path: str | Path | Run,
     overrides: Sequence[str] = (),
     *,
-    family: type[Model] | None = None,
+    family: type[AnyModel] | None = None,
     watch: Watcher | None = None,
+    hooks: Sequence[Hook] = (),
 ) -> Run:
     """Go on with a run from its last checkpoint; `overrides` may only make the training longer.
 
@@ -85,16 +87,16 @@ def resume(
         learner.load_state(arrays)
     if learner.rank == 0:
         run.extend(plan.yaml(), plan.identity(dataset.fingerprint), status="training")
-    return _walk(plan, learner, batches, dataset, progress, run if learner.rank == 0 else None, watch) or run
+    return _walk(plan, learner, batches, dataset, progress, run if learner.rank == 0 else None, watch, hooks) or run
 
 
-def learner_of(plan: Plan, facts: Facts, folder: Path | None = None) -> Learner:
+def learner_of(plan: Plan, spec: ImageSpec, folder: Path | None = None) -> Learner:
     """The learner that a plan's family needs."""
-    return LEARNERS[plan.family.learner](plan, facts, folder)
+    return LEARNERS[plan.family.learner](plan, spec, folder)
 
 
 def _set_up(plan: Plan, dataset: Dataset, folder: Path) -> tuple[Learner, Batches]:
-    learner = learner_of(plan, plan.facts, folder)
+    learner = learner_of(plan, plan.spec, folder)
     if len(phases := learner.phases()) > 1:
         _check_game(plan.training, len(phases))
     size, seed = plan.training.batch_size, plan.training.seed
@@ -118,13 +120,15 @@ def _check_game(training: TrainingOptions, phases: int) -> None:
 
 def _walk(
     plan: Plan, learner: Learner, batches: Batches, dataset: Dataset, progress: Progress, run: Run | None,
-    watch: Watcher | None,
+    watch: Watcher | None, hooks: Sequence[Hook],
 ) -> Run | None:  # fmt: skip
     loop = Loop(plan, learner, batches, dataset.validation, progress, run)
     try:
         for record in loop if watch is not None else shown(loop, plan.name, quiet=run is None):
             if watch is not None:
                 watch(record)
+            if run is not None and record.validation is not None:
+                call_hooks(hooks, record, run, plan)
     finally:
         learner.close()
     if run is not None:
@@ -136,7 +140,7 @@ def _walk(
 
 
 def _info(plan: Plan, dataset: Dataset, learner: Learner) -> dict[str, Any]:
-    facts = plan.facts
+    spec = plan.spec
     return {
         "name": plan.name,
         "about": plan.about,
@@ -146,9 +150,9 @@ def _info(plan: Plan, dataset: Dataset, learner: Learner) -> dict[str, Any]:
         "step": 0,
         "data": {
             "source": plan.data.source, "about": plan.source.about, "licence": plan.source.licence,
-            "note": dataset.note, "fingerprint": dataset.fingerprint, "height": facts.height,
-            "width": facts.width, "channels": facts.channels, "classes": list(facts.classes),
-            "attributes": [asdict(column) for column in facts.attributes],
+            "note": dataset.note, "fingerprint": dataset.fingerprint, "height": spec.height,
+            "width": spec.width, "channels": spec.channels, "classes": list(spec.classes),
+            "attributes": [asdict(column) for column in spec.attributes],
             "train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test),
         },
         **learner.describe(),

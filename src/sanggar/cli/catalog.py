@@ -1,0 +1,139 @@
+"""What there is: recipes, runs and data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from sanggar.cli.group import cli, into
+from sanggar.errors import DataError, suggest
+
+LISTED = 20
+"""Broken pictures that are named."""
+
+
+@cli.command()
+@click.argument("recipe", required=False)
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of recipes, for editors, and nothing else.")
+@click.option("--explain", metavar="KEY", help="Say what a key of a recipe means, its default and allowed values.")
+def describe(recipe: str | None, overrides: Sequence[str], schema: bool, explain: str | None) -> None:
+    """Say what a RECIPE is and would cost here.
+
+    Layers, shapes, parameters, phases, every option, and an estimate of time, memory and disk.
+    """
+    if schema:
+        import json
+
+        from sanggar.plan import schema as recipe_schema
+
+        click.echo(json.dumps(recipe_schema(), indent=1))
+        return
+    if explain is not None:
+        from sanggar.keys import explained, find
+
+        click.echo(explained(find(explain)))
+        return
+    if recipe is None:
+        raise click.UsageError("Give a recipe; `sanggar recipes` lists them.")
+    from sanggar.training.describe import describe as describe_recipe
+
+    click.echo(str(describe_recipe(recipe, overrides)))
+
+
+@cli.command()
+def recipes() -> None:
+    """List the recipes that come with sanggar."""
+    from sanggar.recipe import read, shipped
+
+    for name in shipped():
+        about = read(name).about.split(". ")[0].rstrip(".")
+        click.echo(f"{click.style(name, bold=True)}\n    {about}.")
+
+
+@cli.command()
+@click.argument("folder", default="runs", type=click.Path(path_type=Path))
+def runs(folder: Path) -> None:
+    """List the runs below FOLDER (default: runs)."""
+    from sanggar.runs import find
+
+    found = find(folder)
+    if not found:
+        click.echo(f"No runs in {folder}. `sanggar run digits-denoising-autoencoder` makes one.")
+        return
+    width = max(len(str(run.path)) for run in found)
+    for run in found:
+        done = "measured" if run.evaluation_file.is_file() else "not measured"
+        step, created = run.info.get("step", 0), run.info.get("created", "")
+        click.echo(f"{run.path!s:<{width}}  {run.status:<9} step {step:>8,}  {done:<12}  {created}")
+
+
+@cli.command()
+@click.argument("source", required=False)
+@into("Write test pictures of SOURCE: a folder of PNGs, or FILE.npz.", required=False)
+@click.option(
+    "--count",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="How many pictures --out writes.",
+)
+@click.option("--prepared", is_flag=True, help="List the pictures that lie prepared in the cache.")
+@click.option("--evict", metavar="KEY|all", help="Remove prepared pictures from the cache.")
+def data(source: str | None, out: Path | None, count: int, prepared: bool, evict: str | None) -> None:
+    """List the data sets, or write some pictures.
+
+    With SOURCE and --out, some of its test pictures are written, to try things on.
+    """
+    from sanggar.data.image_folder import ImageFolderOptions
+    from sanggar.data.sources import SOURCES, presence, root
+
+    if prepared or evict is not None:
+        _cache(evict)
+        return
+    if source is None:
+        click.echo(f"Data root: {root()}")
+        width = max(len(entry.licence) for entry in SOURCES.values())
+        for name, entry in SOURCES.items():
+            found = presence(name)
+            size = f"{found.bytes / 1e6:.1f} MB" if found.bytes else ""
+            click.echo(f"{name:<15} {found.state:<26} {size:>9}  {entry.licence:<{width}}  {entry.about}")
+        return
+    if source not in SOURCES:
+        raise DataError(f"There is no data set {source!r}. {suggest(source, SOURCES)}")
+    if issubclass(SOURCES[source].Options, ImageFolderOptions):
+        raise click.UsageError(f"{source}: its pictures lie there as files already; name one of them, or a folder.")
+    if out is None:
+        raise click.UsageError("Say with --out where the pictures should go: a folder, or FILE.npz.")
+    _export(source, out, count)
+
+
+def _cache(key: str | None) -> None:
+    """List what is prepared, or evict some of it."""
+    from sanggar.data.cache import evict, folder, kept
+
+    if key is not None:
+        click.echo(f"{evict(key) / 1e6:,.1f} MB freed in {folder()}")
+        return
+    click.echo(f"Prepared pictures: {folder()}")
+    for found in kept():
+        size = f"{found.bytes / 1e6:,.1f} MB"
+        click.echo(f"{found.key}  {size:>12}  {len(found.pixels):>9,} pictures  {found.settings:<22}  {found.place}")
+        for name, why in list(found.broken.items())[:LISTED]:
+            click.echo(f"    left out: {name} ({why})")
+        if len(found.broken) > LISTED:
+            click.echo(f"    … and {len(found.broken) - LISTED:,} more: {folder() / found.key / 'about.json'}")
+
+
+def _export(source: str, out: Path, count: int) -> None:
+    from sanggar.data.sources import SOURCES
+    from sanggar.data.writing import write_stack
+
+    if out.suffix not in ("", ".npz"):
+        raise DataError(f"{out}: expected a folder, or a name ending in .npz.")
+    options = SOURCES[source].Options(source=source, validation=1)
+    test = SOURCES[source].load(options).test.first(count)
+    write_stack(out, [(test.pixels, test.labels)], len(test), SOURCES[source].spec_for(options))
+    click.echo(out)

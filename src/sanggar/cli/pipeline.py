@@ -1,0 +1,89 @@
+"""Training, measuring and reporting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sanggar.cli.group import OUT, RUN, cli, into, is_first, say
+
+
+@cli.command()
+@click.argument("recipe")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@OUT
+def run(recipe: str, overrides: Sequence[str], out: Path | None) -> None:
+    """Train, evaluate and report a RECIPE: the main job."""
+    from sanggar.evaluation.evaluate import evaluate
+    from sanggar.reporting.page import report
+    from sanggar.training.start import train
+
+    done = train(recipe, overrides, out=out)
+    if not is_first():
+        return
+    _headlines(evaluate(done, say=say))
+    click.echo(f"Report: {report(done)}")
+
+
+@cli.command()
+@click.argument("recipe", required=False)
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--resume", "resumed", metavar="RUN", help="Go on with a run; only its length may grow.")
+@OUT
+def train(recipe: str | None, overrides: Sequence[str], resumed: str | None, out: Path | None) -> None:
+    """Train a RECIPE, or go on with a run."""
+    from sanggar.training import start
+
+    if resumed is None:
+        if recipe is None:
+            raise click.UsageError("Give a recipe (`sanggar recipes` lists them) or --resume RUN.")
+        done = start.train(recipe, overrides, out=out)
+    else:
+        if out is not None:
+            raise click.UsageError("--out has no meaning with --resume: the run goes on where it is.")
+        if recipe is not None and "=" not in recipe:
+            raise click.UsageError(f"--resume goes on with the run's own recipe; {recipe!r} cannot be given beside it.")
+        done = start.resume(resumed, (*([recipe] if recipe else []), *overrides))
+    if is_first():
+        click.echo(f"Run: {done.path} ({done.status}, step {done.info['step']:,})")
+
+
+@cli.command()
+@RUN
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+def evaluate(run: str, overrides: Sequence[str]) -> None:
+    """Measure a RUN on the test split, by other options where `evaluation.key=value` are given."""
+    from sanggar.evaluation.evaluate import evaluate as measure
+
+    _headlines(measure(run, overrides, say=say))
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@into("The file to write; default: report.html in the run.", required=False)
+def report(runs: Sequence[str], out: Path | None) -> None:
+    """Write the report of one RUN, or of several."""
+    from sanggar.reporting.page import report as write
+
+    click.echo(write(*runs, out=out))
+
+
+def _headlines(run: Any) -> None:
+    """Print the headline numbers of an evaluated run, and its alarms."""
+    from sanggar.reporting import labels
+    from sanggar.results import headlines
+    from sanggar.results.stored import read
+    from sanggar.runs import rounded
+
+    evaluation = read(run)
+    for m in headlines(evaluation):
+        interval = "[{}, {}]  ".format(*map(rounded, m.interval)) if m.interval else ""
+        name, unit = labels.label_with_subject(m), labels.unit(m)
+        click.echo(f"{name:<44} {rounded(m.value):>9} {unit:<11} {interval}n={m.protocol.n:,}")
+    for alarm in evaluation.alarms:
+        click.echo(f"ALARM: {labels.alarm(alarm)}")
+    if note := run.info["data"]["note"]:
+        click.echo(f"Note: {note}")

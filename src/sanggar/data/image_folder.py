@@ -1,0 +1,266 @@
+"""Sources of gathered pictures: a folder or a zip of any pictures, which are prepared once and then mapped."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+from pydantic import Field
+
+from sanggar.data.cache import Prepared, prepare
+from sanggar.data.dataset import DIFFERS, DataOptions, Dataset, Part, Presence, Source, amount, root
+from sanggar.data.decoding import LARGEST, read_member, square, why
+from sanggar.data.images import Images, ImageSpec
+from sanggar.data.listing import Listing, list_pictures, open_zip
+from sanggar.data.tables import Kind, read_table
+from sanggar.errors import DataError, suggest
+from sanggar.seeding import address
+
+TENTH = 0.1
+
+
+class ImageFolderOptions(DataOptions):
+    """Which pictures, how they become squares of one size, and how they are split."""
+
+    validation: Part | None = None  # type: ignore[assignment]  # the publisher's own split has no number here
+    """pictures for validation: how many, or which share of them; none: the publisher's own split, or a tenth"""
+    test: Part | None = None
+    """the same for test"""
+    size: int = Field(default=128, ge=4, le=1024)
+    """edge of the squares that pictures become, in pixels"""
+    fit: Literal["crop", "squash"] = "crop"
+    """crop: the square in the middle of a picture; squash: all of it, whatever its proportions"""
+    colour: bool = True
+    """RGB; otherwise grey"""
+    label: str | None = None
+    """the attribute, a category or a flag, that becomes the class; none: sub-folders are classes, where there are"""
+    note: str = ""
+    """what has to be said wherever these pictures, or figures of them, are shown: their licence, who is on them"""
+
+
+class FolderOptions(ImageFolderOptions):
+    """Pictures of one's own."""
+
+    path: str
+    """a folder or a zip, whose .zip may be left out; a relative name is looked for in the working directory, then under
+    the data root"""
+    table: str | None = None
+    """CSV of attributes, in the folder, in one of its sub-folders or beside; none: `attributes.csv` in the folder or in
+    a sub-folder, where there is one"""
+    attributes: dict[str, Kind] | None = None
+    """the columns of the table that are taken, and as what; none: all, their kinds inferred"""
+    validation: Part = TENTH
+    """pictures for validation: how many, or which share of them"""
+    test: Part = TENTH
+    """pictures for test: how many, or which share of them"""
+
+
+@dataclass(frozen=True)
+class ImageFolder(Source):
+    """Pictures of any size, listed each time and prepared once."""
+
+    listed: Callable[[Any], Listing]
+    """the pictures, from this source's own options"""
+
+    def spec_for(self, options: DataOptions) -> ImageSpec:
+        """Size and colour as asked for; classes and attributes from the listing."""
+        options, found = self._listed(options)
+        channels = 3 if options.colour else 1
+        return ImageSpec(options.size, options.size, channels, found.classes, found.attributes)
+
+    def left(self, options: DataOptions) -> int:
+        """Pictures to train on, where none is broken."""
+        options, found = self._listed(options)
+        test, validation = _sizes(options, found.parts, len(found.names))
+        return len(found.names) - test - validation
+
+    def memory(self, options: DataOptions) -> int:
+        """None: the pictures are mapped from the disk."""
+        return 0
+
+    def presence(self, name: str, options: DataOptions | None = None) -> Presence:
+        """Whether the pictures can be listed."""
+        if options is None and self.Options.model_fields.get("path") is not None:
+            return Presence("your own", 0, None)
+        try:
+            found = self.listed(options or self.Options(source=name))
+        except DataError:
+            return Presence("absent", 0, None)
+        return Presence("differs from the published" if DIFFERS in found.note else "present", 0, found.place)
+
+    def splits(self, options: DataOptions) -> Dataset:
+        """The splits as views of one memory map, prepared now if they are not yet. Raises DataError.
+
+        They lie there in the order test, validation, train, drawn by `data.seed`, so that each is one piece; another
+        number of pictures in a split needs no new preparation, another seed does.
+        """
+        options, found = self._listed(options)
+        order = _order(options, found)
+        prepared = prepare(
+            found.place, [found.names[i] for i in order], [found.stamps[i] for i in order],
+            options.size, options.fit, options.colour,
+        )  # fmt: skip
+        if prepared.broken:
+            order = order[[found.names[i] not in prepared.broken for i in order]]
+        whole = Images(
+            prepared.pixels,
+            None if found.labels is None else found.labels[order],
+            None if found.values is None else found.values[order],
+        )
+        parts = None if found.parts is None else found.parts[order]
+        test, validation = _sizes(options, parts, len(order))
+        bounds = (0, test, test + validation, len(order))
+        splits = [_piece(whole, *pair) for pair in pairwise(bounds)]
+        note = " ".join(filter(None, [options.note, found.note, _left_out(prepared, len(found.names))]))
+        return Dataset(splits[2], splits[1], splits[0], _fingerprint(prepared, whole, order), note)
+
+    def _listed(self, options: DataOptions) -> tuple[ImageFolderOptions, Listing]:
+        known = cast("ImageFolderOptions", options)
+        found = labelled(self.listed(known), known.label)
+        _sizes(known, found.parts, len(found.names))
+        return known, found
+
+
+def _order(options: ImageFolderOptions, found: Listing) -> Int64[np.ndarray, "n"]:
+    """Test, validation, train: the publisher's own, each in order, or else drawn by the seed."""
+    if found.parts is not None and options.test is None:
+        return np.argsort(-found.parts, kind="stable")
+    generator = np.random.Generator(np.random.Philox(address(options.seed, "splits")))
+    return generator.permutation(len(found.names))
+
+
+def _sizes(options: ImageFolderOptions, parts: Int64[np.ndarray, "n"] | None, n: int) -> tuple[int, int]:
+    """How many pictures are for test and for validation. Raises DataError where none is left to train on."""
+    own = parts is not None and options.test is None
+    tested = (parts == 2).sum() if own and parts is not None else amount(options.test or TENTH, n)
+    validated = (parts == 1).sum() if own and parts is not None else amount(TENTH, n)
+    if options.validation is not None:
+        validated = amount(options.validation, n)
+    if tested + validated >= n or not (tested and validated):
+        raise DataError(
+            f"data: {n:,} picture{'s' if n != 1 else ''} cannot be split into {tested:,} for test, {validated:,} for "
+            "validation, and some to train on."
+        )
+    return int(tested), int(validated)
+
+
+def _piece(whole: Images, start: int, stop: int) -> Images:
+    """Pictures one after the other, without a copy."""
+    cut = (None if array is None else array[start:stop] for array in (whole.labels, whole.attributes))
+    return Images(whole.pixels[start:stop], *cut)
+
+
+def _fingerprint(prepared: Prepared, whole: Images, order: Int64[np.ndarray, "n"]) -> str:
+    """SHA-256 over pictures' files, how they were prepared, labels and attributes, in the order of the names.
+
+    The files and not the pixels: these differ a little between versions of what decodes, and a run that was copied to
+    another machine would not know its data.
+    """
+    digest = sha256(f"{whole.pixels.shape} {prepared.settings} {prepared.digest}".encode())
+    by_name = np.argsort(order)
+    for array in (whole.labels, whole.attributes):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array[by_name]).data)
+    return digest.hexdigest()
+
+
+def _left_out(prepared: Prepared, total: int) -> str:
+    count = len(prepared.broken)
+    if not count:
+        return ""
+    return f"{count:,} of {total:,} pictures cannot be read and are left out."
+
+
+def folder_picture(path: Path, options: ImageFolderOptions) -> UInt8[np.ndarray, "height width channels"]:
+    """A picture file of any size, mode and orientation as the options make one of it. Raises DataError."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"more than {LARGEST:,} bytes")
+        return square(path.read_bytes(), options.size, options.fit, options.colour)
+    except Exception as error:  # a damaged file makes Pillow raise anything
+        raise DataError(f"{path}: not a picture that can be read ({why(error)}).") from None
+
+
+# -- pictures of one's own, and their table --------------------------------------------------------------------
+
+
+def list_folder(options: FolderOptions) -> Listing:
+    """The pictures of `options.path`, their classes by sub-folder, and their table. Raises DataError."""
+    place = _find(options.path)
+    found = list_pictures(place)
+    table = _table(place, options)
+    if table is not None:
+        content, where = table
+        read = read_table(content, where, found.names, options.attributes)
+        found = replace(found, attributes=read.attributes, values=read.values if read.attributes else None)
+    elif options.attributes:
+        raise DataError(f"data.attributes: {place} has no table. Put an attributes.csv there, or name it: data.table.")
+    return found
+
+
+def labelled(found: Listing, label: str | None) -> Listing:
+    """The listing with an attribute as its class. Raises DataError where there is no such category or flag."""
+    if label is None:
+        return found
+    names = [column.name for column in found.attributes]
+    if label not in names:
+        raise DataError(
+            f"data.label: there is no attribute {label!r}. {suggest(label, names) if names else ''}".strip()
+        )
+    column = found.attributes[names.index(label)]
+    if column.kind == "number":
+        raise DataError(f"data.label: {label} is a number; a class is a category or a flag.")
+    assert found.values is not None
+    return replace(found, classes=column.values, labels=found.values[:, names.index(label)].astype(np.int64))
+
+
+def _find(path: str) -> Path:
+    for place in (Path(path).expanduser(), root() / path):
+        for found in (place, Path(f"{place}.zip")):
+            if found.is_dir() or found.is_file():
+                return found.resolve()
+    raise DataError(f"data.path: there is no folder or zip {path}, neither here nor under {root()}.")
+
+
+def _only(found: list[str], place: Path) -> str | None:
+    """The one that lies highest. Raises DataError where several lie as high."""
+    if not found:
+        return None
+    highest = min(path.count("/") for path in found)
+    first = [path for path in found if path.count("/") == highest]
+    if len(first) > 1:
+        raise DataError(f"{place} holds several tables: {', '.join(first[:3])}. Name one of them: data.table.")
+    return first[0]
+
+
+def _table(place: Path, options: FolderOptions) -> tuple[bytes, str] | None:
+    """The content of the table, and what it is called in a message. Raises DataError where one is asked for in vain."""
+    name = options.table or "attributes.csv"
+    if place.is_file():
+        with open_zip(place) as archive:
+            members = {m.filename: m for m in archive.infolist() if f"/{m.filename}".endswith(f"/{name}")}
+            if inside := _only(sorted(members), place):
+                if members[inside].file_size > LARGEST:
+                    raise DataError(f"{place}: its {inside} has {members[inside].file_size:,} bytes: too many.")
+                try:
+                    return read_member(archive, inside), f"{place}/{inside}"
+                except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
+                    raise DataError(f"{place}: its {inside} cannot be read ({error}).") from None
+    elif not Path(name).is_absolute():
+        below = sorted(path for path in (place / name, *place.glob(f"*/{name}")) if path.is_file())
+        if inside := _only([path.relative_to(place).as_posix() for path in below], place):
+            return (place / inside).read_bytes(), str(place / inside)
+    for path in [] if options.table is None else [Path(name), root() / name]:
+        if path.is_file():
+            return path.read_bytes(), str(path)
+    if options.table is not None:
+        raise DataError(f"data.table: there is no {name} in {place}, nor here.")
+    return None

@@ -1,0 +1,109 @@
+"""Baselines that are no networks: PCA, and the nearest training pictures. What they give is kept for all runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from sanggar.data.images import CHUNK, Images
+from sanggar.evaluation.context import EvaluationContext
+from sanggar.instruments.cache import cached
+from sanggar.runs import Arrays
+from sanggar.tools.anomaly import Known, Scores, gaussian, residual_deviations, scores, together
+
+Pixels = UInt8[np.ndarray, "n height width channels"]
+
+NEIGHBOURS = 5
+"""Training pictures that the distance to them is the mean over"""
+VALUES = 2**28
+"""Pixel values that there are floats of at a time: a gigabyte"""
+
+
+def pca_reconstructions(
+    context: EvaluationContext, measures: dict[str, tuple[Any, Any, Callable[[Pixels, Pixels], np.ndarray]]]
+) -> tuple[int, Arrays]:
+    """Measure test pictures reconstructed by PCA of the latent's size: its size, and each measure picture by picture.
+
+    With the judge's perceptual distance, where there is a judge.
+    """
+    model, test, judge, seed = context.model, context.test, context.judge, context.options.seed
+    size = model.latent_size
+    train = context.dataset.train.first(max(size, context.options.train_images))
+
+    def compute() -> Arrays:
+        pca = fit_pca(train.pixels, size, seed)
+        parts = range(0, len(test), CHUNK)
+        pixels = np.concatenate([reconstruct_by_pca(pca, test.pixels[i : i + CHUNK])[1] for i in parts])
+        arrays = {name: measure(pixels, test.pixels) for name, (_, _, measure) in measures.items()}
+        if judge is not None:
+            arrays["perceptual"] = judge.dissimilarity(pixels, test.pixels)
+        return arrays | {"size": np.array([pca.n_components_])}
+
+    key = ("pca reconstruction", *context.data_key, size, len(train), len(test), seed, judge.hash if judge else "")
+    arrays = dict(cached((*key, *measures), compute))
+    return int(arrays.pop("size")[0]), arrays
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """PCA of the network's latent size and the nearest training pictures, fitted on the same training pictures."""
+
+    pca: Any
+    near: Any
+    known: Known
+
+    @classmethod
+    def fit(cls, train: Images, validation: Images, size: int, seed: int) -> Baselines:
+        """Fit both, by scikit-learn."""
+        from sklearn.neighbors import NearestNeighbors
+
+        flat = flattened(train.pixels)
+        pca = fit_pca(train.pixels, size, seed)
+        near = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(flat)), algorithm="brute").fit(flat)
+        latents, pixels = reconstruct_by_pca(pca, train.pixels)
+        empty = Known(residual_deviations(train.pixels, pixels), *gaussian(latents), {}, 1.0)
+        latents, pixels = reconstruct_by_pca(pca, validation.pixels)
+        return cls(pca, near, replace(empty, normal=scores(empty, validation.pixels, pixels, latents)))
+
+    def scores(self, pixels: Pixels) -> dict[str, Scores]:
+        """Scores by the baseline's name."""
+        latents, back = reconstruct_by_pca(self.pca, pixels)
+        found = scores(self.known, pixels, back, latents)
+        near = self.near.kneighbors(flattened(pixels))[0].mean(axis=1)
+        return {
+            "pca": {"together": together(found, self.known.normal)} | found,
+            "knn": {"neighbours": np.asarray(near, np.float64)},
+        }
+
+
+def flattened(pixels: Pixels) -> Float[np.ndarray, "n d"]:
+    """Pictures as rows, float32 from 0 to 255."""
+    return pixels.reshape(len(pixels), -1).astype(np.float32)
+
+
+def fit_pca(pixels: Pixels, size: int, seed: int) -> Any:
+    """Fit PCA to pictures, by scikit-learn, with `size` components or as many as there can be.
+
+    Where they would be more than a gigabyte of floats, some at a time (Ross et al. 2008; twice `size` of them, which
+    takes least time).
+    """
+    from sklearn.decomposition import PCA, IncrementalPCA
+
+    size = min(size, len(pixels), pixels[0].size)
+    if pixels.size <= VALUES:
+        return PCA(size, random_state=seed).fit(flattened(pixels))
+    pca = IncrementalPCA(size)
+    for part in np.array_split(np.arange(len(pixels)), max(1, len(pixels) // (2 * size))):
+        pca.partial_fit(flattened(pixels[part[0] : part[-1] + 1]))
+    return pca
+
+
+def reconstruct_by_pca(pca: Any, pixels: Pixels) -> tuple[Float[np.ndarray, "n d"], Pixels]:
+    """Latents of PCA, and the pictures reconstructed from them, clamped and rounded like all else."""
+    latents = pca.transform(flattened(pixels))
+    back = np.clip(pca.inverse_transform(latents), 0, 255)
+    return latents, np.rint(back).astype(np.uint8).reshape(pixels.shape)

@@ -1,0 +1,55 @@
+"""How well a score tells odd pictures from normal ones: area under the ROC curve, and average precision."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+Interval = tuple[float, float]
+Vector = Float[np.ndarray, "n"]
+
+RESAMPLED = 200
+"""Draws of the bootstrap behind the interval of an average precision"""
+
+
+def auroc(normal: Vector, odd: Float[np.ndarray, "m"]) -> tuple[float, Interval]:
+    """The chance that an odd picture scores higher than a normal one, and its 95 % interval.
+
+    DeLong et al. 1988, by midranks (Sun & Xu 2014).
+    """
+    from scipy.stats import rankdata
+
+    ranks = rankdata(np.concatenate([odd, normal]))
+    below = (ranks[: len(odd)] - rankdata(odd)) / len(normal)  # of each odd picture: normal ones below it
+    above = 1 - (ranks[len(odd) :] - rankdata(normal)) / len(odd)  # of each normal one: odd ones above it
+    value = float(below.mean())
+    variance = sum(float(np.var(part, ddof=1)) / len(part) for part in (below, above) if len(part) > 1)
+    margin = 1.96 * variance**0.5
+    return value, (max(0.0, value - margin), min(1.0, value + margin))
+
+
+def average_precision(normal: Vector, odd: Float[np.ndarray, "m"], seed: int = 0) -> tuple[float, Interval]:
+    """The mean precision over recall when the highest scores are taken first (scikit-learn), and its 95 % interval.
+
+    A bootstrap of pictures drawn by `seed`, so many odd and so many normal ones as there are.
+    """
+    from sklearn.metrics import average_precision_score
+
+    truth, found = np.repeat([0, 1], [len(normal), len(odd)]), np.concatenate([normal, odd])
+    value = float(average_precision_score(truth, found))
+    order = np.argsort(-found, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(found[order]) != 0, True))  # equal scores are taken together
+    draw = np.random.default_rng(seed)
+    times = [draw.multinomial(len(part), np.full(len(part), 1 / len(part)), RESAMPLED) for part in (normal, odd)]
+    drawn = _precision(truth[order], np.concatenate(times, axis=1)[:, order], last)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return value, (min(float(low), value), max(float(high), value))
+
+
+def _precision(
+    truth: Int64[np.ndarray, "n"], times: Int64[np.ndarray, "draws n"], last: Int64[np.ndarray, "m"]
+) -> Float[np.ndarray, "draws"]:
+    """The same of pictures in descending order that each come so many times: scikit-learn's takes ten times as long."""
+    right, taken = np.cumsum(times * truth, axis=1)[:, last], np.cumsum(times, axis=1)[:, last]
+    gained = np.diff(right, axis=1, prepend=0)
+    return np.asarray(np.sum(gained * right / np.maximum(taken, 1), axis=1) / right[:, -1])

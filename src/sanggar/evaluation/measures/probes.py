@@ -1,0 +1,107 @@
+"""Linear probes: what a straight cut through features tells of pictures, and how well, beside a floor of chance."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from sanggar.data.images import Images
+from sanggar.evaluation.context import Interval
+
+Table = Float[np.ndarray, "_ _"]
+EDGE = 32
+"""Larger pictures are brought down to about this before their pixels serve as features."""
+SHRINKAGE = 0.01
+"""Of the ridge regression, in squared deviations of a feature, per picture."""
+RESAMPLES = 1000
+"""Draws of the test pictures behind an interval that has no formula."""
+
+
+def logistic(*, balanced: bool = False) -> Any:
+    """Logistic regression on standardized features; balanced: each value weighs as much, however rare it is."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = LogisticRegression(max_iter=300, class_weight="balanced" if balanced else None)
+    return make_pipeline(StandardScaler(), model)
+
+
+def ridge(pictures: int) -> Any:
+    """Ridge regression on standardized features, for so many pictures."""
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), Ridge(alpha=SHRINKAGE * pictures))
+
+
+def fitted(model: Any, table: Table, truth: np.ndarray) -> Any:
+    """The model, fitted. That it may not have converged is part of the protocol: it has 300 iterations."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(table, truth)
+
+
+def normal(model: Any) -> Float[np.ndarray, "d"]:
+    """The direction in which a fitted probe's verdict grows, in the features' own scale, of length 1."""
+    scaler, linear = model[0], model[-1]
+    found = np.ravel(linear.coef_) / scaler.scale_
+    length = float(np.linalg.norm(found))
+    return np.asarray(found / length if length else found, np.float32)
+
+
+def balanced_accuracy(right: Bool[np.ndarray, "n"], truth: Float[np.ndarray, "n"]) -> tuple[float, Interval]:
+    """The mean over the values of `truth` of the share told right, so that a rare value counts as a common one.
+
+    With its 95 % interval (normal approximation, values apart).
+    """
+    shares, variance = [], 0.0
+    for value in np.unique(truth):
+        of = right[truth == value]
+        shares.append(float(of.mean()))
+        variance += shares[-1] * (1 - shares[-1]) / len(of)
+    mean = float(np.mean(shares))
+    margin = 1.96 * variance**0.5 / len(shares)
+    return mean, (max(0.0, mean - margin), min(1.0, mean + margin))
+
+
+def explained(predicted: Float[np.ndarray, "n"], truth: Float[np.ndarray, "n"], seed: int) -> tuple[float, Interval]:
+    """The share of variance explained, R²; 0 is as good as the mean. With its 95 % interval (percentile bootstrap)."""
+    drawn = np.random.default_rng(seed).integers(0, len(truth), (RESAMPLES, len(truth)))
+    drawn = np.concatenate([np.arange(len(truth))[None], drawn])
+    of = truth[drawn].astype(np.float64)
+    wrong = np.square(predicted[drawn] - of).mean(axis=1)
+    spread = of.var(axis=1)
+    found = 1 - wrong / np.maximum(spread, 1e-12)
+    low, high = np.quantile(found[1:], (0.025, 0.975))
+    return float(found[0]), (min(float(low), float(found[0])), max(float(high), float(found[0])))
+
+
+def pixel_table(images: Images) -> Table:
+    """The pixels as features, 0…255; of pictures larger than `EDGE`, the means of square blocks.
+
+    Some pictures at a time, so that a memory map is never copied whole.
+    """
+    return np.concatenate([_blocks(part.pixels) for part in images.chunks(1000)])
+
+
+def shrunk(height: int, width: int) -> str:
+    """What becomes of pixels before they serve as features, for a protocol; nothing where they stay as they are."""
+    side = max(1, max(height, width) // EDGE)
+    return f"means of blocks of {side}×{side} pixels" if side > 1 else ""
+
+
+def _blocks(pixels: UInt8[np.ndarray, "n height width channels"]) -> Table:
+    n, height, width, channels = pixels.shape
+    side = max(1, max(height, width) // EDGE)
+    if side > 1:
+        rows, columns = height // side, width // side
+        cut = pixels[:, : rows * side, : columns * side].reshape(n, rows, side, columns, side, channels)
+        return np.asarray(cut.mean(axis=(2, 4), dtype=np.float32).reshape(n, -1))
+    return np.asarray(pixels.reshape(n, -1), np.float32)

@@ -1,0 +1,108 @@
+"""How well classes are told apart: accuracy, precision and recall, calibration, and what is confused with what."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64, UInt8
+from pydantic import JsonValue
+
+from sanggar.evaluation.context import EvaluationContext, Findings, Metric
+from sanggar.evaluation.measures.classification import (
+    BINS,
+    calibration_error,
+    confusion,
+    cross_entropies,
+    reliability,
+)
+from sanggar.evaluation.statistics import mean_of, share_of
+from sanggar.options import Options
+from sanggar.results import NETWORK, Alarm, Measurement, Protocol, Tag
+from sanggar.runs import Arrays
+
+LARGEST_CLASS = "largest_class"
+"""Subject: predicting the most frequent class for every picture"""
+GRADIENT_IMAGES = 512
+"""Test pictures that the shown gradients are of"""
+MISTAKES = 24
+"""Mistakes that are shown"""
+
+Labels = Int64[np.ndarray, "n"]
+Probabilities = Float[np.ndarray, "n classes"]
+
+
+def measure(context: EvaluationContext, options: Options) -> Findings:
+    """Measure accuracy, cross-entropy and calibration error on test, and precision and recall of each class."""
+    model, test = context.model, context.test
+    if test.labels is None:
+        return Findings()
+    labels, classes, protocol = test.labels, model.spec.classes, context.protocol(len(test))
+    probabilities = model.classify(test.pixels)
+    predicted = probabilities.argmax(axis=1)
+    largest = int(np.bincount(labels).argmax())
+    measurements = [
+        _share("accuracy", predicted == labels, protocol, headline=True),
+        _share("accuracy", labels == largest, protocol, subject=LARGEST_CLASS),
+        mean_of(
+            "classification.cross_entropy", cross_entropies(probabilities, labels), protocol, unit="nats",
+            better="lower", headline=True,
+        ),
+        Measurement(
+            key="classification.calibration_error", value=calibration_error(probabilities, labels), better="lower",
+            protocol=protocol.having(bins=BINS, norm="L1"), headline=True,
+        ),
+        *_by_class(labels, predicted, classes, protocol),
+    ]  # fmt: skip
+    arrays, details = _mistakes(test.pixels, labels, probabilities)
+    arrays["confusion"] = confusion(labels, predicted, len(classes))
+    arrays["reliability"] = reliability(probabilities, labels)
+    never = [name for index, name in enumerate(classes) if not (predicted == index).any()]
+    alarms = [Alarm(key="classification.left_out", values={"names": list[JsonValue](never)})] if never else []
+    return Findings(measurements, arrays | _neurons(context, test.pixels, labels), alarms, details)
+
+
+def _by_class(labels: Labels, predicted: Labels, classes: tuple[str, ...], protocol: Protocol) -> list[Measurement]:
+    """Precision and recall of each class that has pictures."""
+    right, measurements = predicted == labels, []
+    for index, name in enumerate(classes):
+        for quantity, among in (("precision", predicted == index), ("recall", labels == index)):
+            if among.any():
+                measurements.append(_share(quantity, right[among], protocol, tags={"class": name}))
+    return measurements
+
+
+def _share(
+    quantity: str, hits: Bool[np.ndarray, "hits"], protocol: Protocol, *, subject: str = NETWORK,
+    tags: dict[str, Tag] | None = None, headline: bool = False,
+) -> Measurement:  # fmt: skip
+    """Share of hits as a measurement; where these are not all pictures, the protocol says of how many."""
+    protocol = protocol if len(hits) == protocol.n else protocol.having(of=len(hits))
+    return share_of(f"classification.{quantity}", hits, protocol, subject=subject, tags=tags, headline=headline)
+
+
+def _mistakes(
+    pixels: UInt8[np.ndarray, "n height width channels"], labels: Labels, probabilities: Probabilities
+) -> tuple[Arrays, dict[str, JsonValue]]:
+    """The wrongly classified pictures that the network was surest of, and how many there are in all."""
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    chosen = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:MISTAKES]
+    arrays = {
+        "mistakes": pixels[chosen],
+        "mistake_labels": labels[chosen],
+        "mistake_shares": probabilities[chosen],
+    }
+    return arrays, {"wrong": len(wrong), "n": len(labels)}
+
+
+def _neurons(
+    context: EvaluationContext, pixels: UInt8[np.ndarray, "n height width channels"], labels: Labels
+) -> Arrays:
+    """Weights of each layer, and their gradients on the first test pictures, where the network shows its neurons."""
+    if not context.model.can("neurons"):
+        return {}
+    shown = slice(GRADIENT_IMAGES)
+    gradients = context.model.neuron_gradients(pixels[shown], labels[shown])
+    arrays = {f"weights.{name}": array for name, array in context.model.neurons().items()}
+    return arrays | {f"gradients.{name}": array for name, array in gradients.items()}
+
+
+METRIC = Metric(measure, ("classify",))

@@ -1,0 +1,265 @@
+"""Judges: small classifiers shipped with sanggar, whose features and labels measure generated pictures.
+
+A judge is an instrument: the same file gives the same extractor on every machine. It is a network of family
+`classifier`, trained by the shipped recipe `judge-NAME` on a train split, and kept as one safetensors file with the
+recipe that made it and its accuracy on the test split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import fuse_conv_bn_eval
+
+from sanggar import recipe
+from sanggar.data.dataset import DataOptions
+from sanggar.data.images import Attribute, Images, ImageSpec, as_pixels, to_float
+from sanggar.data.sources import SOURCES
+from sanggar.errors import RecipeError, RunError, suggest
+from sanggar.models.base import at_once
+from sanggar.models.classifier import Classifier, ClassifierOptions, at_size, dissimilarity
+from sanggar.runs import Arrays, Run, load_arrays, save_arrays
+
+FORMAT = 1
+"""Version of a judge's file; raised when an older sanggar could not read a newer judge."""
+LIMIT = 1_000_000
+"""Bytes that a judge's file may have."""
+FOLDER = Path(__file__).parent / "judges"
+JUDGES: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
+"""The judges that come with sanggar, each named after the source that it judges, or after what is on the pictures."""
+CHUNK = 256
+"""Pictures that go through a judge at a time, at most: few enough to stay in a processor's cache."""
+
+Pixels = UInt8[np.ndarray, "n height width channels"]
+Features = Float[np.ndarray, "n features"]
+Shares = Float[np.ndarray, "n classes"]
+Verdicts = Float[np.ndarray, "n told"]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A classifier to measure with. It computes in float32 and in evaluation mode, whatever trained it.
+
+    Features are the last stage's activations averaged over the picture: what the linear layer classifies by, never
+    negative, `size` of them. Pictures that are larger by a whole factor are brought to its size by averaging.
+    """
+
+    of: str
+    """what it judges: a source, or what is on the pictures"""
+    version: int
+    spec: ImageSpec
+    """the pictures that it looks at, their classes, and the attributes that it tells"""
+    accuracy: float
+    """share of the test pictures whose class it tells right, measured with the weights as they are shipped"""
+    told: dict[str, float]
+    """of each attribute: the same share, or of a number the mean absolute error"""
+    tested: int
+    """how many test pictures there are"""
+    recipe: str = field(repr=False)
+    """the resolved recipe that made it"""
+    note: str
+    """what has to be said of the data that it learned from"""
+    hash: str
+    """the first 12 hexadecimal digits of the file's SHA-256"""
+    network: Classifier = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """As a protocol names it: judge cifar-10 v2."""
+        return f"judge {self.of} v{self.version}"
+
+    def learned_from(self, data: DataOptions) -> bool:
+        """Whether it learned from pictures that are for test there: the same pictures, split otherwise."""
+        own = recipe.parse(self.recipe, self.name)["data"]
+        places = [Path(str(place)).stem for place in (own.get("path"), getattr(data, "path", None))]
+        return (
+            (own["source"], places[0]) == (data.source, places[1])
+            and (own["test"], data.test) != (None, None)  # the publisher's split has no seed
+            and (own["test"], own["seed"]) != (data.test, data.seed)
+        )
+
+    @property
+    def size(self) -> int:
+        """Numbers in a picture's features."""
+        return self.network.size
+
+    def features(self, pixels: np.ndarray) -> Features:
+        """The features of each uint8 picture `(N, H, W, C)`. Raises DataError when they are not of the judge's size."""
+        return self.both(pixels)[0]
+
+    def classify(self, pixels: np.ndarray) -> Shares:
+        """The probability of each class for each picture. Raises DataError likewise."""
+        return self.both(pixels)[1]
+
+    def both(self, pixels: np.ndarray) -> tuple[Features, Shares]:
+        """Features and probabilities in one pass, float32. Raises DataError likewise."""
+
+        def look(shown: Tensor) -> tuple[Tensor, ...]:
+            features = self.network.features(shown)
+            return features, torch.softmax(self.network.logits(features), dim=1)
+
+        features, shares = self._look(look, pixels)
+        return features, shares
+
+    def tell(self, pixels: np.ndarray) -> Verdicts:
+        """What `Classifier.tell` says of the attributes of each picture. Raises DataError likewise."""
+        return self._look(lambda shown: (self.network.tell(shown),), pixels)[0]
+
+    def place(self, attribute: str) -> slice:
+        """Where an attribute stands in what `tell` gives."""
+        return self.network.asked.place(attribute)
+
+    def dissimilarity(self, pixels: np.ndarray, others: np.ndarray) -> Float[np.ndarray, "n"]:
+        """How differently it sees two pictures, pair by pair: see `classifier.dissimilarity`. Raises DataError."""
+        return self._look(lambda one, other: (dissimilarity(self.network, one, other).double(),), pixels, others)[0]
+
+    def factor(self, spec: ImageSpec) -> int | None:
+        """By how much pictures are larger than those that it looks at; None where it cannot look at them."""
+        height, rest = divmod(spec.height, self.spec.height)
+        fits = spec.channels == self.spec.channels and rest == 0 and spec.width == height * self.spec.width
+        return height or None if fits else None
+
+    def _look(self, see: Callable[..., tuple[Tensor, ...]], *sides: np.ndarray) -> list[np.ndarray]:
+        """What `see` makes of pictures, some at a time: float arrays."""
+        checked = [self._checked(pixels) for pixels in sides]
+        device, parts = next(self.network.parameters()).device, []
+        few = min(CHUNK, at_once(*checked[0].shape[1:3]))
+        # TensorFloat-32, a GPU's default for convolutions, would measure otherwise than a processor
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            for start in range(0, len(checked[0]), few):
+                shown = [torch.from_numpy(np.require(p[start : start + few], None, ["C", "W"])) for p in checked]
+                seen = see(*(at_size(to_float(pixels.to(device)), self.spec) for pixels in shown))
+                parts.append([found.cpu().numpy() for found in seen])
+        return [np.concatenate(found) for found in zip(*parts, strict=True)]
+
+    def _checked(self, pixels: np.ndarray) -> Pixels:
+        height, width = np.shape(pixels)[1:3] if np.ndim(pixels) == 4 else (0, 0)
+        spec = replace(self.spec, height=height, width=width)
+        return as_pixels(pixels, spec if self.factor(spec) else self.spec, f"pictures for the {self.name}")
+
+
+def open_judge(name: str, device: str | None = None) -> Judge:
+    """A judge that comes with sanggar, on a device (none: the best one here).
+
+    Raises RunError when there is none of that name, or its file is damaged.
+    """
+    if name not in JUDGES:
+        raise RunError(f"There is no judge {name!r}. {suggest(name, JUDGES)}")
+    return read_judge(FOLDER / f"{name}.safetensors", device)
+
+
+def judge_for(named: str, source: str, spec: ImageSpec) -> Judge | None:
+    """The judge that a recipe names in `evaluation.feature_network`, else the source's own; None without one.
+
+    Raises RecipeError where the one that is named cannot look at these pictures.
+    """
+    name = named if named in JUDGES else source
+    return that_sees(open_judge(name), spec, "evaluation.feature_network") if name in JUDGES else None
+
+
+def that_sees(judge: Judge, spec: ImageSpec, key: str) -> Judge:
+    """The judge, where it can look at these pictures. Raises RecipeError that names the recipe's key."""
+    if judge.factor(spec) is None:
+        raise RecipeError(
+            f"{key}: the {judge.name} looks at pictures of {judge.spec.size}, or larger by a whole factor; these are "
+            f"{spec.size}."
+        )
+    return judge
+
+
+def read_judge(path: Path, device: str | None = None) -> Judge:
+    """The judge in a file that `ship` wrote. Raises RunError when it is damaged, of a newer format, or no judge."""
+    arrays, meta = load_arrays(path)
+    if "judge" not in meta:
+        raise RunError(f"{path} holds no judge.")
+    if meta["judge"] > FORMAT:
+        raise RunError(f"{path} was written by a newer sanggar (format {meta['judge']}). Update sanggar to open it.")
+    attributes = [Attribute(**a | {"values": tuple(a["values"])}) for a in meta["facts"].get("attributes", ())]
+    known = {name: meta["facts"][name] for name in ("height", "width", "channels")}
+    spec = ImageSpec(**known, classes=tuple(meta["facts"]["classes"]), attributes=tuple(attributes))
+    try:
+        network = _network(meta["recipe"], spec, arrays, device)
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: its weights do not fit its recipe: {error}") from None
+    return Judge(
+        meta["source"], meta["version"], spec, meta["accuracy"], meta.get("told", {}), meta["tested"], meta["recipe"],
+        meta["note"], hashlib.sha256(path.read_bytes()).hexdigest()[:12], network,
+    )  # fmt: skip
+
+
+def ship(run: Run, out: Path, number: int = 1) -> Judge:
+    """Make a finished run of family `classifier` a judge: version `number`, written to `out`, whose stem is its name.
+
+    Kernels are kept as float16, which halves the file, everything else as float32; the accuracy is measured with
+    those. Raises RunError when the run is not finished, is of another family, or would make more than 1 MB;
+    DataError when its data are not there.
+    """
+    tree = recipe.read(recipe.parse(run.recipe_text(), str(run.recipe_file)))
+    if run.status != "finished" or tree.model.get("family") != "classifier" or not run.info["data"]["classes"]:
+        raise RunError(f"{run.path} is no finished run of family classifier that tells classes: no judge.")
+    source, data = str(tree.data["source"]), run.info["data"]
+    options = SOURCES[source].Options.model_validate(tree.data)
+    dataset = SOURCES[source].load(options)
+    if dataset.fingerprint != data["fingerprint"]:
+        raise RunError(f"{run.path} was trained on other data than {source} holds now.")
+    arrays, _ = load_arrays(run.weights_file)
+    kept = {name: array.astype(np.float16) if array.ndim > 1 else array for name, array in arrays.items()}
+    weight = sum(array.nbytes for array in kept.values())
+    if weight > LIMIT:
+        raise RunError(f"{run.path}: its weights take {weight:,} bytes, a judge's at most {LIMIT:,}.")
+    text, spec = run.recipe_text(), SOURCES[source].spec_for(options)
+    asked = tree.model.get("attributes", ())
+    spec = replace(spec, attributes=tuple(column for column in spec.attributes if column.name in asked))
+    network = _network(text, spec, kept, None)
+    judge = Judge(out.stem, number, spec, math.nan, {}, 0, text, data["note"], "", network)
+    right = judge.classify(dataset.test.pixels).argmax(axis=1) == dataset.test.labels
+    meta = {
+        "judge": FORMAT, "version": number, "source": out.stem, "facts": asdict(spec), "tested": len(dataset.test),
+        "accuracy": float(np.mean(right)), "told": _told(judge, dataset.test, SOURCES[source].spec_for(options)),
+        "recipe": text, "data": dataset.fingerprint, "note": data["note"], "package": run.info["package"],
+    }  # fmt: skip
+    save_arrays(out, kept, meta)
+    return read_judge(out)
+
+
+def _told(judge: Judge, test: Images, spec: ImageSpec) -> dict[str, float]:
+    """How well a judge tells each attribute of test pictures, whose columns are those of `spec`."""
+    if not judge.spec.attributes:
+        return {}
+    assert test.attributes is not None
+    verdicts, found = judge.tell(test.pixels), {}
+    for column in judge.spec.attributes:
+        part, truth = verdicts[:, judge.place(column.name)], test.attributes[:, spec.attributes.index(column)]
+        if column.kind == "number":
+            found[column.name] = float(np.abs(part[:, 0] - truth).mean())
+        else:
+            said = part.argmax(axis=1) if column.kind == "category" else part[:, 0] > 0.5
+            found[column.name] = float((said == truth).mean())
+    return found
+
+
+def _network(text: str, spec: ImageSpec, arrays: Arrays, device: str | None) -> Classifier:
+    """The classifier of a resolved recipe with these weights, its norms folded into the convolutions before them.
+
+    Raises ValueError when the weights are another network's.
+    """
+    options = ClassifierOptions.model_validate(recipe.read(recipe.parse(text, "the judge's recipe")).model)
+    network = Classifier(options, spec)
+    network.load({name: array.astype(np.float32) for name, array in arrays.items()})
+    network.eval()
+    for row in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        for index, (first, second) in enumerate(pairwise(list(row))):
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                row[index], row[index + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
+    network.eval_on(device)
+    return network

@@ -1,0 +1,327 @@
+"""The variational autoencoder (Kingma & Welling 2014, arXiv:1312.6114), with residual blocks.
+
+Both terms of the bound are summed over a picture and averaged over the batch, in nats; `beta` is the weight of the
+KL divergence in that convention. The prior is a standard normal distribution, the posterior a diagonal one.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sanggar.data.images import ImageSpec
+from sanggar.models.base import Batch, Latents, Model, Phase, Pictures, SamplingOptions, StepContext, Terms
+from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm, frozen_batch_stats
+from sanggar.models.classifier import Classifier, at_size, dissimilarity
+from sanggar.models.conditions import Condition, Conditions
+from sanggar.models.gan.critics import DCGANCriticOptions
+from sanggar.models.gan.generators import Task
+from sanggar.models.gan.model import CriticOptions, check_game
+from sanggar.models.gan.objectives import (
+    BCE,
+    R1,
+    Clip,
+    ObjectiveOptions,
+    PenaltyOptions,
+    clip_weights,
+    differentiates,
+    penalty_terms,
+)
+from sanggar.models.optimizers import OptimizerOptions
+from sanggar.models.vae.kl import Beta, Capacity, Positive, kl_divergence, kl_term, log_normal
+from sanggar.models.vae.likelihood_regret import refitted
+from sanggar.models.vae.likelihoods import GaussianOptions, LikelihoodOptions, Nats
+from sanggar.options import Options
+
+Width = Annotated[int, Field(ge=1)]
+Posterior = tuple[Latents, Latents]
+"""Mean and logarithm of the variance, of each dimension"""
+LOG_VARIANCES = (-14.0, 6.0)
+"""Between these a posterior's stay, so that no single picture can make a step infinite."""
+
+
+class Perceptual(Options):
+    """The distance of a judge's features, beside the likelihood (Hou et al. 2017, arXiv:1610.00291)."""
+
+    judge: str
+    """name of a judge that comes with sanggar; larger pictures are averaged to the size that it looks at"""
+    weight: Positive = 1.0
+    """nats for each of a picture's values that a dissimilarity of 1 is worth: see `classifier.dissimilarity`, which is
+    at most 4 a stage. So it weighs alike, whatever the size of pictures"""
+
+
+class Adversarial(Options):
+    """A critic that tells reconstructions and drawn pictures from real ones (Larsen et al. 2016, arXiv:1512.09300).
+
+    Beside the likelihood of pixels, not in its place as in the paper: the bound stays a bound.
+    """
+
+    critic: CriticOptions = DCGANCriticOptions(kind="dcgan", norm="none")
+    objective: ObjectiveOptions = BCE()
+    penalty: Annotated[PenaltyOptions | None, Field()] = R1(kind="r1", weight=0.1)
+    weight: Positive = 0.05
+    """nats for each of a picture's values that the critic's verdict is worth"""
+    optimizer: OptimizerOptions | None = None
+    """the critic's; none: training.optimizer"""
+
+    @model_validator(mode="after")
+    def _make_sense(self) -> Adversarial:
+        check_game(self.critic, self.objective, self.penalty)
+        return self
+
+
+class VAEOptions(Options):
+    """A convolutional encoder to a normal distribution, and a decoder to a distribution of pictures."""
+
+    family: Literal["vae"] = "vae"
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=7)] = (32, 64, 128)
+    """channels after each convolution; their number is the depth"""
+    strides: tuple[Literal[1, 2], ...] | None = None
+    """what each convolution divides height and width by; none: 2 each"""
+    blocks: int = Field(default=1, ge=0, le=8)
+    """blocks of two convolutions at each resolution"""
+    residual: bool = True
+    """whether blocks add to what they are given; off: the plain twin, of as many parameters"""
+    scales: bool = False
+    """multi-scale: the code is read from every resolution, and the picture painted at every one"""
+    latent_size: int = Field(default=32, ge=1)
+    activation: Activation = "silu"
+    norm: Norm = "group"
+    likelihood: LikelihoodOptions = GaussianOptions()
+    beta: Beta = Beta()
+    free_bits: float = Field(default=0.0, ge=0)
+    """nats of each dimension, in the mean over a batch, that cost nothing (Kingma et al. 2016, arXiv:1606.04934)"""
+    capacity: Capacity | None = None
+    """instead of beta"""
+    condition: tuple[str, ...] = ()
+    """what the decoder is conditioned on: `class`, or names of attributes"""
+    condition_dropout: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """share of the training pictures without any condition, and share of the others of which each single name is left
+    out: pictures are reconstructed and sampled unconditionally as well"""
+    perceptual: Perceptual | None = None
+    adversarial: Adversarial | None = None
+
+    @model_validator(mode="after")
+    def _make_sense(self) -> VAEOptions:
+        if self.strides is not None and len(self.strides) != len(self.widths):
+            raise ValueError(f"strides: {len(self.strides)} strides for {len(self.widths)} widths")
+        if self.capacity is not None and (self.beta != Beta() or self.free_bits):
+            raise ValueError("capacity: it steers the KL divergence in place of beta and free_bits; give one of them")
+        if len(set(self.condition)) < len(self.condition):
+            raise ValueError(f"condition: {', '.join(self.condition)}: a name stands there twice")
+        return self
+
+
+class VAESampling(SamplingOptions):
+    """Options of sampling from a VAE."""
+
+    swept: ClassVar[str | None] = "temperature"
+
+    temperature: float = Field(default=1.0, gt=0)
+    """factor of the prior's deviation: below 1 more typical pictures and less variety"""
+
+
+class VAE(Model):
+    """A model of family `vae`. It encodes, decodes, reconstructs, samples, and bounds the likelihood."""
+
+    Options: ClassVar[type[Options]] = VAEOptions
+    SamplingOptions: ClassVar[type[SamplingOptions]] = VAESampling
+    latent_size: int
+    conditions: Conditions
+    trained: Tensor
+    """share of the training done"""
+
+    def __init__(self, options: VAEOptions, spec: ImageSpec) -> None:
+        super().__init__()
+        self.options, self.spec, self.latent_size = options, spec, options.latent_size
+        self.values = prod(spec.shape)
+        self.conditions = Conditions(options.condition, spec)
+        self.noise_shape = (options.latent_size,)
+        strides = options.strides or (2,) * len(options.widths)
+        ladder = Ladder(spec.channels, (spec.height, spec.width), options.widths, strides)
+        check_norm(options.norm, ladder.sizes[-1])
+        style = Style(options.blocks, options.activation, options.norm, options.residual, options.scales)
+        self.encoder = Encoder(ladder, 2 * options.latent_size, style)
+        self.decoder = Decoder(ladder, options.latent_size + self.conditions.width, style)
+        self.likelihood = options.likelihood.build(spec.channels)
+        self.critic: Any = None
+        if options.adversarial is not None:
+            self.critic = options.adversarial.critic.build(Task(spec, options.latent_size, Conditions((), spec)))
+            self.uncompiled = ("critic",) if differentiates(options.adversarial.penalty) else ()
+        self.register_buffer("trained", torch.zeros(()))
+        self._judge: Any = None  # an instrument, and no part of the network: neither trained nor saved
+        if options.perceptual is not None:
+            self.perceptual_judge = options.perceptual.judge
+
+    def use_judge(self, judge: Any) -> None:
+        """Take the judge whose features the perceptual loss compares."""
+        self._judge = judge
+        self._judge.network.requires_grad_(False)
+
+    def phases(self) -> list[Phase]:
+        """One phase, and before it the critic's where there is one."""
+        parts: list[nn.Module] = [self.encoder, self.decoder, self.likelihood]
+        parameters = [parameter for part in parts for parameter in part.parameters()]
+        phase = Phase("vae", parameters, self.loss, watched=("rate", "beta"))
+        if self.critic is None or self.options.adversarial is None:
+            return [phase]
+        optimizer = self.options.adversarial.optimizer
+        critic = Phase(
+            "critic", list(self.critic.parameters()), self.critic_loss, optimizer, after=self._after_critic,
+            watched=("accuracy",),
+        )  # fmt: skip
+        return [critic, phase]
+
+    # -- the losses --------------------------------------------------------------------------------------------
+
+    def loss(self, batch: Batch, context: StepContext) -> Terms:
+        """Minus the bound in nats a picture, its KL divergence weighted; and what else the recipe asks for.
+
+        Validation counts the KL divergence with the weight that it has at the end.
+        """
+        if self.training:
+            self.trained.fill_((context.step + 1) / context.steps)
+        mean, log_variance = self._posterior(batch.images)
+        condition = self.conditions.of_batch(batch, context, self.options.condition_dropout)
+        raw = self.decoder(self._joined(self._drawn(mean, log_variance, context), condition))
+        divergences = kl_divergence(mean, log_variance)
+        done = context.step / context.steps if context.split == "train" else 1.0
+        price, beta = kl_term(divergences, done, self.options.capacity or self.options.beta, self.options.free_bits)
+        terms = {"distortion": -self.likelihood(raw, batch.images).mean(), "divergence": price}
+        picture = self.likelihood.picture(raw)
+        if self.options.perceptual is not None:
+            terms["perceptual"] = self._perceptual(picture, batch.images, self.options.perceptual.weight)
+        if self.critic is not None and self.options.adversarial is not None:
+            game, half = self.options.adversarial, _half(len(batch))
+            with frozen_batch_stats(self.decoder):
+                drawn = self._prior_pictures(half, condition, context)
+            fake = self.critic(torch.cat([picture[:half], drawn]))
+            # the others do not look at real pictures here
+            real = self.critic(batch.images) if game.objective.kind == "relativistic" else fake
+            terms["adversarial"] = game.weight * self.values * game.objective.generator(real, fake)
+        return terms | {"rate": divergences.detach().sum(dim=1).mean(), "beta": mean.new_tensor(beta)}
+
+    def _perceptual(self, picture: Pictures, images: Pictures, weight: float) -> Float[Tensor, ""]:
+        """Distance of the judge's features, in nats a picture."""
+        assert self._judge is not None, "plan.build hands a model its judge; a model built without it has to be given one"
+        network: Classifier = self._judge.network.to(images.device)
+        one, other = (at_size(pictures, self._judge.spec) for pictures in (picture, images))
+        return weight * self.values * dissimilarity(network, one, other).mean()
+
+    def critic_loss(self, batch: Batch, context: StepContext) -> Terms:
+        """The critic's side: half of what is not real are reconstructions, half are pictures drawn from the prior."""
+        assert self.critic is not None and self.options.adversarial is not None
+        game, critic, half = self.options.adversarial, self.critic, _half(len(batch))
+        with torch.no_grad(), frozen_batch_stats(self):
+            condition = self.conditions.of_batch(batch, context, self.options.condition_dropout)
+            latents = self._drawn(*self._posterior(batch.images[:half]), context)
+            came_back = self._decoded(latents, None if condition is None else condition[:half])
+            fake = torch.cat([came_back, self._prior_pictures(half, condition, context)])
+        real_scores, fake_scores = critic(batch.images), critic(fake)
+        terms = {"adversarial": game.objective.critic(real_scores, fake_scores)}
+        terms |= penalty_terms(game.penalty, critic, batch.images, fake, context)
+        return terms | {"accuracy": (real_scores > fake_scores).float().mean()}
+
+    def _drawn(self, mean: Latents, log_variance: Latents, context: StepContext) -> Latents:
+        """A draw from the posterior of each of the batch's first pictures."""
+        noise = context.normal("posterior", (self.latent_size,))[: len(mean)]
+        return mean + torch.exp(log_variance / 2) * noise
+
+    def _prior_pictures(
+        self, first: int, condition: Condition | None, context: StepContext
+    ) -> Float[Tensor, "rest channels height width"]:
+        """Drawn from the prior, one for each picture of the batch from the `first` on."""
+        latents = context.normal("drawn", (self.latent_size,))[first:]
+        if not len(latents):  # a batch of one
+            return latents.new_zeros(0, self.spec.channels, self.spec.height, self.spec.width)
+        return self._decoded(latents, None if condition is None else condition[first:])
+
+    def _after_critic(self, context: StepContext) -> None:
+        assert self.critic is not None and self.options.adversarial is not None
+        if isinstance(self.options.adversarial.penalty, Clip):
+            clip_weights(self.critic, self.options.adversarial.penalty.limit)
+
+    # -- the distribution ----------------------------------------------------------------------------------------
+
+    def _posterior(self, images: Pictures) -> Posterior:
+        mean, log_variance = self.encoder(images).float().chunk(2, dim=1)
+        lowest, highest = LOG_VARIANCES
+        return mean, log_variance.clamp(lowest, highest)
+
+    def _joined(self, latents: Latents, condition: Condition | None) -> Float[Tensor, "batch inputs"]:
+        """Latents with the condition behind them; zeros where there is none."""
+        if not self.conditions.width:
+            return latents
+        if condition is None:
+            condition = latents.new_zeros(len(latents), self.conditions.width)
+        return torch.cat([latents, condition.to(latents.dtype)], dim=1)
+
+    def _decoded(self, latents: Latents, condition: Condition | None) -> Pictures:
+        found: Pictures = self.likelihood.picture(self.decoder(self._joined(latents, condition)))
+        return found
+
+    # -- in use ------------------------------------------------------------------------------------------------
+
+    @property
+    def beta(self) -> float | None:
+        """The weight of the KL divergence where the training ended, early or not; none where a capacity steers it."""
+        return None if self.options.capacity is not None else self.options.beta.at(self.trained.item())
+
+    def posterior(self, images: Pictures) -> Float[Tensor, "batch 2 latent"]:
+        """Mean and logarithm of the variance of each dimension."""
+        return torch.stack(self._posterior(images), dim=1)
+
+    def log_weight_terms(self, images: Pictures, noise: Latents, condition: Condition | None = None) -> Float[Tensor, "batch 3"]:
+        """With z = μ + σ · noise: log p(x | z), log p(z) and log q(z | x), in nats.
+
+        First plus second minus third is one draw of the bound; the mean of its exponential over draws is an unbiased
+        estimate of p(x), its logarithm the importance-weighted bound (Burda et al. 2016, arXiv:1509.00519).
+        """
+        mean, log_variance = self._posterior(images)
+        latents = mean + torch.exp(log_variance / 2) * noise
+        given = self.likelihood(self.decoder(self._joined(latents, condition)), images)
+        return torch.stack([given, log_normal(latents), log_normal(noise) - log_variance.sum(dim=1) / 2], dim=1)
+
+    def regret(
+        self, images: Pictures, noise: Float[Tensor, "batch draws latent"], condition: Condition | None = None
+    ) -> Float[Tensor, "batch 2"]:
+        """The bound in nats with the encoder's posterior, and with one fitted to each picture (regret.refitted)."""
+        with torch.inference_mode(False), torch.enable_grad():  # it takes gradients even where nothing else does
+            images, noise = images.clone(), noise.clone()
+            condition = None if condition is None else condition.clone()
+
+            def bound(mean: Latents, log_variance: Latents, draw: Latents) -> Nats:
+                raw = self.decoder(self._joined(mean + torch.exp(log_variance / 2) * draw, condition))
+                given: Nats = self.likelihood(raw, images)
+                return given - kl_divergence(mean, log_variance).sum(dim=1)
+
+            with torch.no_grad():
+                mean, log_variance = self._posterior(images)
+            return refitted(mean, log_variance, bound, noise)
+
+    def encode(self, images: Pictures) -> Latents:
+        """The posterior's mean."""
+        return self._posterior(images)[0]
+
+    def decode(self, latents: Latents, condition: Condition | None = None) -> Pictures:
+        """Mean picture of each latent, under a condition; None: unconditional."""
+        return self._decoded(latents, condition).clamp(-1, 1)
+
+    def reconstruct(self, images: Pictures, condition: Condition | None = None) -> Pictures:
+        """`decode(encode(images))`: from the posterior's mean."""
+        return self.decode(self.encode(images), condition)
+
+    def sample(self, noise: Latents, condition: Condition | None, options: VAESampling) -> Pictures:
+        """Mean picture of each latent, under a condition; None: unconditional."""
+        return self.decode(noise * options.temperature, condition)
+
+
+def _half(count: int) -> int:
+    """The larger half."""
+    return (count + 1) // 2

@@ -1,0 +1,245 @@
+"""Labels: every word that stands for a key, a tag, a subject, a setting or an alarm. The one place for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import JsonValue
+
+from sanggar.results import NETWORK, Alarm, Measurement
+
+LABELS: dict[str, str] = {
+    "reconstruction.mse": "MSE",
+    "reconstruction.psnr": "PSNR",
+    "reconstruction.ssim": "SSIM",
+    "reconstruction.perceptual": "perceptual distance ({network})",
+    "denoising.psnr": "PSNR, denoised",
+    "denoising.gain": "PSNR above {against}",
+    "latent.probe": "linear-probe accuracy",
+    "latent.knn": "kNN accuracy",
+    "latent.silhouette": "silhouette",
+    "latent.rank": "effective rank",
+    "attributes.probe": "linear probe, {score}",
+    "attributes.mig": "mutual information gap",
+    "attributes.disentanglement": "DCI disentanglement",
+    "attributes.completeness": "DCI completeness",
+    "edits.success": "edit flips the attribute",
+    "edits.shift": "edit shifts the number",
+    "edits.success_validation": "edit flips the attribute, on validation, where it was chosen",
+    "edits.shift_validation": "edit shifts the number, on validation, where it was chosen",
+    "edits.kept": "other attributes kept",
+    "edits.psnr": "PSNR with the unedited",
+    "edits.perceptual": "perceptual distance from the unedited ({network})",
+    "edits.judge": "judge on real pictures, {score}",
+    "edits.mean_success": "edits flip the attribute",
+    "edits.mean_success_kept": "other attributes kept, flags edited",
+    "edits.mean_success_psnr": "PSNR with the unedited, flags edited",
+    "edits.mean_shift": "edits shift the number",
+    "edits.mean_shift_kept": "other attributes kept, numbers edited",
+    "edits.mean_shift_psnr": "PSNR with the unedited, numbers edited",
+    "anomaly.auroc": "AUROC",
+    "anomaly.average_precision": "average precision",
+    "bounds.negative_elbo": "negative ELBO",
+    "bounds.distortion": "distortion, −log p(x | z)",
+    "bounds.rate": "rate, KL(q(z | x) ‖ p(z))",
+    "bounds.bits_per_dimension": "negative ELBO in bits per dimension",
+    "bounds.importance_weighted": "negative importance-weighted bound",
+    "bounds.beta": "beta",
+    "bounds.deviation": "deviation of the pixels",
+    "bounds.beta_squared": "beta beside the summed squared error",
+    "bounds.active_dimensions": "active dimensions",
+    "exploration.frechet": "{distance}",
+    "exploration.precision": "precision",
+    "exploration.recall": "recall",
+    "classification.accuracy": "accuracy",
+    "classification.cross_entropy": "cross-entropy",
+    "classification.calibration_error": "expected calibration error",
+    "classification.precision": "precision",
+    "classification.recall": "recall",
+    "generation.frechet": "{distance}",
+    "generation.class_frechet": "{distance}",
+    "generation.kernel": "kernel distance ({network})",
+    "generation.kernel_deviation": "kernel distance ({network}): deviation over subsets",
+    "generation.precision": "precision",
+    "generation.recall": "recall",
+    "generation.density": "density",
+    "generation.coverage": "coverage",
+    "generation.nearest": "distance to the nearest training picture",
+    "generation.memorization": "near a training picture",
+    "generation.duplicates": "near another of the same set",
+    "generation.agreement": "agreement with the class asked for",
+    "generation.class_agreement": "agreement with the class asked for",
+}
+"""By key; names in braces are settings of the protocol. A key that is not here is written as it is."""
+
+SUBJECTS: dict[str, str] = {
+    "network": "network",
+    "floor": "real pictures (floor)",
+    "pca": "PCA",
+    "knn": "kNN",
+    "pixels": "pixels",
+    "judge": "judge",
+    "largest_class": "always the largest class",
+    "identity": "do nothing",
+    "gaussian_filter": "Gaussian filter",
+    "median_filter": "median filter",
+    "non_local_means": "non-local means",
+    "wavelet": "wavelet",
+}
+
+SCORES: dict[str, str] = {
+    "together": "residual and latent distance together",
+    "reconstruction": "reconstruction error",
+    "residual": "residual in deviations of its pixel",
+    "latent": "latent distance",
+    "kl": "KL divergence",
+    "bound": "negative ELBO",
+    "regret": "likelihood regret",
+    "neighbours": "distance to training pictures",
+}
+
+TRIALS: dict[str, str] = {
+    "held_out": "held-out classes",
+    "corrupted": "all four corruptions",
+    "blur": "blur",
+    "noise": "noise",
+    "occlusion": "occlusion",
+    "defect": "small defect",
+    "smooth": "smooth pictures",
+    "faded": "faded pictures",
+    "mnist": "MNIST",
+}
+
+SOURCES: dict[str, str] = {"prior": "the prior", "mixture": "a Gaussian mixture"}
+
+TAGS: dict[str, tuple[str, Mapping[str, str]]] = {
+    "level": ("noise {}", {}),
+    "attribute": ("{}", {}),
+    "strength": ("strength {}", {}),
+    "class": ("class {}", {}),
+    "odd": ("{}", TRIALS),
+    "score": ("{}", SCORES),
+    "condition": ("given {}", {}),
+    "draws": ("{} draws", {}),
+    "source": ("drawn from {}", SOURCES),
+    "temperature": ("temperature {}", {}),
+}
+"""How a tag is written, and words for its values"""
+
+SETTINGS: dict[str, str] = {
+    "fitted_on": "{:,} training pictures",
+    "tuned_on": "{:,} validation pictures",
+    "among": "{:,} training pictures",
+    "neighbours": "{}, Euclidean",
+}
+"""How the value of a setting is written where a number alone would not do"""
+
+ALARMS: dict[str, str] = {
+    "evaluation.judge_saw_test": "The {judge} learned from pictures that are for test here, since it split the same "
+    "data otherwise: what it says of them is too good, its floors included.",
+    "denoising.nothing_learned": "Reconstructions at noise {level:g} have MSE {mse:.2f}: the network has learned next "
+    "to nothing.",
+    "latent.idle": "The latent space uses about {rank:.1f} of its {size} dimensions: most of it lies idle.",
+    "edits.left_out": "Edits of {names} are not measured: too few pictures, or no judge tells them apart.",
+    "bounds.collapse": "Posterior collapse: {active} of {size} dimensions are active, and a picture's latent holds "
+    "{rate:.2g} nats of it. Less beta, a warm-up or free bits keep more of them in use.",
+    "classification.left_out": "No picture was taken for: {names}. The network leaves out classes.",
+    "generation.not_measured": "Generated pictures were not measured: {reason}",
+    "generation.no_distance": "The {distance} is left out: {reason}",
+    "generation.no_class_distance": "Distances of some classes are left out: no more pictures than features ({size}): "
+    "{names}.",
+    "generation.no_judge": "Whether labels are obeyed was not measured: {data} has no judge.",
+    "generation.collapse": "Collapse: much of what the real pictures show is never drawn. {signs}",
+    "generation.memorization": "Memorization: {share:.0%} of the pictures are nearer to a training picture than "
+    "{near:.0%} of the test pictures are.",
+    "generation.disobedience": "Labels are not obeyed: {judge} finds the class asked for in {share:.0%} of the "
+    "pictures, and in {real:.0%} of real ones.{lowest}",
+    "format1.alarm": "{text}",
+}
+"""By key; names in braces are the alarm's values"""
+
+
+class _Known(dict[str, Any]):
+    """Values for a template; a name without a value stands as it is."""
+
+    def __missing__(self, name: str) -> str:
+        return name.replace("_", " ")
+
+
+def label(m: Measurement, *leaving_out: str) -> str:
+    """What was measured, in words: the quantity and its tags, but for the tags that are left out."""
+    settings = _Known({name: _word(value) for name, value in m.protocol.settings.items()})
+    if m.key.endswith("frechet"):
+        settings["distance"] = distance(m.protocol.settings)
+    template = LABELS.get(m.key, m.key.replace(".", ": ").replace("_", " ").replace("{", "{{").replace("}", "}}"))
+    tags = [tag(name, value) for name, value in m.tags.items() if name not in leaving_out]
+    return ", ".join([template.format_map(settings), *tags])
+
+
+def label_with_subject(m: Measurement) -> str:
+    """The same, with the subject where it is not the network."""
+    return label(m) if m.subject == NETWORK else f"{label(m)}: {subject(m.subject)}"
+
+
+def subject(name: str) -> str:
+    """A subject in words."""
+    return SUBJECTS.get(name, name.replace("_", " "))
+
+
+def tag(name: str, value: object) -> str:
+    """A tag in words."""
+    template, words = TAGS.get(name, (f"{name.replace('_', ' ')} {{}}", {}))
+    return template.format(words.get(str(value), f"{value:g}" if isinstance(value, float) else value))
+
+
+def distance(settings: Mapping[str, JsonValue]) -> str:
+    """What a Fréchet distance is called by its network: FID on Inception's features alone."""
+    network = str(settings.get("network", ""))
+    return "FID" if network.startswith("Inception") else f"Fréchet distance ({network})"
+
+
+def alarm(given: Alarm) -> str:
+    """An alarm in words."""
+    template = ALARMS.get(given.key)
+    if template is None:
+        return f"{given.key}: " + ", ".join(f"{name} {value}" for name, value in given.values.items())
+    try:
+        return template.format(**{name: _listed(value) for name, value in given.values.items()})
+    except (KeyError, ValueError, IndexError):  # of a file that was tampered with
+        return f"{given.key}: " + ", ".join(f"{name} {value}" for name, value in given.values.items())
+
+
+def unit(m: Measurement) -> str:
+    """Unit of a measurement in words."""
+    if m.key == "bounds.active_dimensions":
+        return f"of {m.protocol.settings.get('size')}"
+    return {"scale": "on [-1, 1]", "bits": "bits per dimension"}.get(m.unit, m.unit)
+
+
+def protocol(m: Measurement) -> str:
+    """What a measurement depends on, in words."""
+    given = m.protocol
+    first = {"split": given.split, "n": given.n, "data": given.data}
+    tags = {name: value for name, value in m.tags.items()}
+    return "; ".join(
+        f"{name.replace('_', ' ')}: {_setting(name, value)}" for name, value in {**first, **tags, **given.settings}.items()
+    )
+
+
+def _setting(name: str, value: object) -> str:
+    if name in SETTINGS and isinstance(value, int | float) and not isinstance(value, bool):
+        return SETTINGS[name].format(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {entry}" for key, entry in value.items())
+    words = TAGS[name][1] if name in TAGS else {}
+    return words.get(str(value), str(_word(_listed(value))))
+
+
+def _word(value: object) -> object:
+    """A value that names a subject, in words."""
+    return SUBJECTS.get(value, value) if isinstance(value, str) else value
+
+
+def _listed(value: object) -> Any:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value

@@ -1,0 +1,1 @@
+"""Learners: what computes a step of training."""

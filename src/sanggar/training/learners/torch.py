@@ -1,0 +1,359 @@
+"""Drives the phases of a PyTorch module on the devices, precisions and processes that Accelerate knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from sanggar.data.images import Images, ImageSpec, to_float, to_uint8
+from sanggar.errors import RecipeError, RunError
+from sanggar.models.augment import augment
+from sanggar.models.base import Batch, Model, Phase, StepContext
+from sanggar.models.capabilities import capabilities_of
+from sanggar.models.conditions import CLASS
+from sanggar.plan import Plan, build
+from sanggar.runs import Arrays
+from sanggar.training.learners.base import CHUNK, Layer, Values, decay_after
+from sanggar.training.machine import accelerator, described, processor
+
+
+class TorchLearner:
+    """Drives the phases of an `nn.Module`."""
+
+    def __init__(self, plan: Plan, spec: ImageSpec, folder: Path | None = None) -> None:
+        options = plan.training
+        self.options, self.spec, self.steps = options, spec, 1
+        self.accelerator = accelerator(options, folder)
+        self.device = self.accelerator.device
+        self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
+        self.sync_every = 1 if self.device.type == "cpu" else 20
+        self.model = cast("Model", build(plan, spec, options.seed)).place(self.device)
+        self.averaged = None
+        if options.ema is not None:
+            self.averaged = AveragedModel(self.model, multi_avg_fn=averaging(options.ema), use_buffers=True)
+        if options.compile:
+            for name, part in self.model.named_children():
+                if name not in self.model.uncompiled:
+                    part.compile()
+        self._phases = self.model.phases()
+        self.draws = max(phase.batches for phase in self._phases)
+        self.watched = frozenset(f"{phase.name}/{name}" for phase in self._phases for name in phase.watched)
+        self.optimizers = [
+            (phase.optimizer or options.optimizer).build(phase.parameters, self.device) for phase in self._phases
+        ]
+        share = options.batch_size // self.world
+        if share == 1 and any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in self.model.modules()):
+            raise RecipeError(
+                "training.batch_size: batch norm has nothing to go by in a batch of one picture (for each process); "
+                "give at least 2, or another norm."
+            )
+        rows = slice(self.rank * share, (self.rank + 1) * share)
+        self.context = StepContext(options.seed, 0, self.steps, options.batch_size, rows, self.device)
+        self._tracks_as = plan.name if options.tracker else None
+
+    # -- a step ------------------------------------------------------------------------------------------------
+
+    def step(self, step: int, batches: Sequence[Images]) -> dict[str, Tensor]:
+        """One optimizer step of every phase, repeated where the phase asks for it."""
+        self.model.train()
+        moments = [replace(self.context, step=step, steps=self.steps, draw=draw) for draw in range(len(batches))]
+        shown = [self._augmented(self._batch(images), at) for images, at in zip(batches, moments, strict=True)]
+        terms: dict[str, Tensor] = {}
+        for phase, optimizer in zip(self._phases, self.optimizers, strict=True):
+            rate = (phase.optimizer or self.options.optimizer).learning_rate
+            for group in optimizer.param_groups:
+                group["lr"] = rate * self.options.schedule.factor(step, self.steps)
+            for draw in range(phase.batches):
+                for name, value in self._optimize(phase, optimizer, shown[draw], moments[draw]).items():
+                    key = f"{phase.name}/{name}"
+                    share = value / phase.batches
+                    terms[key] = terms[key] + share if key in terms else share
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+        return terms
+
+    def _optimize(
+        self, phase: Phase, optimizer: torch.optim.Optimizer, batch: Batch, context: StepContext
+    ) -> dict[str, Tensor]:
+        # layers such as dropout draw from PyTorch's own generator: it too is addressed
+        torch.manual_seed(context.address(f"layers {phase.name} {self.rank}"))
+        with self.accelerator.autocast():
+            losses = phase.loss(batch, context)
+        total = torch.stack([value.float() for name, value in losses.items() if name not in phase.watched]).sum()
+        optimizer.zero_grad()
+        # for this phase's parameters alone: a generator's step leaves the critic's untouched. And accumulated, which
+        # lays a gradient out as its parameter: `grad` gives it as a convolution's second derivative came, channels
+        # first, and the fused optimizer then pairs every weight with another's gradient
+        torch.autograd.backward(total, inputs=list(phase.parameters))
+        if self.world > 1:
+            self._average_gradients(phase)
+        if self.options.clip_gradient is not None:
+            nn.utils.clip_grad_norm_(phase.parameters, self.options.clip_gradient)
+        optimizer.step()
+        if phase.after is not None:
+            phase.after(context)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _average_gradients(self, phase: Phase) -> None:
+        """One reduction for the whole phase: the phases call `encode` and `decode`, which no wrapper would see."""
+        found = [p.grad for p in phase.parameters if p.grad is not None]
+        flat: Tensor = self.accelerator.reduce(torch.cat([g.flatten() for g in found]), "mean")
+        for gradient, mean in zip(found, torch.split(flat, [g.numel() for g in found]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def _batch(self, images: Images) -> Batch:
+        writable = np.require(images.pixels, requirements="W")  # a copy, where they are mapped from the disk
+        pixels = torch.from_numpy(writable).to(self.device, non_blocking=True)
+        known = (images.labels, images.attributes)
+        labels, attributes = (None if array is None else torch.from_numpy(array).to(self.device) for array in known)
+        return Batch(to_float(pixels), labels, attributes)
+
+    def _augmented(self, batch: Batch, context: StepContext) -> Batch:
+        options = self.options.augmentation
+        if options is None:
+            return batch
+        return replace(batch, images=augment(batch.images, options, context, "augmentation"))
+
+    def read(self, terms: Sequence[dict[str, Tensor]]) -> list[Values]:
+        """Terms as numbers, with one transfer for all of them."""
+        flat = torch.stack([value.float() for line in terms for value in line.values()])
+        if self.world > 1:
+            flat = self.accelerator.reduce(flat, "mean")
+        values = iter(flat.tolist())  # a lazy term is there at some steps only
+        return [{name: next(values) for name in line} for line in terms]
+
+    # -- looking at the network --------------------------------------------------------------------------------
+
+    @property
+    def ema_model(self) -> Model:
+        """The network as it would be saved now: the averaged one where there is an average.
+
+        What norms have measured is averaged with the weights that it was measured under; what a family itself keeps,
+        how far it has come, is not.
+        """
+        if self.averaged is None:
+            return self.model
+        shown = cast("Model", self.averaged.module)
+        for name, buffer in self.model.named_buffers(recurse=False):
+            shown.get_buffer(name).copy_(buffer)
+        if shown.averages is not None:
+            for name, child in self.model.named_children():
+                if name not in shown.averages:
+                    shown.get_submodule(name).load_state_dict(child.state_dict())
+        return shown
+
+    def evaluate(self, images: Images) -> Values:
+        """Mean loss terms over `images`; noise is the same each time and does not depend on the processes."""
+        with self._as_measured() as model:
+            phases = model.phases()
+            sums: Values = {}
+            for number, chunk in enumerate(images.chunks(CHUNK)):
+                mine = number % self.world == self.rank
+                if number and not mine:
+                    continue  # every process does the first chunk, so that all know the terms' names
+                context = replace(self.context, step=number, batch=len(chunk), rows=slice(len(chunk)), split="validation")
+                batch = self._batch(chunk)
+                with self.accelerator.autocast():
+                    found = {f"{p.name}/{k}": v for p in phases for k, v in p.loss(batch, context).items()}
+                for name, value in found.items():
+                    sums[name] = sums.get(name, 0.0) + (value.item() * len(chunk) if mine else 0.0)
+        totals = torch.tensor(list(sums.values()), dtype=torch.float64)
+        if self.world > 1:
+            totals = self.accelerator.reduce(totals.to(self.device), "sum")
+        return dict(zip(sums, (totals / len(images)).tolist(), strict=True))
+
+    def preview(self, images: Images) -> list[np.ndarray]:
+        """The pictures, as disturbed where the model disturbs, and as reconstructed; or the same latents drawn."""
+        with self._as_measured() as model:
+            able = capabilities_of(model)
+            if "sample" in able:
+                return self._drawn(model, images)
+            if "reconstruct" not in able:
+                return []
+            shown = self._batch(images).images
+            rows = [images.pixels]
+            if "disturb" in able:
+                context = replace(self.context, step=0, batch=len(images), rows=slice(len(images)), split="preview")
+                shown = model.disturb(shown, context)
+                rows.append(to_uint8(shown))
+            rows.append(to_uint8(model.reconstruct(shown)))
+        return rows
+
+    def _drawn(self, model: Any, images: Images) -> list[np.ndarray]:
+        """Eight rows of pictures from latents that stay the same; a column a class where there are ten or fewer.
+
+        Attributes are asked for as these pictures have them, where the model cannot do without.
+        """
+        conditions = model.conditions
+        by_class = conditions is not None and CLASS in conditions.names
+        classes = len(self.spec.classes) if by_class else 0
+        columns = classes if 0 < classes <= 10 else 8
+        count = 8 * columns
+        context = replace(self.context, step=0, batch=count, rows=slice(count), split="preview")
+        latents, rows = context.normal("latents", model.noise_shape), None
+        if conditions is not None and conditions.names:
+            rows = torch.zeros(count, conditions.width, device=self.device)
+            if not model.unconditional and conditions.names != (CLASS,):
+                batch = self._batch(images.take(np.arange(count) % len(images)))
+                rows = conditions.encode(batch.labels, batch.attributes)
+            if by_class:
+                labels = torch.arange(count, device=self.device) % classes
+                rows[:, conditions.place(CLASS)] = nn.functional.one_hot(labels, classes).float()
+        pictures = model.sample(latents, rows, model.SamplingOptions())
+        return list(to_uint8(pictures).reshape(8, columns, *self.spec.shape))
+
+    @contextmanager
+    def _as_measured(self) -> Iterator[Model]:
+        """The network as it would be saved, in evaluation mode; in training mode again afterwards."""
+        model = self.ema_model.eval()
+        with torch.no_grad():
+            yield model
+        model.train()
+
+    # -- state -------------------------------------------------------------------------------------------------
+
+    def state(self) -> Arrays:
+        """Weights, average and optimizers, by name."""
+        named = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        if self.averaged is not None:
+            named |= {f"average.{name}": value for name, value in self.averaged.state_dict().items()}
+        for phase, optimizer in zip(self._phases, self.optimizers, strict=True):
+            for index, entries in optimizer.state_dict()["state"].items():
+                named |= {
+                    f"optimizer.{phase.name}.{index}.{key}": torch.as_tensor(value)
+                    for key, value in entries.items()
+                    if value is not None
+                }
+        return {name: value.detach().cpu().numpy() for name, value in named.items()}
+
+    def load_state(self, arrays: Arrays) -> None:
+        """Go back to what `state` gave. Raises RunError when it belongs to another network."""
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        try:
+            self.model.load_state_dict(_below("model.", tensors))
+            if self.averaged is not None:
+                self.averaged.load_state_dict(_below("average.", tensors))
+            for phase, optimizer in zip(self._phases, self.optimizers, strict=True):
+                entries: dict[int, dict[str, Tensor]] = {}
+                for name, value in _below(f"optimizer.{phase.name}.", tensors).items():
+                    index, key = name.split(".", 1)
+                    entries.setdefault(int(index), {})[key] = value
+                optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
+                for parameter, kept in optimizer.state.items():
+                    for key, value in kept.items():
+                        if isinstance(value, Tensor) and value.shape == parameter.shape:
+                            # fused kernels walk memory as it lies: the state must lie as its parameter does
+                            kept[key] = torch.empty_like(parameter).copy_(value)
+        except (RuntimeError, ValueError) as error:
+            raise RunError(f"The checkpoint does not fit this recipe's network: {error}") from None
+
+    def weights(self) -> Arrays:
+        """The network to measure and save, on the CPU."""
+        return {name: value.detach().cpu().numpy() for name, value in self.ema_model.state_dict().items()}
+
+    # -- the rest of the contract ------------------------------------------------------------------------------
+
+    def any_process(self, *flags: bool) -> list[bool]:
+        """Of each, whether any process says yes; all processes must ask at the same step."""
+        if self.world == 1:
+            return list(flags)
+        asked = torch.tensor(flags, dtype=torch.float32, device=self.device)
+        return [count > 0 for count in self.accelerator.reduce(asked, "sum").tolist()]
+
+    def describe(self) -> dict[str, Any]:
+        """Device, precision, threads and versions."""
+        device = {
+            "kind": self.device.type,
+            "name": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor(),
+            "threads": torch.get_num_threads(),
+            "processes": self.world,
+            "precision": "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32",
+        }
+        return described(device, "torch", "numpy")
+
+    def layers(self, images: Images) -> list[Layer]:
+        """The leaves of the module tree in the order in which a step calls them first, then those with parameters that
+        it does not call: of a network that grows, what is in use only while it does.
+        """
+        # a parametrized layer is a leaf, with what its parametrizations hold
+        leaves = {
+            name: module
+            for name, module in self.model.named_modules()
+            if all(child == "parametrizations" for child, _ in module.named_children())
+            and "parametrizations" not in name.split(".")
+        }
+        found: dict[str, Layer] = {}
+        hooks = []
+        for name, module in leaves.items():
+
+            def note(module: nn.Module, given: Any, output: Tensor, name: str = name) -> None:
+                if output is not given[0]:  # what hands on what it was given is not a layer: a dropout of 0, say
+                    size = output.numel() * output.element_size()
+                    found.setdefault(name, _layer(name, module, tuple(output.shape[1:]) or (1,), size))
+
+            hooks.append(module.register_forward_hook(note))
+        self.step(1, [images] * self.draws)  # the end of a training of one step: all is grown
+        for hook in hooks:
+            hook.remove()
+        resting = [_layer(name, module, (), 0) for name, module in leaves.items() if name not in found]
+        return [*found.values(), *(layer for layer in resting if layer.parameters + layer.measured)]
+
+    def phases(self) -> list[str]:
+        """Each phase with its optimizer, learning rate and number of parameters."""
+        lines = []
+        for phase in self._phases:
+            options = phase.optimizer or self.options.optimizer
+            count = sum(p.numel() for p in phase.parameters)
+            times = f", {phase.batches} times on fresh batches" if phase.batches > 1 else ""
+            lines.append(
+                f"{phase.name} ({options.kind}, learning rate {options.learning_rate:g}, {count:,} parameters{times})"
+            )
+        return lines
+
+    def weight_stats(self) -> dict[str, list[float]]:
+        """Nothing so far."""
+        return {}
+
+    def track(self, values: Values, step: int) -> None:
+        """Send numbers to the recipe's tracker."""
+        if self._tracks_as is not None:
+            if not self.accelerator.trackers:  # not before the run's folder is the run's
+                self.accelerator.init_trackers(self._tracks_as)
+            self.accelerator.log(values, step=step)
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        self.accelerator.wait_for_everyone()
+
+    def close(self) -> None:
+        """End the tracker."""
+        if self.options.tracker:
+            self.accelerator.end_training()
+
+
+def _layer(name: str, module: nn.Module, shape: tuple[int, ...], output_bytes: int) -> Layer:
+    count = sum(p.numel() for p in module.parameters())
+    measured = sum(b.numel() for b in module.buffers(recurse=False) if b.is_floating_point())
+    return Layer(name, type(module).__name__.removeprefix("Parametrized"), shape, count, output_bytes, measured)
+
+
+def averaging(decay: float) -> Callable[..., None]:
+    """What AveragedModel does at an update."""
+
+    def update(averages: Sequence[Tensor], values: Sequence[Tensor], updates: int | Tensor) -> None:
+        now = decay_after(int(updates), decay)
+        get_ema_multi_avg_fn(now)(averages, values, updates)  # type: ignore[no-untyped-call]
+
+    return update
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
