@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint wheel bench docs clean
+.PHONY: setup demo test lint wheel bench docs keys clean
 
 setup: $(VENV)/.ready  ## create .venv and install everything
 
@@ -37,6 +37,9 @@ bench: setup  ## ratios against peers, side by side in one run
 
 docs: setup  ## the API reference, into site/
 	$(BIN)/pdoc -o site sanggar $$($(BIN)/python -c "import pkgutil, sanggar; print(*(m.name for m in pkgutil.iter_modules(sanggar.__path__, 'sanggar.') if m.name != 'sanggar.__main__'))")
+
+keys: setup  ## docs/recipes.md, from the option classes
+	$(BIN)/python -c "from sanggar import keys; print(keys.page(), end='')" > docs/recipes.md
 
 clean:  ## remove what was built; runs/ stays
 	rm -rf $(VENV) site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,9 +13,10 @@ import sanggar
 from benchmarks.machine import silent
 from sanggar import recipe
 from sanggar.data.sources import presence
-from sanggar.evaluation.context import Subject
-from sanggar.evaluation.metrics.anomaly import measure_anomaly
+from sanggar.evaluation.context import EvaluationContext
+from sanggar.evaluation.metrics.anomaly import METRIC
 from sanggar.plan import resolve
+from sanggar.reporting import labels
 
 RECIPE = "fashion-anomaly"
 CLASSES = "SANGGAR_CLASSES"
@@ -28,13 +29,13 @@ def look_for_other_classes(name: str) -> tuple[dict[str, float], float, float]:
         began = time.perf_counter()
         run = sanggar.train(RECIPE, [f"data.only=['{name}']"], out=Path(folder) / "run", watch=silent)
         trained = time.perf_counter()
-        painter = sanggar.open(run)
-        subject = Subject(painter, painter.plan.source.load(painter.plan.data), painter.plan.evaluation)
-        numbers = measure_anomaly(subject).numbers
+        model = sanggar.open(run)
+        context = EvaluationContext(model, model.plan.source.load(model.plan.data), model.plan.evaluation)
+        measurements = METRIC.measure(context, context.metric_options("anomaly", METRIC)).measurements
     areas = {
-        n.label.removeprefix("AUROC, held-out classes: "): n.value
-        for n in numbers
-        if n.key == "anomaly.auroc" and n.protocol["odd"] == "held-out classes"
+        f"{labels.SCORES[str(m.tags['score'])]}: {labels.subject(m.subject)}": m.value
+        for m in measurements
+        if m.key == "anomaly.auroc" and m.tags["odd"] == "held_out"
     }
     return areas, trained - began, time.perf_counter() - trained
 

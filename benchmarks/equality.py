@@ -75,6 +75,7 @@ def compare(one: Path, other: Path) -> int:
 
 
 def _content(folder: Path) -> dict[str, Any]:
+    from sanggar.results.stored import read
     from sanggar.runs import Run, load_arrays
 
     found: dict[str, Any] = {}
@@ -83,7 +84,7 @@ def _content(folder: Path) -> dict[str, Any]:
             found[f"{file} {name}"] = hashlib.sha256(array.tobytes()).hexdigest()
     for number, line in enumerate((folder / "metrics.jsonl").read_text().splitlines()):
         found[f"metrics.jsonl {number}"] = json.loads(line)
-    for n in Run(folder).evaluation().measurements:
+    for n in read(Run(folder)).measurements:
         key = json.dumps([n.key, n.subject, n.tags], sort_keys=True)
         assert key not in found, f"twice: {key}"
         found[key] = (n.value, n.interval)

@@ -9,7 +9,6 @@ import os
 import statistics
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from scipy.stats import t
 
@@ -18,16 +17,18 @@ from benchmarks.machine import silent
 from sanggar import recipe
 from sanggar.data.sources import presence
 from sanggar.plan import resolve
+from sanggar.reporting import labels
+from sanggar.results import Measurement, headlines
 
 
-def measured(name: str, seed: int) -> dict[str, dict[str, Any]]:
+def measured(name: str, seed: int) -> dict[str, Measurement]:
     """The headline numbers of one training, by their label."""
     with tempfile.TemporaryDirectory() as folder:
         run = sanggar.train(name, [f"training.seed={seed}"], out=Path(folder) / "run", watch=silent)
         seconds = run.info["totals"]["seconds"]
-        numbers = sanggar.evaluate(run).evaluation()["numbers"]
+        first = headlines(sanggar.evaluation_of(sanggar.evaluate(run)))
     print(f"    seed {seed}: trained in {seconds:.0f} s", flush=True)
-    return {n["label"]: n for n in numbers if n["headline"]}
+    return {labels.label_with_subject(m): m for m in first}
 
 
 def interval(values: list[float]) -> tuple[float, float]:
@@ -47,7 +48,7 @@ def main() -> None:
     print(f"  {name}, seeds {', '.join(map(str, seeds))}")
     found = [measured(name, seed) for seed in seeds]
     for label, first in found[0].items():
-        values = [numbers[label]["value"] for numbers in found]
+        values = [numbers[label].value for numbers in found]
         low, high = interval(values)
         each = ", ".join(f"{value:.4f}" for value in values)
-        print(f"    {label}: {statistics.mean(values):.4f} [{low:.4f}, {high:.4f}] {first['unit']}  ({each})")
+        print(f"    {label}: {statistics.mean(values):.4f} [{low:.4f}, {high:.4f}] {labels.unit(first)}  ({each})")

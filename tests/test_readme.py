@@ -64,15 +64,6 @@ def test_the_readme_does_what_it_says(tmp_path: Path, monkeypatch: pytest.Monkey
                 assert status == 0, f"{shlex.join(words)}: {err}"
 
 
-def test_the_family_in_the_design_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
-    (code,) = [block for language, block in blocks(text) if language == "python"]
-    exec(compile(code, "design.md", "exec"), {"__name__": "__main__"})
-    numbers = Run("runs/one-layer").evaluation()["numbers"]
-    assert {n["key"].split(".")[0] for n in numbers} == {"reconstruction", "latent", "exploration", "attributes"}
-
-
 def test_make_targets_in_the_readme_exist() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     lines = [words for language, block in blocks(text) if language == "console" for words, _ in commands(block)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -133,8 +134,10 @@ class EvaluationOptions(Options):
 def load_object(path: str, key: str) -> Any:
     """What an import path `package.module:Name` names. Raises RecipeError, which names `key`, when it cannot be had."""
     module, _, name = path.partition(":")
-    if not module or not name:
+    if not all(word.isidentifier() for word in (*module.split("."), name)):
         raise RecipeError(f"{key}: {path!r} is no import path; expected package.module:Name.")
+    if module.split(".")[0] in sys.stdlib_module_names:  # a recipe may come from anybody
+        raise RecipeError(f"{key}: {module!r} is part of Python itself, which holds no models.")
     try:
         found = import_module(module)
     except ModuleNotFoundError as error:

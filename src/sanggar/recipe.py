@@ -94,7 +94,8 @@ def moved(old: str, new: str, value: Callable[[Any], Any] = lambda given: given,
             return tree
         if _at(tree, new) is not None:
             raise RecipeError(f"{where}: {old} is called {new} now; both are given. Leave out {old}.")
-        return merge(tree if keep else _without(tree, old), _nested(new, value(given[0])))
+        changed: Tree = merge(tree if keep else _without(tree, old), _nested(new, value(given[0])))
+        return changed
 
     return move
 

@@ -29,7 +29,7 @@ FORMAT = 2
 """Version of the run directory's layout; raised when an older sanggar could not read a newer run."""
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: lambda info: {**info, "format": 2}}
-"""By the format of a stored `run.json`: what brings it to the next one. From 1 to 2 its own keys stayed as they were."""
+"""By the format of a stored `run.json`: what brings it to the next one. From 1 to 2 its own keys stayed."""
 
 Arrays = dict[str, np.ndarray]
 

@@ -1,4 +1,4 @@
-"""A trained model: the network of a run on uint8 pictures, NumPy in and NumPy out. It knows neither training nor HTTP."""
+"""A trained model: the network of a run on uint8 pictures, NumPy in and NumPy out. It knows nothing of training."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from jaxtyping import Float, Int64, UInt8
 
 from sanggar import recipe
 from sanggar.data.image_folder import ImageFolderOptions, folder_picture
-from sanggar.data.images import Attribute, Images, ImageSpec, as_pixels, read_images, to_float, to_uint8
-from sanggar.errors import DataError, RecipeError, RunError, suggest
-from sanggar.models.base import CHUNK, SamplingOptions, StepContext
+from sanggar.data.images import CHUNK, Attribute, Images, ImageSpec, as_pixels, read_images, to_float, to_uint8
+from sanggar.errors import DataError, RecipeError, RunError
+from sanggar.models.base import SamplingOptions, StepContext
 from sanggar.models.capabilities import CAPABILITIES, capabilities_of
 from sanggar.models.conditions import CLASS, Conditions
 from sanggar.models.noise import NoiseOptions

@@ -1,89 +1,121 @@
-"""What every metric promises: numbers that can be told apart, each with its protocol."""
+"""What every metric promises: measurements that can be told apart, each with its protocol."""
 
 from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from conftest import Trained
-from sanggar.evaluation.context import Findings, Subject
+from sanggar.evaluation.context import EvaluationContext, Findings
 from sanggar.evaluation.evaluate import METRICS
-from sanggar.plan import FAMILIES
-from sanggar.trained import CAPABILITIES, TrainedModel
+from sanggar.models.capabilities import CAPABILITIES
+from sanggar.plan import FAMILIES, evaluation_options
+from sanggar.results import Measurement
+from sanggar.trained import TrainedModel
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def subject(request: pytest.FixtureRequest, trained: Trained) -> Subject:
+def context(request: pytest.FixtureRequest, trained: Trained) -> EvaluationContext:
     """The tiny run of a family."""
-    painter = TrainedModel(trained(request.param))
-    return Subject(painter, painter.plan.source.load(painter.plan.data), painter.plan.evaluation)
+    return context_of(trained, request.param)
+
+
+def context_of(trained: Trained, family: str) -> EvaluationContext:
+    model = TrainedModel(trained(family))
+    return EvaluationContext(model, model.plan.source.load(model.plan.data), model.plan.evaluation)
+
+
+def options(context: EvaluationContext, name: str) -> Any:
+    return context.metric_options(name, METRICS[name])
 
 
 @pytest.fixture(scope="module")
-def found(subject: Subject) -> dict[str, Findings]:
-    return {name: metric.measure(subject) for name, metric in METRICS.items() if can(subject, name)}
+def found(context: EvaluationContext) -> dict[str, Findings]:
+    return {name: m.measure(context, options(context, name)) for name, m in METRICS.items() if can(context, name)}
 
 
-def can(subject: Subject, name: str) -> bool:
-    return METRICS[name].applies(subject.painter)
+def can(context: EvaluationContext, name: str) -> bool:
+    return METRICS[name].applies(context.model, options(context, name))
+
+
+def identity(m: Measurement) -> str:
+    return json.dumps([m.key, m.subject, m.tags], sort_keys=True)
 
 
 def test_it_needs_capabilities_that_exist_and_that_some_family_has(trained: Trained) -> None:
-    painters = [TrainedModel(trained(family)) for family in FAMILIES]
+    contexts = [context_of(trained, family) for family in FAMILIES]
     for name, metric in METRICS.items():
         assert metric.needs
         assert set(metric.needs) <= set(CAPABILITIES)
-        assert any(metric.applies(painter) for painter in painters), name
+        assert any(can(context, name) for context in contexts), name
 
 
-def test_something_of_every_family_is_measured(subject: Subject, found: dict[str, Findings]) -> None:
-    assert any(number.headline for findings in found.values() for number in findings.numbers)
+def test_its_options_are_a_part_of_the_recipe(context: EvaluationContext) -> None:
+    having = {name for name, metric in METRICS.items() if metric.Options.model_fields}
+    assert having <= set(evaluation_options().model_fields)
+    assert all(isinstance(getattr(context.options, name), METRICS[name].Options) for name in having)
+
+
+def test_something_of_every_family_is_measured(found: dict[str, Findings]) -> None:
+    assert any(m.headline for findings in found.values() for m in findings.measurements)
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_its_numbers_are_finite_and_carry_their_protocol(
-    name: str, subject: Subject, found: dict[str, Findings]
+    name: str, context: EvaluationContext, found: dict[str, Findings]
 ) -> None:
-    if not can(subject, name):
-        pytest.skip(f"this network lacks {METRICS[name].needs}")
-    numbers = found[name].numbers
-    assert any(number.headline for number in numbers)
-    for number in numbers:
-        assert math.isfinite(number.value), number
-        assert number.label
-        assert number.protocol["split"] == ("validation" if number.key.endswith("_validation") else "test")
-        of_validation = len(subject.dataset.validation)
-        assert 0 < number.protocol["n"] <= (of_validation if "_validation" in number.key else subject.options.images)
-        assert number.protocol["data"] == subject.painter.data_name
-        if number.interval:
-            low, high = number.interval
-            assert low <= number.value <= high
-    told_apart = [json.dumps([n.key, n.subject, n.protocol], sort_keys=True) for n in numbers]
-    assert len(set(told_apart)) == len(told_apart)
+    if not can(context, name):
+        assert name not in found
+        return
+    measurements = found[name].measurements
+    if name != "attributes":  # digits have none
+        assert any(m.headline for m in measurements)
+    for m in measurements:
+        assert math.isfinite(m.value), m
+        # fidelity of noisy pictures is measured where noise is
+        assert m.metric == name or (name, m.metric) == ("denoising", "reconstruction")
+        of_validation = m.key.endswith("_validation")
+        assert m.protocol.split == ("validation" if of_validation else "test")
+        most = len(context.dataset.validation) if of_validation else context.options.images
+        assert most is not None
+        assert 0 < m.protocol.n <= most
+        assert m.protocol.data == context.model.data_name
+        if m.interval:
+            low, high = m.interval
+            assert low <= m.value <= high
+    assert len({identity(m) for m in measurements}) == len(measurements)
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_measured_again_it_finds_the_same(name: str, subject: Subject, found: dict[str, Findings]) -> None:
-    if not can(subject, name):
-        pytest.skip(f"this network lacks {METRICS[name].needs}")
-    again = METRICS[name].measure(subject)
-    assert again.numbers == found[name].numbers
-    assert again.pictures.keys() == found[name].pictures.keys()
-    for key, array in again.pictures.items():
-        np.testing.assert_array_equal(array, found[name].pictures[key])
+def test_measured_again_it_finds_the_same(name: str, context: EvaluationContext, found: dict[str, Findings]) -> None:
+    if not can(context, name):
+        assert name not in found
+        return
+    fresh = EvaluationContext(context.model, context.dataset, context.options)  # nothing is known of earlier ones
+    again = METRICS[name].measure(fresh, options(context, name))
+    assert again.measurements == found[name].measurements
+    assert (again.alarms, again.details, again.tool_details) == (
+        found[name].alarms, found[name].details, found[name].tool_details
+    )  # fmt: skip
+    for one, other in ((again.arrays, found[name].arrays), (again.tools, found[name].tools)):
+        assert one.keys() == other.keys()
+        for key, array in one.items():
+            np.testing.assert_array_equal(array, other[key])
 
 
-def test_no_two_metrics_give_the_same_number_or_picture(found: dict[str, Findings]) -> None:
-    numbers = [json.dumps([n.key, n.subject, n.protocol], sort_keys=True) for f in found.values() for n in f.numbers]
-    pictures = [key for findings in found.values() for key in findings.pictures]
+def test_no_two_metrics_give_the_same_number_or_tool(found: dict[str, Findings]) -> None:
+    numbers = [identity(m) for findings in found.values() for m in findings.measurements]
+    tools = [key for findings in found.values() for key in findings.tools]
     assert len(set(numbers)) == len(numbers)
-    assert len(set(pictures)) == len(pictures)
+    assert len(set(tools)) == len(tools)
 
 
-def test_no_array_holds_what_is_not_a_number(found: dict[str, Findings]) -> None:
+def test_no_array_holds_what_is_not_a_number_and_none_holds_text(found: dict[str, Findings]) -> None:
     for findings in found.values():
-        for key, array in findings.pictures.items():
+        for key, array in (findings.arrays | findings.tools).items():
             assert array.dtype.kind not in "fc" or np.isfinite(array).all(), key
+            assert array.dtype != np.uint8 or array.ndim >= 3, f"{key}: uint8 is for pictures"

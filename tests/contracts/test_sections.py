@@ -16,8 +16,9 @@ import pytest
 from conftest import Trained
 from sanggar.plan import FAMILIES
 from sanggar.reporting.page import view
-from sanggar.reporting.sections.run import SECTIONS
+from sanggar.reporting.sections import SECTIONS
 from sanggar.reporting.view import View
+from sanggar.results import Alarm, Evaluation, Measurement
 from sanggar.runs import Run
 
 VOID = {"img", "br", "meta", "link", "hr", "path", "use", "rect", "source"}
@@ -61,26 +62,28 @@ def written(section: str, *views: View) -> str | None:
     return html
 
 
+def of(evaluation: Evaluation, **changes: Any) -> Evaluation:
+    return evaluation.model_copy(update=changes)
+
+
 def without(part: str) -> Callable[[View], View]:
     """The view of a run that lacks what one metric leaves, or a file."""
 
     def lack(whole: View) -> View:
         if part == "metrics":
             return replace(whole, metrics=[])
-        if part == "pictures":
-            return replace(whole, pictures={})
-        kept = [n for n in whole.evaluation["numbers"] if part != "numbers" and n["key"].split(".")[0] != part]
-        arrays = {key: array for key, array in whole.pictures.items() if key.split(".")[0] != part}
-        return replace(whole, evaluation={**whole.evaluation, "numbers": kept}, pictures=arrays)
+        if part == "arrays":
+            return replace(whole, arrays={})
+        if part == "details":
+            return replace(whole, evaluation=of(whole.evaluation, details={}))
+        kept = tuple(m for m in whole.evaluation.measurements if part not in ("numbers", m.metric, m.key))
+        arrays = {key: array for key, array in whole.arrays.items() if part not in (key, key.split(".")[0])}
+        return replace(whole, evaluation=of(whole.evaluation, measurements=kept), arrays=arrays)
 
     return lack
 
 
-PARTS = (
-    "metrics", "pictures", "numbers", "reconstruction", "best", "worst", "denoising", "strips", "latent", "map", "grid",
-    "classification", "classes", "mistakes", "neurons", "generation", "anomaly", "inference", "exploration",
-    "attributes",
-)  # fmt: skip
+FILES = ("metrics", "arrays", "details", "numbers")
 EVERY = pytest.mark.parametrize("section", SECTIONS)
 OF_EACH_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 
@@ -91,14 +94,11 @@ def whole(family: str, trained: Trained) -> View:
     return view(trained(family))
 
 
-def parts(whole: View) -> set[str]:
-    """What the metrics left in a run, by the first word of its name."""
-    return {key.split(".")[0] for key in (*whole.pictures, *(n["key"] for n in whole.evaluation["numbers"]))}
-
-
-@OF_EACH_FAMILY
-def test_every_part_of_a_run_is_left_out_once(whole: View) -> None:
-    assert parts(whole) <= set(PARTS)
+def parts(whole: View) -> list[str]:
+    """Everything that a run may lack: a file, what a metric left, a single array or key."""
+    keys = [m.key for m in whole.evaluation.measurements]
+    metrics = [key.split(".")[0] for key in (*whole.arrays, *keys)]
+    return list(dict.fromkeys((*FILES, *metrics, *whole.arrays, *keys)))
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_every_section_has_something_to_say(alone: Callable[[str, str], str | No
     run = copied("autoencoder")
     shutil.copy(max(run.samples_folder.iterdir()), run.samples_folder / "step-00000099.png")
     longer = view(run)
-    longer = replace(longer, evaluation={**longer.evaluation, "alarms": ["A class is left out."]})
+    longer = replace(longer, evaluation=of(longer.evaluation, alarms=(ALARM,)))
     assert silent <= {"training", "alarms"}
     assert all(written(section, longer) for section in silent)
 
@@ -140,24 +140,39 @@ def test_of_runs_of_two_families(
         assert f"of-{family}" in both, "each is called by its name"
 
 
-@pytest.mark.parametrize("part", PARTS)
 @OF_EACH_FAMILY
 @EVERY
-def test_of_a_run_that_lacks_something(section: str, part: str, whole: View) -> None:
-    if part in {"metrics", "pictures", "numbers"} | parts(whole):
+def test_of_a_run_that_lacks_something(section: str, whole: View) -> None:
+    for part in parts(whole):
         written(section, without(part)(whole))
 
 
 @OF_EACH_FAMILY
 @EVERY
 def test_of_a_run_beside_one_that_lacks_everything(section: str, whole: View) -> None:
-    bare = replace(whole, metrics=[], pictures={}, evaluation={**whole.evaluation, "numbers": []})
+    bare = replace(whole, metrics=[], arrays={}, evaluation=of(whole.evaluation, measurements=(), details={}))
     written(section, whole, replace(bare, name="bare"))
     written(section, replace(bare, name="bare"), whole)
 
 
+ALARM = Alarm(key="format1.alarm", values={"text": "It <collapsed>."})
+
+
 def test_of_a_run_with_alarms(tiny_run: Run) -> None:
     whole = view(tiny_run)
-    html = written("alarms", replace(whole, evaluation={**whole.evaluation, "alarms": ["It <collapsed>."]}))
+    unknown = Alarm(key="my_metric.broken", values={"<b>": ["<i>", 3]})
+    html = written("alarms", replace(whole, evaluation=of(whole.evaluation, alarms=(ALARM, unknown))))
     assert html is not None
     assert "It &lt;collapsed&gt;." in html
+    assert "my_metric.broken: &lt;b&gt;" in html
+
+
+def test_a_key_that_no_catalogue_knows_is_shown_as_it_is(tiny_run: Run) -> None:
+    whole = view(tiny_run)
+    first = whole.evaluation.measurements[0]
+    own = first.model_copy(update={"key": "my_metric.my_value", "subject": "my_rival", "tags": {"my_tag": "<x>"}})
+    evaluation = of(whole.evaluation, measurements=(own, *whole.evaluation.measurements))
+    html = written("everything", replace(whole, evaluation=evaluation))
+    assert html is not None
+    assert "my metric: my value, my tag &lt;x&gt;: my rival" in html
+    assert isinstance(own, Measurement)

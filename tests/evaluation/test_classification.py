@@ -17,16 +17,13 @@ import sanggar
 from conftest import TINY_FFNN, Trained
 from sanggar.data.images import Images, ImageSpec
 from sanggar.data.sources import Dataset
-from sanggar.evaluation.context import Findings, Number, Subject
-from sanggar.evaluation.metrics.classification import (
-    BINS,
-    GRADIENT_IMAGES,
-    calibration_error,
-    confusion,
-    measure_classification,
-    reliability,
-)
+from sanggar.evaluation.context import EvaluationContext, Findings
+from sanggar.evaluation.measures.classification import BINS, calibration_error, confusion, reliability
+from sanggar.evaluation.metrics.classification import GRADIENT_IMAGES, METRIC, measure
 from sanggar.plan import EvaluationOptions
+from sanggar.reporting import labels as words
+from sanggar.results import NETWORK, Measurement, headlines
+from sanggar.results.stored import read, read_arrays
 from sanggar.runs import Run
 from sanggar.trained import TrainedModel
 
@@ -34,7 +31,7 @@ NAMES = ("ant", "bee", "cat", "dog")
 
 
 class Fixed(TrainedModel):
-    """A painter that says of picture i what stands in row i."""
+    """A model that gives picture i the probabilities in row i."""
 
     def __init__(self, shares: np.ndarray, classes: tuple[str, ...] = NAMES) -> None:
         self.shares, self.spec = shares, ImageSpec(2, 1, 1, classes)
@@ -57,7 +54,8 @@ def numbered(labels: np.ndarray | None, count: int) -> Images:
 
 def measured(shares: np.ndarray, labels: np.ndarray | None, classes: tuple[str, ...] = NAMES) -> Findings:
     test = numbered(labels, len(shares))
-    return measure_classification(Subject(Fixed(shares, classes), Dataset(test, test, test, "0"), EvaluationOptions()))
+    context = EvaluationContext(Fixed(shares, classes), Dataset(test, test, test, "0"), EvaluationOptions())
+    return measure(context, METRIC.Options())
 
 
 def made_up(n: int, sharpness: float = 2.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -69,13 +67,17 @@ def made_up(n: int, sharpness: float = 2.0, seed: int = 0) -> tuple[np.ndarray, 
     return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32), labels
 
 
-def number(found: Findings, key: str, **of: Any) -> Number:
+def number(found: Findings, key: str, subject: str = NETWORK, name: str | None = None) -> Measurement:
     (one,) = [
-        n for n in found.numbers
-        if n.key == f"classification.{key}" and n.subject == of.get("subject", "network")
-        and n.protocol.get("class") == of.get("name")
+        m for m in found.measurements
+        if m.key == f"classification.{key}" and m.subject == subject and m.tags.get("class") == name
     ]  # fmt: skip
     return one
+
+
+def of_classes(found: Findings) -> list[Measurement]:
+    """Precision and recall."""
+    return [m for m in found.measurements if m.key in ("classification.precision", "classification.recall")]
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
@@ -116,9 +118,9 @@ def test_every_number_is_what_another_computation_says(n: int) -> None:
     assert surprise.unit == "nats"
     assert calibration.value == pytest.approx(by_hand_calibration(shares, labels)[0], abs=1e-6)
     most = np.bincount(labels).argmax()
-    assert number(found, "accuracy", subject="largest class").value == pytest.approx((labels == most).mean())
+    assert number(found, "accuracy", subject="largest_class").value == pytest.approx((labels == most).mean())
     assert [x.better for x in (accuracy, surprise, calibration)] == ["higher", "lower", "lower"]
-    assert [x.headline for x in found.numbers] == [True, False, True, True, *[False] * (len(found.numbers) - 4)]
+    assert [x.headline for x in found.measurements] == [True, False, True, True, *[False] * (len(found.measurements) - 4)]
     precision, recall, _, _ = metrics.precision_recall_fscore_support(
         labels, predicted, labels=range(len(NAMES)), zero_division=np.nan
     )
@@ -126,18 +128,18 @@ def test_every_number_is_what_another_computation_says(n: int) -> None:
         for index, name in enumerate(NAMES):
             count = int((among == index).sum())
             if not count:
-                assert not [x for x in found.numbers if x.label == f"{key}: {name}"]
+                assert not [x for x in of_classes(found) if x.key.endswith(key) and x.tags["class"] == name]
                 continue
             one = number(found, key, name=name)
             assert one.value == pytest.approx(values[index])
-            assert one.protocol.get("of", n) == count
+            assert one.protocol.settings.get("of", n) == count
             assert one.interval == pytest.approx(wilson(round(values[index] * count), count))
 
 
 def test_every_number_says_what_it_depends_on() -> None:
     shares, labels = made_up(60)
-    for one in measured(shares, labels).numbers:
-        assert {"split": "test", "n": 60, "data": "made-up 000000000000"}.items() <= one.protocol.items()
+    for one in measured(shares, labels).measurements:
+        assert (one.protocol.split, one.protocol.n, one.protocol.data) == ("test", 60, "made-up 000000000000")
         assert math.isfinite(one.value)
         if one.interval is not None:
             assert one.interval[0] <= one.value <= one.interval[1]
@@ -150,11 +152,11 @@ def test_a_perfect_network_is_perfect(n: int) -> None:
     assert number(found, "accuracy").value == 1
     assert number(found, "cross_entropy").value == 0
     assert number(found, "calibration_error").value == 0
-    assert all(n.value == 1 for n in found.numbers if n.key in ("classification.precision", "classification.recall"))
-    np.testing.assert_array_equal(found.pictures["classes.confusion"], np.diag(np.bincount(labels)))
-    np.testing.assert_array_equal(found.pictures["classes.reliability"], [[1, 1, 1]])
-    assert found.pictures["mistakes.count"].tolist() == [0, n]
-    assert found.pictures["mistakes.pixels"].shape == (0, 2, 1, 1)
+    assert all(m.value == 1 for m in of_classes(found))
+    np.testing.assert_array_equal(found.arrays["confusion"], np.diag(np.bincount(labels)))
+    np.testing.assert_array_equal(found.arrays["reliability"], [[1, 1, 1]])
+    assert found.details == {"wrong": 0, "n": n}
+    assert found.arrays["mistakes"].shape == (0, 2, 1, 1)
     assert found.alarms == []
 
 
@@ -166,7 +168,7 @@ def test_a_network_that_is_surely_wrong_is_finitely_so() -> None:
     assert number(found, "calibration_error").value == 1
     assert number(found, "precision", name="bee").value == 0
     assert number(found, "recall", name="ant").value == 0
-    assert len([x for x in found.numbers if x.key in ("classification.precision", "classification.recall")]) == 2
+    assert len(of_classes(found)) == 2
 
 
 def test_a_class_that_is_never_predicted_raises_the_alarm_and_gives_no_nan() -> None:
@@ -175,11 +177,12 @@ def test_a_class_that_is_never_predicted_raises_the_alarm_and_gives_no_nan() -> 
     shares[np.arange(40), labels % 2] = 0.7
     found = measured(shares, labels)
     (alarm,) = found.alarms
-    assert alarm == "No picture was taken for: cat, dog. The network leaves out classes."
-    assert not [x for x in found.numbers if x.label in ("precision: cat", "precision: dog")]
+    assert words.alarm(alarm) == "No picture was taken for: cat, dog. The network leaves out classes."
+    precise = [m.tags["class"] for m in of_classes(found) if m.key == "classification.precision"]
+    assert precise == ["ant", "bee"]
     assert number(found, "recall", name="cat").value == 0
-    assert all(math.isfinite(x.value) for x in found.numbers)
-    assert all(np.isfinite(array).all() for array in found.pictures.values())
+    assert all(math.isfinite(m.value) for m in found.measurements)
+    assert all(np.isfinite(array).all() for array in found.arrays.values())
 
 
 def test_without_labels_there_is_nothing_to_say() -> None:
@@ -216,7 +219,7 @@ def test_the_confusion_counts_rows_that_are_true_and_columns_that_were_said() ->
     counts = np.zeros((len(NAMES), len(NAMES)), int)
     for true, said in zip(labels, predicted, strict=True):
         counts[true, said] += 1
-    found = measured(shares, labels).pictures["classes.confusion"]
+    found = measured(shares, labels).arrays["confusion"]
     np.testing.assert_array_equal(found, counts)
     assert found.dtype == np.int64
     np.testing.assert_array_equal(found.sum(axis=1), np.bincount(labels))
@@ -229,61 +232,58 @@ def test_the_confusion_counts_rows_that_are_true_and_columns_that_were_said() ->
 def test_mistakes_are_the_surest_ones_first(n: int, shown: int | None) -> None:
     shares, labels = made_up(n)
     shares[5] = shares[2]  # as sure as an earlier one
-    found = measured(shares, labels).pictures
+    findings = measured(shares, labels)
     wrong = [i for i in range(n) if shares[i].argmax() != labels[i]]
     expected = sorted(wrong, key=lambda i: (-shares[i].max(), i))[:24]
-    assert found["mistakes.count"].tolist() == [len(wrong), n]
+    assert findings.details == {"wrong": len(wrong), "n": n}
     assert len(expected) == (shown or len(wrong)) < n
-    np.testing.assert_array_equal(found["mistakes.pixels"], numbered(labels, n).pixels[expected])
-    np.testing.assert_array_equal(found["mistakes.labels"], labels[expected])
-    np.testing.assert_array_equal(found["mistakes.shares"], shares[expected])
+    np.testing.assert_array_equal(findings.arrays["mistakes"], numbered(labels, n).pixels[expected])
+    np.testing.assert_array_equal(findings.arrays["mistake_labels"], labels[expected])
+    np.testing.assert_array_equal(findings.arrays["mistake_shares"], shares[expected])
 
 
 # -- of a run ----------------------------------------------------------------------------------------------------
 
 
-def subject_of(run: Run) -> Subject:
-    painter = TrainedModel(run)
-    return Subject(painter, painter.plan.source.load(painter.plan.data), painter.plan.evaluation)
+def context_of(run: Run) -> EvaluationContext:
+    model = TrainedModel(run)
+    return EvaluationContext(model, model.plan.source.load(model.plan.data), model.plan.evaluation)
 
 
 def test_what_is_written_of_a_run_is_of_its_own_test_pictures(trained: Trained) -> None:
-    subject = subject_of(trained("ffnn"))
-    test = subject.dataset.test.first(200)
-    predicted = subject.painter.classify(test.pixels).argmax(axis=1)
-    (accuracy,) = [
-        n for n in subject.painter.run.evaluation()["numbers"]
-        if n["key"] == "classification.accuracy" and n["subject"] == "network"
-    ]  # fmt: skip
-    assert accuracy["value"] == pytest.approx(metrics.accuracy_score(test.labels, predicted))
-    assert accuracy["protocol"]["n"] == 200
-    kept = subject.painter.run.pictures()
-    np.testing.assert_array_equal(kept["classes.confusion"], metrics.confusion_matrix(test.labels, predicted))
-    weights, gradients = subject.painter.neurons(), subject.painter.neuron_gradients(test.pixels, test.labels)
+    context = context_of(trained("ffnn"))
+    test, model = context.dataset.test.first(200), context.model
+    predicted = model.classify(test.pixels).argmax(axis=1)
+    (accuracy,) = read(model.run).find("classification.accuracy", NETWORK)
+    assert accuracy.value == pytest.approx(metrics.accuracy_score(test.labels, predicted))
+    assert accuracy.protocol.n == 200
+    kept = read_arrays(model.run)
+    np.testing.assert_array_equal(kept["classification.confusion"], metrics.confusion_matrix(test.labels, predicted))
+    weights, gradients = model.neurons(), model.neuron_gradients(test.pixels, test.labels)
     assert len(test) <= GRADIENT_IMAGES
-    assert {key for key in kept if key.startswith("neurons.")} == {
-        f"neurons.{of}.{name}" for of in ("weights", "gradients") for name in weights
+    assert {key for key in kept if key.startswith(("classification.weights.", "classification.gradients."))} == {
+        f"classification.{of}.{name}" for of in ("weights", "gradients") for name in weights
     }
     for name in weights:
-        np.testing.assert_array_equal(kept[f"neurons.weights.{name}"], weights[name])
-        np.testing.assert_allclose(kept[f"neurons.gradients.{name}"], gradients[name], rtol=1e-5, atol=1e-8)
+        np.testing.assert_array_equal(kept[f"classification.weights.{name}"], weights[name])
+        np.testing.assert_allclose(kept[f"classification.gradients.{name}"], gradients[name], rtol=1e-5, atol=1e-8)
 
 
 def test_gradients_are_of_the_first_pictures_alone(trained: Trained) -> None:
-    subject = subject_of(trained("ffnn"))
-    many = Images(np.tile(subject.dataset.test.pixels, (2, 1, 1, 1)), np.tile(subject.dataset.test.labels, 2))
-    whole = Subject(subject.painter, replace(subject.dataset, test=many), EvaluationOptions())
-    found = measure_classification(whole).pictures
-    expected = subject.painter.neuron_gradients(many.pixels[:GRADIENT_IMAGES], many.labels[:GRADIENT_IMAGES])
+    context = context_of(trained("ffnn"))
+    many = Images(np.tile(context.dataset.test.pixels, (2, 1, 1, 1)), np.tile(context.dataset.test.labels, 2))
+    whole = EvaluationContext(context.model, replace(context.dataset, test=many), EvaluationOptions())
+    arrays = measure(whole, METRIC.Options()).arrays
+    expected = context.model.neuron_gradients(many.pixels[:GRADIENT_IMAGES], many.labels[:GRADIENT_IMAGES])
     for name, array in expected.items():
-        np.testing.assert_allclose(found[f"neurons.gradients.{name}"], array, rtol=1e-5, atol=1e-8)
+        np.testing.assert_allclose(arrays[f"gradients.{name}"], array, rtol=1e-5, atol=1e-8)
 
 
-def test_numbers_on_a_test_split_drawn_anew_are_not_compared_with_the_publishers(tmp_path: Any) -> None:
+def test_values_on_a_test_split_drawn_anew_are_not_compared_with_the_publishers(tmp_path: Any) -> None:
     runs = [
         sanggar.evaluate(sanggar.train("digits-ffnn", [*TINY_FFNN, f"data.test={test}"], out=tmp_path / test))
         for test in ("null", "360")
     ]
-    one, other = ([n["protocol"] for n in run.evaluation()["numbers"] if n["headline"]] for run in runs)
-    assert [protocol["n"] for protocol in one] == [protocol["n"] for protocol in other]
+    one, other = ([m.protocol for m in headlines(read(run))] for run in runs)
+    assert [protocol.n for protocol in one] == [protocol.n for protocol in other]
     assert all(protocol not in other for protocol in one)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sanggar.evaluation.metrics.latent import effective_rank
+from sanggar.evaluation.measures.rank import effective_rank
 
 DRAW = np.random.default_rng(0)
 

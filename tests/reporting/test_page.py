@@ -88,8 +88,8 @@ def page(request: pytest.FixtureRequest) -> Page:
 
 def changed(run: Run, change: Callable[[dict], None]) -> Run:
     """The run with every headline number changed."""
-    evaluation = run.evaluation()
-    for n in evaluation["numbers"]:
+    evaluation = json.loads(run.evaluation_file.read_text())
+    for n in evaluation["measurements"]:
         if n["headline"]:
             change(n)
     run.evaluation_file.write_text(json.dumps(evaluation))
@@ -117,7 +117,7 @@ PICTURES = {
     "noise",
     "latent",
     "interpolation",
-    "attributes",
+    "edits",
     "extremes",
     "fidelity",
     "drawn",
@@ -209,6 +209,7 @@ def headline_rows(page: Page) -> list[str]:
 def test_several_runs_stand_side_by_side_and_the_best_of_a_row_is_bold(tiny_run: Run, copied_run: Run) -> None:
     def better(n: dict) -> None:
         n["value"] += 1 if n["better"] == "higher" else -1
+        n["interval"] = None
 
     page = page_of(tiny_run, changed(copied_run, better))
     assert [t for t in ("run", "copied") if f"<th class=n>{t}</th>" in page.section("numbers")] == ["run", "copied"]
@@ -284,8 +285,9 @@ def test_what_cannot_be_reported_is_refused(copied_run: Run, tmp_path: Path) -> 
 
 
 def test_an_alarm_is_shown(copied_run: Run) -> None:
-    evaluation = copied_run.evaluation()
-    copied_run.evaluation_file.write_text(json.dumps({**evaluation, "alarms": ["The <latent> lies idle."]}))
-    assert "The &lt;latent&gt; lies idle." in page_of(copied_run).section("alarms")
+    evaluation = json.loads(copied_run.evaluation_file.read_text())
+    alarm = {"key": "generation.no_judge", "values": {"data": "<latent>"}}
+    copied_run.evaluation_file.write_text(json.dumps({**evaluation, "alarms": [alarm]}))
+    assert "&lt;latent&gt; has no judge." in page_of(copied_run).section("alarms")
     copied_run.evaluation_file.write_text(json.dumps({**evaluation, "alarms": []}))
     assert 'id="alarms"' not in page_of(copied_run).html

@@ -108,7 +108,8 @@ def edit(run: str, images: str, attribute: str, strengths: Sequence[float], out:
     IMAGES is a file, a folder, or an .npz with `images`. A strength of 1 is where about half of what can be changed
     changes.
     """
-    from sanggar.tools.editing import METHODS, SHOWN, edited, measured
+    from sanggar.reporting import labels
+    from sanggar.tools.editing import SHOWN, edited, measured
     from sanggar.trained import open as open_run
 
     _check_ending(out, ".png", ".npz")
@@ -117,9 +118,9 @@ def edit(run: str, images: str, attribute: str, strengths: Sequence[float], out:
     _check_room(out, len(given) * len(wanted), model)
     pixels, how = edited(model, given, attribute, wanted)
     _write(out, pixels, columns=len(wanted))
-    click.echo(f"{attribute}: {METHODS[how.method]}.")
-    for sentence in measured(model.run, attribute, wanted):
-        click.echo(sentence)
+    click.echo(f"{attribute}: {labels.EDIT_METHODS[how.method][1]}.")
+    for measurements in measured(model.run, attribute, wanted):
+        click.echo(labels.edit(measurements))
 
 
 @cli.command()
@@ -176,6 +177,7 @@ def sample(
     if mixture and (wanted or unconditional or chosen):
         raise click.UsageError("--mixture: it has neither conditions nor options; leave the others out.")
     model = open_run(run)
+    drawn: Iterator[tuple[Any, Any]]
     if mixture:
         drawn = from_mixture(model, count, seed)
     else:

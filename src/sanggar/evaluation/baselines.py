@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from sanggar.data.dataset import fingerprint
 from sanggar.data.images import CHUNK, Images
 from sanggar.evaluation.context import EvaluationContext
 from sanggar.instruments.cache import cached
+from sanggar.results import KNN, PCA
 from sanggar.runs import Arrays
-from sanggar.tools.anomaly import Known, Scores, gaussian, residual_deviations, scores, together
+from sanggar.tools.anomaly import SLACK, Known, Scores, gaussian, residual_deviations, scores, together
 
 Pixels = UInt8[np.ndarray, "n height width channels"]
 
 NEIGHBOURS = 5
-"""Training pictures that the distance to them is the mean over"""
+"""Nearest training pictures; a picture's distance to them is the mean"""
+SCORES = (
+    (PCA, "together"), (PCA, "reconstruction"), (PCA, "residual"), (PCA, "latent"), (KNN, "neighbours"),
+)  # fmt: skip
+"""Baselines and what they score pictures by, see `tools.anomaly.scores`"""
 VALUES = 2**28
 """Pixel values that there are floats of at a time: a gigabyte"""
 
@@ -50,14 +57,49 @@ def pca_reconstructions(
 
 @dataclass(frozen=True)
 class Baselines:
-    """PCA of the network's latent size and the nearest training pictures, fitted on the same training pictures."""
+    """PCA of a latent's size and the nearest training pictures as detectors of odd pictures.
+
+    Their scores are kept for all runs; both are fitted when pictures come that were not scored yet.
+    """
+
+    train: Images
+    validation: Images
+    size: int
+    seed: int
+
+    def scores(self, pixels: Pixels) -> dict[str, Scores]:
+        """Score pictures: by baseline and score, a number a picture, higher for odder ones."""
+
+        def compute() -> Arrays:
+            by_baseline = self._fitted.scores(pixels)
+            return {f"{name}.{score}": by_baseline[name][score] for name, score in SCORES}
+
+        arrays = cached((*self._key, fingerprint(Images(pixels))), compute)
+        found: dict[str, Scores] = {}
+        for name, score in SCORES:
+            found.setdefault(name, {})[score] = arrays[f"{name}.{score}"]
+        return found
+
+    @cached_property
+    def _fitted(self) -> FittedBaselines:
+        return FittedBaselines.fit(self.train, self.validation, self.size, self.seed)
+
+    @cached_property
+    def _key(self) -> tuple[object, ...]:
+        contents = fingerprint(self.train), fingerprint(self.validation)
+        return "anomaly baselines", *contents, self.size, self.seed, NEIGHBOURS, SLACK
+
+
+@dataclass(frozen=True)
+class FittedBaselines:
+    """Both baselines, fitted on the same training pictures."""
 
     pca: Any
     near: Any
     known: Known
 
     @classmethod
-    def fit(cls, train: Images, validation: Images, size: int, seed: int) -> Baselines:
+    def fit(cls, train: Images, validation: Images, size: int, seed: int) -> FittedBaselines:
         """Fit both, by scikit-learn."""
         from sklearn.neighbors import NearestNeighbors
 
@@ -70,13 +112,13 @@ class Baselines:
         return cls(pca, near, replace(empty, normal=scores(empty, validation.pixels, pixels, latents)))
 
     def scores(self, pixels: Pixels) -> dict[str, Scores]:
-        """Scores by the baseline's name."""
+        """Scores by baseline and score."""
         latents, back = reconstruct_by_pca(self.pca, pixels)
-        found = scores(self.known, pixels, back, latents)
+        of_pca = scores(self.known, pixels, back, latents)
         near = self.near.kneighbors(flattened(pixels))[0].mean(axis=1)
         return {
-            "pca": {"together": together(found, self.known.normal)} | found,
-            "knn": {"neighbours": np.asarray(near, np.float64)},
+            PCA: {"together": together(of_pca, self.known.normal)} | of_pca,
+            KNN: {"neighbours": np.asarray(near, np.float64)},
         }
 
 
@@ -91,12 +133,12 @@ def fit_pca(pixels: Pixels, size: int, seed: int) -> Any:
     Where they would be more than a gigabyte of floats, some at a time (Ross et al. 2008; twice `size` of them, which
     takes least time).
     """
-    from sklearn.decomposition import PCA, IncrementalPCA
+    from sklearn import decomposition
 
     size = min(size, len(pixels), pixels[0].size)
     if pixels.size <= VALUES:
-        return PCA(size, random_state=seed).fit(flattened(pixels))
-    pca = IncrementalPCA(size)
+        return decomposition.PCA(size, random_state=seed).fit(flattened(pixels))
+    pca = decomposition.IncrementalPCA(size)
     for part in np.array_split(np.arange(len(pixels)), max(1, len(pixels) // (2 * size))):
         pca.partial_fit(flattened(pixels[part[0] : part[-1] + 1]))
     return pca

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from sanggar.data.dataset import Dataset
 from sanggar.data.images import Images
 from sanggar.instruments.judge import Judge, judge_for
-from sanggar.options import Options
+from sanggar.options import Options as _Options
 from sanggar.plan import EvaluationOptions
 from sanggar.results import Alarm, Measurement, Protocol
 from sanggar.runs import Arrays
@@ -47,12 +47,12 @@ class Metric:
     """called with the context and the metric's own options"""
     needs: tuple[str, ...]
     """capabilities that a model must have"""
-    Options: type[Options] = Options
+    Options: type[_Options] = _Options
     """options of its own, a part of the recipe's `evaluation`"""
     when: Callable[[TrainedModel, Any], bool] = lambda model, options: True
     """further condition, of the model and the metric's own options"""
 
-    def applies(self, model: TrainedModel, options: Options) -> bool:
+    def applies(self, model: TrainedModel, options: _Options) -> bool:
         """Whether a model is measured by it."""
         return all(model.can(need) for need in self.needs) and self.when(model, options)
 
@@ -109,9 +109,9 @@ class EvaluationContext:
         """Judge of these pictures: see `instruments.judge.judge_for`."""
         return judge_for(self.options.feature_network, self.model.plan.data.source, self.model.spec)
 
-    def protocol(self, n: int, split: Literal["train", "validation", "test"] = "test", **settings: JsonValue) -> Protocol:
-        """A protocol on the run's data."""
-        return Protocol(split=split, n=n, data=self.model.data_name, settings=settings)
+    def protocol(self, n: int, **settings: JsonValue) -> Protocol:
+        """A protocol on test pictures of the run's data."""
+        return Protocol(n=n, data=self.model.data_name, settings=settings)
 
     @property
     def unconditionally(self) -> dict[str, JsonValue]:
@@ -123,6 +123,11 @@ class EvaluationContext:
         if isinstance(network, Judge) and network.of == self.model.perceptual_judge:
             return {"trained_on": "features of the same network"}
         return {}
+
+    def metric_options(self, name: str, metric: Metric) -> _Options:
+        """A metric's own options: the recipe's, or the defaults of one that has none there."""
+        options: _Options | None = getattr(self.options, name, None)
+        return metric.Options() if options is None else options
 
     # -- computed once -----------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Edits tried out: what a judge sees change, what else changes, and which edit is taken. Chosen on validation alone."""
+"""Trials of edits: what a judge sees change, what else changes, and which edit is taken. Chosen on validation alone."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from sanggar.data.images import Images
-from sanggar.evaluation.context import Pixels, peak_ratios
-from sanggar.evaluation.metrics.attributes import Aspect, AttributeJudge, Verdicts
+from sanggar.evaluation.aspects import Aspect, AttributeJudge, Verdicts
+from sanggar.evaluation.measures.fidelity import peak_ratios
+from sanggar.evaluation.measures.probes import fit, logistic, normal, ridge
 from sanggar.instruments.judge import Judge
-from sanggar.tools.editing import Edit, Latents, Method, Strengths, directions, telling
-from sanggar.trained import TrainedModel
+from sanggar.tools.editing import Edit, Latents, Method, Strengths, Vector
+from sanggar.trained import Pixels, TrainedModel
 
 STEPS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
-"""That are tried on validation, in gaps between the means; of telling, in values told."""
+"""Steps tried on validation: in gaps between the means, or in values of a condition"""
 NEAR = 0.8
-"""The share of the greatest success that an edit has to reach to be taken."""
+"""Share of the greatest success that an edit has to reach to be taken"""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Pictures of which half lack an attribute and half have it (of a number: less and more than the median)."""
+    """Pictures of which half lack an attribute and half have it; of a number, half are below the median."""
 
     images: Images
     towards: Float[np.ndarray, "n"]
@@ -31,7 +32,7 @@ class Chosen:
     latents: Latents
     unedited: Pixels
     before: Verdicts
-    """of the unedited reconstructions"""
+    """verdicts on the unedited reconstructions"""
 
 
 @dataclass(frozen=True)
@@ -39,28 +40,28 @@ class Outcome:
     """What an edit did to each picture, in the judge's eyes and in the picture itself."""
 
     success: Float[np.ndarray, "n"]
-    """1 where the verdict flipped to what was asked; of a number, its shift that way in deviations"""
+    """1 where the verdict flipped to what was wanted; of a number, its shift that way in deviations"""
     kept: Float[np.ndarray, "n"] | None
-    """share of the other attributes that stayed; none where there are no others"""
+    """share of the other attributes that stayed; None where there are no others"""
     psnr: Float[np.ndarray, "n"]
     perceptual: Float[np.ndarray, "n"] | None = None
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What edits are tried on: the network, and who looks at the pictures."""
+    """What edits are tried on: a model, and the judges of its pictures."""
 
-    painter: TrainedModel
+    model: TrainedModel
     aspects: tuple[Aspect, ...]
     judge: AttributeJudge
-    told_apart: tuple[bool, ...]
+    recognized: tuple[bool, ...]
     """which aspects the judge can tell"""
-    eye: Judge | None
-    """whose features compare pictures; none where the source has no judge"""
+    perceptual: Judge | None
+    """judge whose features compare pictures; None where the source has none"""
 
     def choose(self, images: Images, aspect: Aspect, each: int) -> tuple[Int64[np.ndarray, "n"], Strengths]:
-        """The first pictures without and with an attribute, equally many: positions, and where each is to go."""
-        truth = aspect.truth(images, self.painter.spec)
+        """Choose the first pictures without and with an attribute, equally many: positions, and where each is to go."""
+        truth = aspect.truth(images, self.model.spec)
         if aspect.kind == "number":
             truth = np.sign(truth - np.median(truth))
             lacking, having = np.flatnonzero(truth < 0), np.flatnonzero(truth > 0)
@@ -71,36 +72,38 @@ class Bench:
         return index, np.repeat([1.0, -1.0], each)
 
     def prepare(self, images: Images, towards: Strengths) -> Chosen:
-        """Encoded, decoded unedited, and judged."""
-        latents = self.painter.encode(images.pixels)
-        unedited = self.painter.decode(latents)
+        """Encode pictures, decode them unedited, and judge them."""
+        latents = self.model.encode(images.pixels)
+        unedited = self.model.decode(latents)
         return Chosen(images, towards, latents, unedited, self.judge.judge(unedited))
 
-    def outcome(self, edit: Edit, chosen: Chosen, strength: float, *, closely: bool = False) -> Outcome:
-        """Every picture edited by `strength` to its other side; `closely` looks at the features too."""
-        pictures = edit.apply(self.painter, chosen.latents, chosen.towards * strength)
+    def outcome(self, edit: Edit, chosen: Chosen, strength: float, *, perceptual: bool = False) -> Outcome:
+        """Edit every picture by `strength` to its other side; `perceptual` compares features too."""
+        pictures = edit.apply(self.model, chosen.latents, chosen.towards * strength)
         after, place = self.judge.judge(pictures), [aspect.name for aspect in self.aspects].index(edit.name)
-        mine, before = self.aspects[place], chosen.before
-        if mine.kind == "number":
-            success = (after[:, place] - before[:, place]) * chosen.towards / mine.deviation
+        aspect, before = self.aspects[place], chosen.before
+        if aspect.kind == "number":
+            success = (after[:, place] - before[:, place]) * chosen.towards / aspect.deviation
         else:
             yes = chosen.towards > 0
             success = ((before[:, place] > 0.5) != yes) & ((after[:, place] > 0.5) == yes)
-        stayed = [stays for column, stays in self._staying(before, after) if column != mine.column]
+        stayed = [stays for column, stays in self._staying(before, after) if column != aspect.column]
         kept = np.mean(stayed, axis=0) if stayed else None
-        seen = self.eye.dissimilarity(pictures, chosen.unedited) if closely and self.eye is not None else None
-        return Outcome(success.astype(np.float64), kept, peak_ratios(pictures, chosen.unedited), seen)
+        distance = None
+        if perceptual and self.perceptual is not None:
+            distance = self.perceptual.dissimilarity(pictures, chosen.unedited)
+        return Outcome(success.astype(np.float64), kept, peak_ratios(pictures, chosen.unedited), distance)
 
     def others(self, aspect: Aspect | None) -> str:
         """For a protocol: the attributes that the judge can tell, but for the one that is edited."""
-        told = {a.column for a, can in zip(self.aspects, self.told_apart, strict=True) if can}
-        return ", ".join(sorted(told - ({aspect.column} if aspect else set())))
+        columns = {a.column for a, can in zip(self.aspects, self.recognized, strict=True) if can}
+        return ", ".join(sorted(columns - ({aspect.column} if aspect else set())))
 
     def _staying(self, before: Verdicts, after: Verdicts) -> Iterator[tuple[str, Float[np.ndarray, "n"]]]:
-        """By attribute, 1 where it stayed: the same verdict, or within half a deviation."""
-        known = [i for i, told in enumerate(self.told_apart) if told]
-        for column in dict.fromkeys(self.aspects[i].column for i in known):
-            of = [i for i in known if self.aspects[i].column == column]
+        """By attribute, 1 where it stayed: the same verdict, or a number within half a deviation."""
+        recognized = [i for i, can in enumerate(self.recognized) if can]
+        for column in dict.fromkeys(self.aspects[i].column for i in recognized):
+            of = [i for i in recognized if self.aspects[i].column == column]
             if self.aspects[of[0]].kind == "number":
                 stays = np.abs(after[:, of[0]] - before[:, of[0]]) < self.aspects[of[0]].deviation / 2
             elif len(of) > 1:
@@ -108,6 +111,47 @@ class Bench:
             else:
                 stays = (before[:, of[0]] > 0.5) == (after[:, of[0]] > 0.5)
             yield column, stays.astype(np.float64)
+
+
+# -- edits to try ----------------------------------------------------------------------------------------------
+
+
+def directions(latents: Latents, truth: Float[np.ndarray, "n"], aspect: Aspect) -> dict[Method, Vector]:
+    """Fit both directions, each as long as the attribute's gap along it.
+
+    The gap is from the mean latent of pictures without to that of pictures with; of a number, what a deviation of it
+    changes in the latent (its least-squares slope). Along the probe's normal, it is at least the latents' deviation.
+    """
+    if aspect.kind == "number":
+        centred = truth.astype(np.float64) - truth.mean(dtype=np.float64)
+        gap = centred @ (latents - latents.mean(axis=0)) / (centred @ centred) * aspect.deviation
+        probe = normal(fit(ridge(len(latents)), latents, truth))
+    else:
+        gap = latents[truth > 0].mean(axis=0) - latents[truth == 0].mean(axis=0)
+        probe = normal(fit(logistic(balanced=True), latents, truth))
+    length = max(abs(float(probe @ gap)), float(np.std(latents @ probe)))
+    return {"means": gap.astype(np.float32), "probe": (probe * length).astype(np.float32)}
+
+
+def by_condition(model: TrainedModel, aspect: Aspect) -> Edit | None:
+    """Edit by another condition; None where the decoder is not conditioned on this attribute.
+
+    A flag is yes above 0 and no below, a category is this value above 0 and evenly the others below, a number is so
+    many deviations from the mean.
+    """
+    conditions = model.conditions
+    if conditions is None or aspect.column not in conditions.names:
+        return None
+    place = conditions.place(aspect.column)
+    many = place.stop - place.start
+    above, below = (np.zeros(conditions.width, np.float32) for _ in range(2))
+    if many == 1:
+        above[place], below[place] = 1, -1
+    else:
+        below[place] = 1 / (many - 1)
+        below[place.start + aspect.code] = 0
+        above[place.start + aspect.code] = 1
+    return Edit(aspect.name, "condition", np.zeros(model.latent_size, np.float32), above, below)
 
 
 # -- choosing, on validation -----------------------------------------------------------------------------------
@@ -123,7 +167,7 @@ class Curve:
     """share of the other attributes that stayed; where there are none, PSNR with the unedited reconstruction"""
 
     def step_for(self, level: float) -> float:
-        """The smallest step that reaches a level of success, on straight lines between steps; the last if none does."""
+        """Smallest step that reaches a level of success, on straight lines between steps; the last if none does."""
         reached = np.flatnonzero(self.success >= level)
         if not len(reached) or reached[0] == 0:
             return float(self.steps[-1] if not len(reached) else self.steps[1])
@@ -138,7 +182,7 @@ class Curve:
 
 
 def half(curve: Curve, kind: str) -> float:
-    """The success that a strength of 1 is to reach: half of the most, and of a number no more than a deviation."""
+    """Success that a strength of 1 is to reach: half of the most, and of a number no more than a deviation."""
     most = float(curve.success.max()) / 2
     return min(most, 1.0) if kind == "number" else most
 
@@ -155,27 +199,27 @@ def better(curves: dict[Method, Curve], kind: str) -> Method:
 
 
 def curve_of(bench: Bench, edit: Edit, chosen: Chosen) -> Curve:
-    """The edit tried at every step."""
+    """Try an edit at every step."""
     success, spared = [0.0], []
     for step in STEPS:
-        found = bench.outcome(edit, chosen, step)
-        success.append(float(found.success.mean()))
-        spared.append(float((found.psnr if found.kept is None else found.kept).mean()))
-    untouched = 100.0 if found.kept is None else 1.0
+        outcome = bench.outcome(edit, chosen, step)
+        success.append(float(outcome.success.mean()))
+        spared.append(float((outcome.psnr if outcome.kept is None else outcome.kept).mean()))
+    untouched = 100.0 if outcome.kept is None else 1.0
     return Curve(np.array([0.0, *STEPS]), np.array(success), np.array([untouched, *spared]))
 
 
 def choose_edit(bench: Bench, aspect: Aspect, latents: Latents, truth: Float[np.ndarray, "n"], chosen: Chosen) -> Edit:
-    """The best of both directions, and of telling where the decoder is told.
+    """Choose the best of both directions and, where the decoder is conditioned on the attribute, another condition.
 
-    It is made so long that at strength 1 it succeeds half as often as at any step. Telling is not always best: a latent
-    that knows the attribute outweighs what is told.
+    It is made so long that at strength 1 it succeeds half as often as at any step. Another condition is not always
+    best: a latent that knows the attribute outweighs it.
     """
-    conditions = bench.painter.conditions
+    conditions = bench.model.conditions
     none = np.zeros(0 if conditions is None else conditions.width, np.float32)
     tried = {m: Edit(aspect.name, m, v, none, none) for m, v in directions(latents, truth, aspect).items()}
-    if (told := telling(bench.painter, aspect)) is not None:
-        tried["told"] = told
+    if (conditional := by_condition(bench.model, aspect)) is not None:
+        tried["condition"] = conditional
     curves = {method: curve_of(bench, edit, chosen) for method, edit in tried.items()}
     method = better(curves, aspect.kind)
     level = half(curves[method], aspect.kind)

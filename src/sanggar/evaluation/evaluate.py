@@ -12,20 +12,37 @@ from pydantic import JsonValue
 from sanggar import recipe
 from sanggar.errors import RunError
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric, doubts
+from sanggar.evaluation.metrics import (
+    anomaly,
+    attributes,
+    bounds,
+    classification,
+    denoising,
+    edits,
+    exploration,
+    generation,
+    latent,
+    reconstruction,
+)
 from sanggar.plan import AnyModel, Plan, differing, resolve
 from sanggar.results import FORMAT, Evaluation
 from sanggar.results.stored import save
 from sanggar.runs import Arrays, Run
 from sanggar.trained import TrainedModel
 
-# TEMPORARY while metrics are converted: modules that do not import yet are left out
-import importlib
-METRICS: dict[str, Metric] = {}
-for _name in ("reconstruction","denoising","latent","attributes","edits","anomaly","bounds","exploration","classification","generation"):
-    try:
-        METRICS[_name] = importlib.import_module(f"sanggar.evaluation.metrics.{_name}").METRIC
-    except Exception as _error:
-        print(f"(metric {_name} not converted: {type(_error).__name__}: {_error})")
+METRICS: dict[str, Metric] = {
+    "reconstruction": reconstruction.METRIC,
+    "denoising": denoising.METRIC,
+    "latent": latent.METRIC,
+    "attributes": attributes.METRIC,
+    "edits": edits.METRIC,
+    "anomaly": anomaly.METRIC,
+    "bounds": bounds.METRIC,
+    "exploration": exploration.METRIC,
+    "classification": classification.METRIC,
+    "generation": generation.METRIC,
+}
+"""In the order in which they are measured"""
 
 
 def evaluate(
@@ -48,7 +65,7 @@ def evaluate(
     context = EvaluationContext(model, dataset, model.plan.evaluation)
     findings, seconds = dict[str, Findings](), dict[str, float]()
     for name, metric in METRICS.items():
-        options = getattr(context.options, name, None) or metric.Options()
+        options = context.metric_options(name, metric)
         if metric.applies(model, options):
             if say:
                 say(f"measuring {name}")
@@ -61,9 +78,7 @@ def evaluate(
     return run
 
 
-def _save(
-    run: Run, context: EvaluationContext, findings: dict[str, Findings], seconds: dict[str, float]
-) -> None:
+def _save(run: Run, context: EvaluationContext, findings: dict[str, Findings], seconds: dict[str, float]) -> None:
     """Write what was found: numbers and details as JSON, arrays for the report, and what tools use later."""
     measurements = [m for found in findings.values() for m in found.measurements]
     alarms = [*doubts(context, measurements), *(alarm for found in findings.values() for alarm in found.alarms)]

@@ -1,4 +1,4 @@
-"""What generated pictures are compared with: real pictures as features, and training pictures that stand in as floor."""
+"""What generated pictures are compared with: features of real pictures, and training pictures as the floor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from pydantic import JsonValue
 
 from sanggar.data.dataset import fingerprint
@@ -18,6 +18,8 @@ from sanggar.evaluation.measures.distances import COVER, Cloud, cloud
 from sanggar.instruments.features import FeatureExtractor, Features, open_extractor
 from sanggar.instruments.judge import JUDGES
 from sanggar.trained import Labels, Noise, Pixels, Rows, TrainedModel
+
+Few = UInt8[np.ndarray, "few height width channels"]
 
 SHOWN = 8
 """Generated pictures that are kept to be shown"""
@@ -102,7 +104,7 @@ def wanted_like(model: TrainedModel, images: Images) -> Images:
 
 def draw_and_extract(
     model: TrainedModel, extractor: FeatureExtractor, noise: Noise, rows: Rows | None, **options: Any
-) -> tuple[Pixels, Features]:
+) -> tuple[Few, Features]:
     """Draw a picture of each noise, a chunk at a time: the first few, and the features of all."""
 
     def draw(part: slice) -> Pixels:
@@ -111,12 +113,8 @@ def draw_and_extract(
     return extract_chunks(extractor, len(noise), draw)
 
 
-def extract_chunks(
-    extractor: FeatureExtractor, count: int, draw: Callable[[slice], Pixels]
-) -> tuple[Pixels, Features]:
-    """Extract the features of `count` pictures that `draw` gives chunk by chunk: the first few pictures, and all
-    features.
-    """
+def extract_chunks(extractor: FeatureExtractor, count: int, draw: Callable[[slice], Pixels]) -> tuple[Few, Features]:
+    """Extract features of `count` pictures that `draw` gives chunk by chunk; the first few pictures come with them."""
     first, parts = None, []
     for start in range(0, count, CHUNK):
         pixels = draw(slice(start, min(count, start + CHUNK)))

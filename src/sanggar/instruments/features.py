@@ -33,11 +33,6 @@ class FeatureExtractor:
     judge: Judge | None
 
     @property
-    def is_inception(self) -> bool:
-        """Whether a Fréchet distance on these features is FID."""
-        return isinstance(self.network, Inception)
-
-    @property
     def settings(self) -> dict[str, JsonValue]:
         """For a protocol: the network, its weights, and how pictures are brought to its size."""
         if isinstance(self.network, Inception):
@@ -54,8 +49,8 @@ class FeatureExtractor:
     def extract(self, pixels: UInt8[np.ndarray, "n height width channels"]) -> Features:
         """Features and classes of pictures, in one pass where one network gives both."""
         if isinstance(self.network, Judge):
-            features, shares = self.network.both(pixels)
-            return Features(features, shares.argmax(axis=1))
+            features, probabilities = self.network.both(pixels)
+            return Features(features, probabilities.argmax(axis=1))
         predicted = None if self.judge is None else self.judge.classify(pixels).argmax(axis=1)
         return Features(self.network.features(pixels), predicted)
 

@@ -25,15 +25,15 @@ from sanggar.errors import DataError, suggest
 from sanggar.models.base import Pictures, best_device
 
 WEIGHTS = "pt_inception-2015-12-05-6726825d.pth"
-"""The published file; its name ends in the first digits of its SHA-256."""
+"""The published file; its name ends in the first digits of its SHA-256"""
 MIRROR = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
 SIZE = 2048
-"""Numbers in a picture's features."""
+"""Numbers in a picture's features"""
 CLASSES = 1008
 EDGE = 299
-"""Pixels along an edge of what the network sees."""
+"""Pixels along an edge of the network's input"""
 CHUNK = 32
-"""Pictures that go through it at a time."""
+"""Pictures that go through it at a time"""
 
 Maps = Float[Tensor, "batch outputs rows columns"]
 Shape = int | tuple[int, int]
@@ -85,14 +85,14 @@ class Block(nn.Module):
 
     def forward(self, maps: Pictures) -> Maps:
         """Feature maps of feature maps."""
-        found = []
+        outputs = []
         for chain in self.chains:
-            way = maps
+            inner = maps
             for place in chain:
                 steps = place if isinstance(place, list) else [place]
-                way = torch.cat([self.get_submodule(step[0])(way) for step in steps], dim=1)
-            found.append(way)
-        return torch.cat([*found, self._pooled(maps)], dim=1)
+                inner = torch.cat([self.get_submodule(step[0])(inner) for step in steps], dim=1)
+            outputs.append(inner)
+        return torch.cat([*outputs, self._pooled(maps)], dim=1)
 
     def _pooled(self, maps: Pictures) -> Maps:
         if self.branch_pool is None:
@@ -101,8 +101,8 @@ class Block(nn.Module):
             pooled = functional.max_pool2d(maps, 3, stride=1, padding=1)
         else:
             pooled = functional.avg_pool2d(maps, 3, stride=1, padding=1, count_include_pad=False)
-        found: Tensor = self.branch_pool(pooled)
-        return found
+        projected: Tensor = self.branch_pool(pooled)
+        return projected
 
 
 def _grid35(inputs: int, pooled: int) -> Block:
@@ -189,9 +189,9 @@ class InceptionNetwork(nn.Module):
         return maps.mean(dim=(2, 3))
 
     def forward(self, images: Pictures) -> Float[Tensor, "batch 1008"]:
-        """What the linear layer makes of the features: the logit of each class."""
-        found: Tensor = self.fc(self.features(images))
-        return found
+        """Logit of each class."""
+        logits: Tensor = self.fc(self.features(images))
+        return logits
 
 
 # -- weights ---------------------------------------------------------------------------------------------------
@@ -199,16 +199,16 @@ class InceptionNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Inception:
-    """The FID network to measure with, in float32 and in evaluation mode."""
+    """The FID network as an instrument, in float32 and in evaluation mode."""
 
     hash: str
-    """the first 12 hexadecimal digits of the SHA-256 over its weights, whatever file they were in"""
+    """first 12 hexadecimal digits of the SHA-256 over its weights, whatever file they were in"""
     network: InceptionNetwork = field(repr=False, compare=False)
     name: str = "Inception-v3 2015-12-05"
     size: int = SIZE
 
     def features(self, pixels: UInt8[np.ndarray, "n height width channels"]) -> Float[np.ndarray, "n 2048"]:
-        """The features of each picture, float32. Grey pictures are shown as grey RGB."""
+        """Features of each picture, float32. Grey pictures are shown as grey RGB."""
         device = self.network.fc.weight.device
         parts = []
         for start in range(0, len(pixels), CHUNK):
@@ -221,7 +221,7 @@ class Inception:
 
 
 def open_inception(device: str | None = None) -> Inception:
-    """The FID network with its published weights, on a device (none: the best one).
+    """Open the FID network with its published weights, on a device (None: the best one).
 
     The weights are looked for in the folder `inception` of the data root, as the published `.pth` or as
     `.safetensors` with the same names, and fetched where neither is there. Raises DataError when they cannot be had,
@@ -238,7 +238,7 @@ def open_inception(device: str | None = None) -> Inception:
 
 
 def find_weights() -> Path:
-    """The file of weights under the data root, fetched where there is none. Raises DataError."""
+    """Find the file of weights under the data root, and fetch it where there is none. Raises DataError."""
     published = root() / "inception" / WEIGHTS
     for path in (published, published.with_suffix(".safetensors")):
         if path.is_file():
@@ -271,26 +271,26 @@ def _fetch(path: Path) -> None:
 def _check_sum(path: Path) -> None:
     expected = Path(WEIGHTS).stem.rpartition("-")[2]
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()[: len(expected)]
-    if found != expected:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[: len(expected)]
+    if digest != expected:
         raise DataError(
-            f"{path} is damaged: its content has SHA-256 {found}…, expected {expected}…. Delete it, and it is "
+            f"{path} is damaged: its content has SHA-256 {digest}…, expected {expected}…. Delete it, and it is "
             "fetched anew."
         )
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The named arrays of a file, as float32; nothing in it is executed. Raises DataError."""
+    """Read the named arrays of a file, as float32; nothing in it is executed. Raises DataError."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            found = load_file(path)
+            arrays = load_file(path)
         else:
             _check_sum(path)
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            arrays = torch.load(path, map_location="cpu", weights_only=True)
         # batch normalization counts its batches: not a weight, and older files lack it
-        return {name: array.float() for name, array in found.items() if not name.endswith("num_batches_tracked")}
+        return {name: array.float() for name, array in arrays.items() if not name.endswith("num_batches_tracked")}
     except DataError:
         raise
     except Exception as error:  # what a damaged file makes PyTorch raise is not documented
@@ -300,7 +300,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def fitted(arrays: dict[str, Tensor]) -> InceptionNetwork:
-    """The network with these weights. Raises DataError when they are another network's."""
+    """Build the network with these weights. Raises DataError when they are another network's."""
     with torch.device("meta"):
         network = InceptionNetwork()
     expected = {name: array for name, array in network.state_dict().items() if "num_batches" not in name}

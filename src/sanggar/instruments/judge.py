@@ -1,8 +1,8 @@
-"""Judges: small classifiers shipped with sanggar, whose features and labels measure generated pictures.
+"""Judges: small classifiers shipped with sanggar, whose features and predictions measure generated pictures.
 
-A judge is an instrument: the same file gives the same extractor on every machine. It is a network of family
-`classifier`, trained by the shipped recipe `judge-NAME` on a train split, and kept as one safetensors file with the
-recipe that made it and its accuracy on the test split.
+A judge is an instrument: the same file measures the same on every machine. It is a network of family `classifier`,
+trained by the shipped recipe `judge-NAME` on a train split, and kept as one safetensors file with the recipe that made
+it and its accuracy on the test split.
 """
 
 from __future__ import annotations
@@ -18,32 +18,31 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
 from sanggar import recipe
 from sanggar.data.dataset import DataOptions
-from sanggar.data.images import Attribute, Images, ImageSpec, as_pixels, to_float
+from sanggar.data.images import Attribute, Images, ImageSpec, as_pixels, at_once, to_float
 from sanggar.data.sources import SOURCES
 from sanggar.errors import RecipeError, RunError, suggest
-from sanggar.models.base import at_once
 from sanggar.models.classifier import Classifier, ClassifierOptions, at_size, dissimilarity
 from sanggar.runs import Arrays, Run, load_arrays, save_arrays
 
 FORMAT = 1
-"""Version of a judge's file; raised when an older sanggar could not read a newer judge."""
+"""Version of a judge's file; raised when an older sanggar could not read a newer judge"""
 LIMIT = 1_000_000
-"""Bytes that a judge's file may have."""
+"""Bytes that a judge's file may have"""
 FOLDER = Path(__file__).parent / "judges"
 JUDGES: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
-"""The judges that come with sanggar, each named after the source that it judges, or after what is on the pictures."""
+"""The judges that come with sanggar, each named after the source that it judges, or after what is on the pictures"""
 CHUNK = 256
-"""Pictures that go through a judge at a time, at most: few enough to stay in a processor's cache."""
+"""Pictures that go through a judge at a time, at most: few enough to stay in a processor's cache"""
 
 Pixels = UInt8[np.ndarray, "n height width channels"]
 Features = Float[np.ndarray, "n features"]
-Shares = Float[np.ndarray, "n classes"]
-Verdicts = Float[np.ndarray, "n told"]
+Probabilities = Float[np.ndarray, "n classes"]
+Predictions = Float[np.ndarray, "n attributes"]
+"""Of attributes, as numbers: see `Judge.place`"""
 
 
 @dataclass(frozen=True)
@@ -58,28 +57,28 @@ class Judge:
     """what it judges: a source, or what is on the pictures"""
     version: int
     spec: ImageSpec
-    """the pictures that it looks at, their classes, and the attributes that it tells"""
+    """the pictures that it looks at, their classes, and the attributes that it predicts"""
     accuracy: float
-    """share of the test pictures whose class it tells right, measured with the weights as they are shipped"""
-    told: dict[str, float]
-    """of each attribute: the same share, or of a number the mean absolute error"""
-    tested: int
-    """how many test pictures there are"""
+    """share of the test pictures whose class it predicts, measured with the weights as they are shipped"""
+    attribute_scores: dict[str, float]
+    """by attribute: the same share, or of a number the mean absolute error"""
+    test_count: int
+    """test pictures"""
     recipe: str = field(repr=False)
-    """the resolved recipe that made it"""
+    """resolved recipe that made it"""
     note: str
-    """what has to be said of the data that it learned from"""
+    """note on the data that it learned from"""
     hash: str
-    """the first 12 hexadecimal digits of the file's SHA-256"""
+    """first 12 hexadecimal digits of the file's SHA-256"""
     network: Classifier = field(repr=False, compare=False)
 
     @property
     def name(self) -> str:
-        """As a protocol names it: judge cifar-10 v2."""
+        """Name in a protocol: judge cifar-10 v2."""
         return f"judge {self.of} v{self.version}"
 
     def learned_from(self, data: DataOptions) -> bool:
-        """Whether it learned from pictures that are for test there: the same pictures, split otherwise."""
+        """Whether it learned from test pictures of that data: the same pictures, split otherwise."""
         own = recipe.parse(self.recipe, self.name)["data"]
         places = [Path(str(place)).stem for place in (own.get("path"), getattr(data, "path", None))]
         return (
@@ -94,43 +93,43 @@ class Judge:
         return self.network.size
 
     def features(self, pixels: np.ndarray) -> Features:
-        """The features of each uint8 picture `(N, H, W, C)`. Raises DataError when they are not of the judge's size."""
+        """Features of each uint8 picture `(N, H, W, C)`. Raises DataError when they are not of the judge's size."""
         return self.both(pixels)[0]
 
-    def classify(self, pixels: np.ndarray) -> Shares:
-        """The probability of each class for each picture. Raises DataError likewise."""
+    def classify(self, pixels: np.ndarray) -> Probabilities:
+        """Probability of each class for each picture. Raises DataError likewise."""
         return self.both(pixels)[1]
 
-    def both(self, pixels: np.ndarray) -> tuple[Features, Shares]:
+    def both(self, pixels: np.ndarray) -> tuple[Features, Probabilities]:
         """Features and probabilities in one pass, float32. Raises DataError likewise."""
 
         def look(shown: Tensor) -> tuple[Tensor, ...]:
             features = self.network.features(shown)
             return features, torch.softmax(self.network.logits(features), dim=1)
 
-        features, shares = self._look(look, pixels)
-        return features, shares
+        features, probabilities = self._look(look, pixels)
+        return features, probabilities
 
-    def tell(self, pixels: np.ndarray) -> Verdicts:
-        """What `Classifier.tell` says of the attributes of each picture. Raises DataError likewise."""
+    def tell(self, pixels: np.ndarray) -> Predictions:
+        """Predict the attributes of each picture, see `Classifier.tell`. Raises DataError likewise."""
         return self._look(lambda shown: (self.network.tell(shown),), pixels)[0]
 
     def place(self, attribute: str) -> slice:
-        """Where an attribute stands in what `tell` gives."""
+        """Position of an attribute in what `tell` gives."""
         return self.network.asked.place(attribute)
 
     def dissimilarity(self, pixels: np.ndarray, others: np.ndarray) -> Float[np.ndarray, "n"]:
-        """How differently it sees two pictures, pair by pair: see `classifier.dissimilarity`. Raises DataError."""
+        """Perceptual distance of two pictures, pair by pair: see `classifier.dissimilarity`. Raises DataError."""
         return self._look(lambda one, other: (dissimilarity(self.network, one, other).double(),), pixels, others)[0]
 
     def factor(self, spec: ImageSpec) -> int | None:
-        """By how much pictures are larger than those that it looks at; None where it cannot look at them."""
+        """Factor by which pictures are larger than those that it looks at; None where it cannot look at them."""
         height, rest = divmod(spec.height, self.spec.height)
         fits = spec.channels == self.spec.channels and rest == 0 and spec.width == height * self.spec.width
         return height or None if fits else None
 
     def _look(self, see: Callable[..., tuple[Tensor, ...]], *sides: np.ndarray) -> list[np.ndarray]:
-        """What `see` makes of pictures, some at a time: float arrays."""
+        """What `see` computes of pictures, a chunk at a time: float arrays."""
         checked = [self._checked(pixels) for pixels in sides]
         device, parts = next(self.network.parameters()).device, []
         few = min(CHUNK, at_once(*checked[0].shape[1:3]))
@@ -149,7 +148,7 @@ class Judge:
 
 
 def open_judge(name: str, device: str | None = None) -> Judge:
-    """A judge that comes with sanggar, on a device (none: the best one here).
+    """Open a judge that comes with sanggar, on a device (None: the best one here).
 
     Raises RunError when there is none of that name, or its file is damaged.
     """
@@ -159,7 +158,7 @@ def open_judge(name: str, device: str | None = None) -> Judge:
 
 
 def judge_for(named: str, source: str, spec: ImageSpec) -> Judge | None:
-    """The judge that a recipe names in `evaluation.feature_network`, else the source's own; None without one.
+    """Judge that a recipe names in `evaluation.feature_network`, else the source's own; None without one.
 
     Raises RecipeError where the one that is named cannot look at these pictures.
     """
@@ -168,7 +167,7 @@ def judge_for(named: str, source: str, spec: ImageSpec) -> Judge | None:
 
 
 def that_sees(judge: Judge, spec: ImageSpec, key: str) -> Judge:
-    """The judge, where it can look at these pictures. Raises RecipeError that names the recipe's key."""
+    """The judge, if it can look at these pictures; else raise RecipeError that names the recipe's key."""
     if judge.factor(spec) is None:
         raise RecipeError(
             f"{key}: the {judge.name} looks at pictures of {judge.spec.size}, or larger by a whole factor; these are "
@@ -178,7 +177,7 @@ def that_sees(judge: Judge, spec: ImageSpec, key: str) -> Judge:
 
 
 def read_judge(path: Path, device: str | None = None) -> Judge:
-    """The judge in a file that `ship` wrote. Raises RunError when it is damaged, of a newer format, or no judge."""
+    """Read the judge in a file that `ship` wrote. Raises RunError when it is damaged, of a newer format, or none."""
     arrays, meta = load_arrays(path)
     if "judge" not in meta:
         raise RunError(f"{path} holds no judge.")
@@ -225,31 +224,32 @@ def ship(run: Run, out: Path, number: int = 1) -> Judge:
     right = judge.classify(dataset.test.pixels).argmax(axis=1) == dataset.test.labels
     meta = {
         "judge": FORMAT, "version": number, "source": out.stem, "facts": asdict(spec), "tested": len(dataset.test),
-        "accuracy": float(np.mean(right)), "told": _told(judge, dataset.test, SOURCES[source].spec_for(options)),
+        "accuracy": float(np.mean(right)),
+        "told": _attribute_scores(judge, dataset.test, SOURCES[source].spec_for(options)),
         "recipe": text, "data": dataset.fingerprint, "note": data["note"], "package": run.info["package"],
     }  # fmt: skip
     save_arrays(out, kept, meta)
     return read_judge(out)
 
 
-def _told(judge: Judge, test: Images, spec: ImageSpec) -> dict[str, float]:
-    """How well a judge tells each attribute of test pictures, whose columns are those of `spec`."""
+def _attribute_scores(judge: Judge, test: Images, spec: ImageSpec) -> dict[str, float]:
+    """Measure how well a judge predicts each attribute of test pictures, whose columns are those of `spec`."""
     if not judge.spec.attributes:
         return {}
     assert test.attributes is not None
-    verdicts, found = judge.tell(test.pixels), {}
+    predicted, scores = judge.tell(test.pixels), {}
     for column in judge.spec.attributes:
-        part, truth = verdicts[:, judge.place(column.name)], test.attributes[:, spec.attributes.index(column)]
+        part, truth = predicted[:, judge.place(column.name)], test.attributes[:, spec.attributes.index(column)]
         if column.kind == "number":
-            found[column.name] = float(np.abs(part[:, 0] - truth).mean())
+            scores[column.name] = float(np.abs(part[:, 0] - truth).mean())
         else:
-            said = part.argmax(axis=1) if column.kind == "category" else part[:, 0] > 0.5
-            found[column.name] = float((said == truth).mean())
-    return found
+            values = part.argmax(axis=1) if column.kind == "category" else part[:, 0] > 0.5
+            scores[column.name] = float((values == truth).mean())
+    return scores
 
 
 def _network(text: str, spec: ImageSpec, arrays: Arrays, device: str | None) -> Classifier:
-    """The classifier of a resolved recipe with these weights, its norms folded into the convolutions before them.
+    """Build the classifier of a resolved recipe with these weights, norms folded into the convolutions before them.
 
     Raises ValueError when the weights are another network's.
     """

@@ -126,8 +126,6 @@ class Model(nn.Module):
     """its Conditions, where it is conditional"""
     latent_size: int | None = None
     """numbers in a latent, where it has a latent space"""
-    beta: float | None = None
-    """weight of the KL divergence at the end of the training, where a bound is trained"""
     unconditional: bool = True
     """whether a conditional model can be sampled without (some of) its condition"""
     perceptual_judge: str | None = None
@@ -173,7 +171,7 @@ class Model(nn.Module):
         self.place(torch.device(device or best_device())).eval()
 
     def compute(self, capability: str, *arrays: np.ndarray | None, **how: Any) -> np.ndarray:
-        """Compute a capability on many pictures or latents, in float32; `how` and missing arrays are handed on as they are.
+        """Compute a capability on many pictures or latents, in float32; `how` and None are handed on as they are.
 
         Takes uint8 pixels `(N, H, W, C)`, float latents, integer labels, all equally many; pictures come back as
         uint8, anything else as float32.

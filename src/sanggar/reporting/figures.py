@@ -1,4 +1,4 @@
-"""Drawing: charts as SVG that follow the page's colours, pictures as PNG, each with words for who cannot see it."""
+"""Drawing: charts as SVG that follow the page's colours, pictures as PNG or WebP, each with a text beside it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ STYLE: Any = {
     "figure.constrained_layout.use": True, "text.parse_math": False, "savefig.transparent": True,
 }  # fmt: skip
 
+PHOTOGRAPH = 64
+"""Height in pixels from which single pictures are kept with a loss"""
+QUALITY = 85
+"""Of WebP, 0 to 100"""
 
 Series = list[tuple[str, list[float], list[float], dict[str, Any]]]
 """Lines of a chart: name, x, y, how it looks."""
@@ -73,15 +77,37 @@ def _once() -> Callable[[re.Match[str]], str]:
     return keep
 
 
-def png(pixels: UInt8[np.ndarray, ...], words: str) -> str:
-    """A grey `(H, W)` or colour `(H, W, 3)` picture as an `<img>` that keeps its pixels square and sharp."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
-    code = base64.b64encode(buffer.getvalue()).decode()
+def img(pixels: UInt8[np.ndarray, ...], words: str, edge: int = 0) -> str:
+    """A grey `(H, W)` or colour `(H, W, 3)` picture as an `<img>` that keeps its pixels square and sharp.
+
+    `edge` is the height of the single pictures on it: from PHOTOGRAPH pixels on they are kept as WebP with a loss that
+    the eye does not see, below it exactly.
+    """
+    kind, code = "png", _encoded(pixels, "PNG", optimize=True)
+    if edge >= PHOTOGRAPH:
+        webp = _encoded(pixels, "WEBP", quality=QUALITY, method=6)
+        kind, code = ("webp", webp) if len(webp) < len(code) else (kind, code)
+    data = base64.b64encode(code).decode()
     height, width = pixels.shape[:2]
     return (
-        f'<img src="data:image/png;base64,{code}" alt="{escape(words, quote=True)}" width="{width}" height="{height}">'
+        f'<img src="data:image/{kind};base64,{data}" alt="{escape(words, quote=True)}" width="{width}" '
+        f'height="{height}">'
     )
+
+
+def _encoded(pixels: UInt8[np.ndarray, ...], kind: str, **how: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format=kind, **how)
+    return buffer.getvalue()
+
+
+def small(picture: UInt8[np.ndarray, "height width channels"], edge: int) -> UInt8[np.ndarray, "h w 3"]:
+    """A picture in colour, brought down to about `edge` pixels by averaging whole blocks."""
+    factor = max(1, min(picture.shape[:2]) // edge)
+    height, width = picture.shape[0] // factor, picture.shape[1] // factor
+    cut = picture[: height * factor, : width * factor].reshape(height, factor, width, factor, -1)
+    small = np.rint(cut.mean(axis=(1, 3))).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(small, (height, width, 3)))
 
 
 def strip(pictures: UInt8[np.ndarray, "n height width channels"], words: str) -> str:
@@ -93,7 +119,7 @@ def strip(pictures: UInt8[np.ndarray, "n height width channels"], words: str) ->
         left = i * (width + gap)
         sheet[:, left : left + width, :3] = picture
         sheet[:, left : left + width, 3] = 255
-    return png(sheet, words)
+    return img(sheet, words, height)
 
 
 def rows(named: dict[str, UInt8[np.ndarray, "n height width channels"]], words: str) -> str:

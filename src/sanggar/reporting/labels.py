@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import JsonValue
@@ -121,19 +121,54 @@ TAGS: dict[str, tuple[str, Mapping[str, str]]] = {
     "odd": ("{}", TRIALS),
     "score": ("{}", SCORES),
     "condition": ("given {}", {}),
-    "draws": ("{} draws", {}),
+    "draws": ("k = {}", {}),
     "source": ("drawn from {}", SOURCES),
     "temperature": ("temperature {}", {}),
 }
 """How a tag is written, and words for its values"""
+
+EDIT_METHODS: dict[str, tuple[str, str]] = {
+    "means": ("difference of means", "along the difference of class means"),
+    "probe": ("normal of a probe", "along the normal of a linear probe"),
+    "condition": ("told another value", "by telling the decoder another value"),
+}
+"""How an edit is made: in a table, and in a sentence"""
 
 SETTINGS: dict[str, str] = {
     "fitted_on": "{:,} training pictures",
     "tuned_on": "{:,} validation pictures",
     "among": "{:,} training pictures",
     "neighbours": "{}, Euclidean",
+    "block": "means of {0}×{0} pixels",
+    "near": "nearer than {:.0%} of the test pictures are",
+    "bins": "{}, equally wide",
+    "of": "{:,} pictures",
 }
 """How the value of a setting is written where a number alone would not do"""
+
+VALUES: dict[str, Mapping[str, str]] = {
+    "against": {"unedited": "the unedited reconstruction"},
+    "pictures": {
+        "without_and_with": "as many without it and with it, each pushed to the other side",
+        "below_and_above_median": "as many below and above the median, each pushed to the other side",
+    },
+    "unit": {
+        "half_success": "strength 1 succeeds half as often as any step on validation; or the gap, where nothing "
+        "succeeds",
+        "half_shift": "strength 1 shifts half as far as any step on validation, or a deviation; or the gap, where "
+        "nothing succeeds",
+    },
+    "kept_when": {"within_half_deviation": "the same verdict; a number, within half a deviation"},
+    "mean": {"independent_attributes": "over attributes, as if independent"},
+    "trial": {"held_out": "held-out classes", "corrupted": "corrupted pictures", "simpler": "simpler pictures"},
+}
+"""Words for values of settings"""
+
+FLOORS: dict[str, str] = {
+    "train": "as many training pictures, their classes as often, against the same test pictures",
+    "test": "the test pictures, by their own labels",
+}
+"""By split: what stands beside generated pictures"""
 
 ALARMS: dict[str, str] = {
     "evaluation.judge_saw_test": "The {judge} learned from pictures that are for test here, since it split the same "
@@ -146,9 +181,11 @@ ALARMS: dict[str, str] = {
     "{rate:.2g} nats of it. Less beta, a warm-up or free bits keep more of them in use.",
     "classification.left_out": "No picture was taken for: {names}. The network leaves out classes.",
     "generation.not_measured": "Generated pictures were not measured: {reason}",
-    "generation.no_distance": "The {distance} is left out: {reason}",
+    "generation.no_distance": "The {distance} is left out: {n} pictures are too few for a Fréchet distance on {size} "
+    "features: their covariance has no full rank, and the distance would follow the number of pictures, not what they "
+    "show. It takes more than {size}, better ten times as many.",
     "generation.no_class_distance": "Distances of some classes are left out: no more pictures than features ({size}): "
-    "{names}.",
+    "{classes}.",
     "generation.no_judge": "Whether labels are obeyed was not measured: {data} has no judge.",
     "generation.collapse": "Collapse: much of what the real pictures show is never drawn. {signs}",
     "generation.memorization": "Memorization: {share:.0%} of the pictures are nearer to a training picture than "
@@ -158,6 +195,23 @@ ALARMS: dict[str, str] = {
     "format1.alarm": "{text}",
 }
 """By key; names in braces are the alarm's values"""
+
+REASONS: dict[str, str] = {
+    "few_pictures": "{n} pictures are too few to compare generated ones with.",
+    "no_judge": "there is no judge for {source} (for {judges} there is one). `evaluation.feature_network=inception` "
+    "measures with the FID network, and a judge's name with that judge.",
+}
+"""By the reason in an alarm's values: why generated pictures were not measured"""
+
+SIGNS: dict[str, str] = {
+    "recall": "recall is {value:.2f}, of real pictures {floor:.2f}",
+    "coverage": "coverage is {value:.2f}, of real pictures {floor:.2f}",
+    "duplicates": "{value:.0%} of the pictures have another that is all but the same, of real pictures {floor:.1%}",
+}
+"""By quantity: signs of collapse"""
+
+ENTRIES: dict[str, str] = {"classes": "{class} {n}", "lowest": "{class} {share:.0%}"}
+"""By the name of a list in an alarm's values: how an entry of it is written"""
 
 
 class _Known(dict[str, Any]):
@@ -205,9 +259,27 @@ def alarm(given: Alarm) -> str:
     if template is None:
         return f"{given.key}: " + ", ".join(f"{name} {value}" for name, value in given.values.items())
     try:
-        return template.format(**{name: _listed(value) for name, value in given.values.items()})
-    except (KeyError, ValueError, IndexError):  # of a file that was tampered with
+        return template.format(**_alarm_words(given))
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError):  # of a file that was tampered with
         return f"{given.key}: " + ", ".join(f"{name} {value}" for name, value in given.values.items())
+
+
+def _alarm_words(given: Alarm) -> dict[str, Any]:
+    """Values of an alarm as its template takes them."""
+    values: dict[str, Any] = dict(given.values)
+    for name in ENTRIES.keys() & values.keys():
+        values[name] = [ENTRIES[name].format(**entry) for entry in values[name]]
+    if "network" in values:
+        values["distance"] = distance(given.values)
+    if "signs" in values:
+        signs = "; ".join(SIGNS[sign["quantity"]].format(**sign) for sign in values["signs"])
+        values["signs"] = f"{signs[:1].upper()}{signs[1:]}."
+    if "lowest" in values:
+        values["lowest"] = f" Lowest: {', '.join(values['lowest'])}." if values["lowest"] else ""
+    values = {name: _listed(value) for name, value in values.items()}
+    if "reason" in values:
+        values["reason"] = REASONS[values["reason"]].format(**values)
+    return values
 
 
 def unit(m: Measurement) -> str:
@@ -221,19 +293,33 @@ def protocol(m: Measurement) -> str:
     """What a measurement depends on, in words."""
     given = m.protocol
     first = {"split": given.split, "n": given.n, "data": given.data}
-    tags = {name: value for name, value in m.tags.items()}
-    return "; ".join(
-        f"{name.replace('_', ' ')}: {_setting(name, value)}" for name, value in {**first, **tags, **given.settings}.items()
-    )
+    every = {**first, **m.tags, **given.settings}
+    return "; ".join(f"{name.replace('_', ' ')}: {setting(name, value)}" for name, value in every.items())
 
 
-def _setting(name: str, value: object) -> str:
+def setting(name: str, value: object) -> str:
+    """The value of a setting, in words."""
     if name in SETTINGS and isinstance(value, int | float) and not isinstance(value, bool):
         return SETTINGS[name].format(value)
     if isinstance(value, dict):
         return ", ".join(f"{key} {entry}" for key, entry in value.items())
-    words = TAGS[name][1] if name in TAGS else {}
+    words = VALUES.get(name, FLOORS if name == "floor" else TAGS[name][1] if name in TAGS else {})
     return words.get(str(value), str(_word(_listed(value))))
+
+
+def edit(measured: Sequence[Measurement]) -> str:
+    """What was measured of an edit at one strength, as a sentence."""
+    by = {m.key.removeprefix("edits."): m for m in measured}
+    if "success" in by:
+        m, verb = by["success"], "it flips {:.0%} [{:.0%}, {:.0%}] of"
+    else:
+        m, verb = by["shift"], "it shifts the number by {:.2f} [{:.2f}, {:.2f}] deviations on"
+    how_often = verb.format(m.value, *(m.interval or (m.value, m.value)))
+    kept = f", other attributes stay in {by['kept'].value:.0%}" if "kept" in by else ""
+    return (
+        f"At strength ±{m.tags['strength']:g}, {how_often} {m.protocol.n} test pictures{kept}, PSNR "
+        f"{by['psnr'].value:.1f} dB with the unedited ({m.protocol.settings['judge']})."
+    )
 
 
 def _word(value: object) -> object:

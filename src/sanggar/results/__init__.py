@@ -100,7 +100,7 @@ class Evaluation(Record):
     """by metric"""
 
     def find(
-        self, key: str, subject: str | None = None, protocol: Mapping[str, JsonValue] | None = None, **tags: Tag
+        self, key: str, subject: str | None = None, settings: Mapping[str, JsonValue] | None = None, /, **tags: Tag
     ) -> list[Measurement]:
         """Measurements with this key, of this subject where one is given, with at least these tags and settings."""
         return [
@@ -108,7 +108,7 @@ class Evaluation(Record):
             if m.key == key
             and subject in (None, m.subject)
             and tags.items() <= m.tags.items()
-            and all(m.protocol.settings.get(name) == value for name, value in (protocol or {}).items())
+            and all(m.protocol.settings.get(name) == value for name, value in (settings or {}).items())
         ]  # fmt: skip
 
     def beside(self, measurement: Measurement, subject: str) -> Measurement | None:

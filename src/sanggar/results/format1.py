@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -44,7 +44,7 @@ class Stored(Record):
     weights: Literal["averaged", "final"]
     numbers: tuple[Number, ...]
     alarms: tuple[str, ...]
-    seconds: dict[str, float]
+    seconds: dict[str, Finite]
 
 
 # -- measurements ----------------------------------------------------------------------------------------------
@@ -119,6 +119,28 @@ VALUES: dict[str, Mapping[str, str]] = {
     "output": {"clamped, uint8": "uint8"},
     "input": {"clamped, uint8": "uint8"},
     "against": SUBJECTS | {"the unedited reconstruction": "unedited"},
+    "pictures": {
+        "as many without it and with it, each pushed to the other side": "without_and_with",
+        "as many below and above the median, each pushed to the other side": "below_and_above_median",
+    },
+    "unit": {
+        "strength 1 succeeds half as often as any step, on at most 64 validation pictures; or the gap, where nothing "
+        "succeeds": "half_success",
+        "strength 1 shifts half as far as any step, or a deviation, on at most 64 validation pictures; or the gap, "
+        "where nothing succeeds": "half_shift",
+    },
+    "kept_when": {"the same verdict; a number, within half a deviation": "within_half_deviation"},
+    "mean": {"over attributes, as if independent": "independent_attributes"},
+    "rate": {"in closed form": "closed form"},
+    "convention": {
+        "both terms in nats, summed over a picture": "nats summed over a picture",
+        "2σ² · beta, pixels on [-1, 1], squared errors summed over a picture": "2σ² · beta, squared errors summed over "
+        "a picture",
+    },
+    "floor": {
+        "as many training pictures, their classes as often, against the same test pictures": "train",
+        "the test pictures, by their own labels": "test",
+    },
     "trial": {"held-out classes": "held_out", "corrupted pictures": "corrupted", "simpler pictures": "simpler"},
     "odd": ODD,
     "score": {
@@ -141,9 +163,12 @@ PARSED: dict[str, tuple[str, ...]] = {
     ),
     "tuned_on": (r"(?P<tuned_on>\d+) validation pictures",),
     "among": (r"(?P<among>\d+) training pictures",),
+    "near": (r"nearer than (?P<near>\d+)% of the test pictures are",),
     "window": (r"Gaussian, deviation (?P<window>\d+\.\d+), borders (?P<borders>mirrored)",),
+    "pixels": (r"means of blocks of (?P<block>\d+)×\d+ pixels", r"(?P<pixels>.+)"),
     "bins": (r"(?P<bins>\d+), equally wide",),
     "subsets": (r"(?P<subsets>\d+) of (?P<subset_size>\d+)",),
+    "network": (r"(?P<network>judge .+) (?P<weights>[0-9a-f]{12})", r"(?P<network>.+)"),
     "drawn_from": (
         r"the (?P<source>prior) at temperature (?P<temperature>\d+(\.\d+)?)",
         r"a (?P<source>mixture) of (?P<components>\d+) normal distributions",
@@ -151,14 +176,37 @@ PARSED: dict[str, tuple[str, ...]] = {
     ),
     "method": (
         r"(?P<neighbours>\d+) neighbours, Euclidean",
+        r"mean Euclidean distance of pixels to the (?P<neighbours>\d+) nearest",
+        r"Mahalanobis, covariance by (?P<method>.+)",
+        r"(?P<steps>\d+) steps of Adam (?P<learning_rate>\d+\.\d+) on mean and log variance, the decoder fixed",
         r"(?P<method>.+ et al\. \d{4}), k = (?P<k>\d+)",
+        r"the posterior's mean varies by more than (?P<threshold>\d+\.\d+) \((?P<method>.+)\)",
         r"(?P<method>.+)",
     ),
 }
 """By entry of a protocol, what its sentences say: each named group is a setting"""
 
-FLOATS = ("window", "temperature")
-"""Settings that are numbers with a point"""
+NUMBERS: dict[str, Callable[[str], float]] = {
+    **dict.fromkeys(
+        (
+            "fitted_on",
+            "tuned_on",
+            "among",
+            "block",
+            "bins",
+            "subsets",
+            "subset_size",
+            "components",
+            "neighbours",
+            "k",
+            "steps",
+        ),
+        int,
+    ),
+    **dict.fromkeys(("window", "temperature", "threshold", "learning_rate"), float),
+    "near": lambda percent: int(percent) / 100,
+}
+"""Settings that are numbers"""
 
 TAGS: dict[str, tuple[str, ...]] = {
     "reconstruction": ("level",),
@@ -208,31 +256,37 @@ def _settings(number: Number) -> Settings:
     """The entries of a protocol as settings, with what only the label said."""
     settings: Settings = {}
     for name, value in number.protocol.items():
-        settings |= _setting(name, value)
+        settings |= _setting(number.key, name, value)
     if number.key in ("attributes.probe", "attributes.judge"):
         settings["score"] = "R²" if "R² of" in number.label else "balanced accuracy"
     return settings
 
 
-def _setting(name: str, value: JsonValue) -> Settings:
+def _setting(key: str, name: str, value: JsonValue) -> Settings:
     """An entry of a protocol as one setting or several."""
     if name == "told":
         return {"condition": "none" if value == "nothing" else value}
+    if name == "kernel":
+        return {"method": "Bińkowski et al. 2018"}
+    if name == "resize":
+        averaged = str(value).replace("larger ones averaged to", "average,")
+        return {"resize": "bilinear, 299×299" if averaged.startswith("bilinear") else averaged}
+    if name == "judge" and key.startswith("generation."):
+        judge, weights = str(value).rsplit(" ", 1)
+        return {"judge": judge, "weights": weights}
     if name in VALUES and isinstance(value, str):
         return {name: VALUES[name].get(value, value)}
-    if name not in PARSED:
-        return {name: value}
+    if name in PARSED:
+        return _parsed(name, value)
+    return {name: value}
+
+
+def _parsed(name: str, value: JsonValue) -> Settings:
+    """What a sentence in a protocol says."""
     for pattern in PARSED[name]:
         if match := re.fullmatch(pattern, str(value)):
-            return {name: _plain(name, text) for name, text in match.groupdict().items()}
+            return {name: NUMBERS.get(name, str)(text) for name, text in match.groupdict().items()}
     raise ValueError(f"{name}: {value!r}")
-
-
-def _plain(name: str, text: str) -> JsonValue:
-    """A value that was part of a sentence."""
-    if name in FLOATS:
-        return float(text)
-    return int(text) if text.isdecimal() else text
 
 
 def _tags(key: str, settings: Settings) -> Settings:
@@ -321,9 +375,9 @@ def _array_name(name: str, extremes: str) -> str:
     raise KeyError(name)
 
 
-def details(old: Arrays) -> dict[str, Settings]:
+def details(old: Arrays) -> dict[str, Tree]:
     """Details, by metric, that format 1 kept in arrays."""
-    found: dict[str, Settings] = {}
+    found: dict[str, Tree] = {}
     if "grid.best" in old:
         found["denoising"] = {"best": SUBJECTS[_text(old["grid.best"])]}
     if "attributes.edits" in old:
@@ -335,21 +389,21 @@ def details(old: Arrays) -> dict[str, Settings]:
         wrong, n = old["mistakes.count"].tolist()
         found["classification"] = {"wrong": int(wrong), "n": int(n)}
     generation = {"columns": "generation.columns", "truncation_n": "generation.truncation.n"}
-    counts: Settings = {name: int(old[key].item()) for name, key in generation.items() if key in old}
+    counts = {name: int(old[key].item()) for name, key in generation.items() if key in old}
     return found | ({"generation": counts} if counts else {})
 
 
-def tools(old: Arrays, step: int) -> tuple[Arrays, Settings]:
+def tools(old: Arrays, step: int) -> tuple[Arrays, Tree]:
     """Arrays and details of the tools that format 1 kept among the arrays: edits and detector. It kept no mixture."""
     found = {f"anomaly.{name.removeprefix(DETECTOR)}": old[name] for name in old if name.startswith(DETECTOR)}
-    said: Settings = {"step": step}
+    said: Tree = {"step": step}
     if "attributes.edits" in old:
         said["edits"] = _edits(old)
         found |= {"edits.vectors": old["attributes.vectors"], "edits.conditions": old["attributes.told"]}
     return found, said
 
 
-def _edits(old: Arrays) -> list[JsonValue]:
+def _edits(old: Arrays) -> list[dict[str, str]]:
     """Name, method and kind of each edit."""
     edits = json.loads(_text(old["attributes.edits"]))
     if not len(edits) == len(old["attributes.vectors"]) == len(old["attributes.told"]):

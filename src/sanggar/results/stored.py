@@ -51,11 +51,10 @@ def read_tools(run: Run) -> tuple[Arrays, dict[str, Any]]:
 
     Among the details, `step` is the step of the weights it was fitted for. Raises RunError as `read` does.
     """
-    tree = _read_json(run)
-    if _format_of(run, tree) == 1:
-        arrays = load_arrays(run.arrays_file)[0]
+    if _format_of(run, _read_json(run)) == 1:
+        step, arrays = read(run).step, load_arrays(run.arrays_file)[0]
         with _as_format(1, run, run.arrays_file):
-            return format1.tools(arrays, int(tree["step"]))
+            return format1.tools(arrays, step)
     if not run.tools_file.is_file():
         return {}, {}
     arrays, details = load_arrays(run.tools_file)

@@ -12,8 +12,8 @@ from sanggar.training.loop import Record
 Watcher = Callable[[Record], None]
 """Called with the record of each step"""
 Hook = Callable[[Record, TrainedModel], None]
-"""Called at the end of each interval, in the first process, with its record (train and validation losses) and the model
-as it is by then: averaged weights where there is an average, in evaluation mode, a copy that the training does not use"""
+"""Called at the end of each interval, in the first process, with its record (train and validation losses) and the
+model as it is by then: averaged weights where there is an average, a copy that the training does not use"""
 
 
 def call_hooks(hooks: Sequence[Hook], record: Record, run: Run, plan: Plan) -> None:

@@ -13,7 +13,7 @@ RESAMPLED = 200
 
 
 def auroc(normal: Vector, odd: Float[np.ndarray, "m"]) -> tuple[float, Interval]:
-    """The chance that an odd picture scores higher than a normal one, and its 95 % interval.
+    """Area under the ROC curve: the chance that an odd picture scores higher than a normal one; its 95 % interval.
 
     DeLong et al. 1988, by midranks (Sun & Xu 2014).
     """
@@ -29,27 +29,30 @@ def auroc(normal: Vector, odd: Float[np.ndarray, "m"]) -> tuple[float, Interval]
 
 
 def average_precision(normal: Vector, odd: Float[np.ndarray, "m"], seed: int = 0) -> tuple[float, Interval]:
-    """The mean precision over recall when the highest scores are taken first (scikit-learn), and its 95 % interval.
+    """Mean precision over recall, the highest scores taken first (scikit-learn), and its 95 % interval.
 
-    A bootstrap of pictures drawn by `seed`, so many odd and so many normal ones as there are.
+    The interval is a bootstrap of pictures drawn by `seed`, as many odd and as many normal ones as there are.
     """
     from sklearn.metrics import average_precision_score
 
-    truth, found = np.repeat([0, 1], [len(normal), len(odd)]), np.concatenate([normal, odd])
-    value = float(average_precision_score(truth, found))
-    order = np.argsort(-found, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(found[order]) != 0, True))  # equal scores are taken together
+    truth, scores = np.repeat([0, 1], [len(normal), len(odd)]), np.concatenate([normal, odd])
+    value = float(average_precision_score(truth, scores))
+    order = np.argsort(-scores, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # equal scores are taken together
     draw = np.random.default_rng(seed)
     times = [draw.multinomial(len(part), np.full(len(part), 1 / len(part)), RESAMPLED) for part in (normal, odd)]
-    drawn = _precision(truth[order], np.concatenate(times, axis=1)[:, order], last)
+    drawn = _precisions(truth[order], np.concatenate(times, axis=1)[:, order], last)
     low, high = np.percentile(drawn, [2.5, 97.5])
     return value, (min(float(low), value), max(float(high), value))
 
 
-def _precision(
+def _precisions(
     truth: Int64[np.ndarray, "n"], times: Int64[np.ndarray, "draws n"], last: Int64[np.ndarray, "m"]
 ) -> Float[np.ndarray, "draws"]:
-    """The same of pictures in descending order that each come so many times: scikit-learn's takes ten times as long."""
+    """Average precision of each draw, in which each picture comes some `times`; pictures in descending order of score.
+
+    `last` are the positions of the last of equal scores. scikit-learn's takes ten times as long.
+    """
     right, taken = np.cumsum(times * truth, axis=1)[:, last], np.cumsum(times, axis=1)[:, last]
     gained = np.diff(right, axis=1, prepend=0)
     return np.asarray(np.sum(gained * right / np.maximum(taken, 1), axis=1) / right[:, -1])

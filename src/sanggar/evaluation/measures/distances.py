@@ -1,6 +1,6 @@
 """Distances between two sets of pictures, by their features: features in, numbers out, all in float64.
 
-The larger a set, the more memory its pairs would take: pairs are looked at in blocks, each of them exactly once.
+The larger a set, the more memory its pairs would take: pairs are computed in blocks, each of them exactly once.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Vector = Float[np.ndarray, "d"]
 Matrix = Float[np.ndarray, "d d"]
 
 BLOCK = 4_000_000
-"""Pairs whose distances are in memory at a time."""
+"""Pairs whose distances are in memory at a time"""
 NEAREST, MANIFOLD, COVER = 1, 3, 5
-"""Which nearest other picture: for duplicates, precision and recall, density and coverage."""
+"""Rank of the nearest other picture that counts: for duplicates, precision and recall, density and coverage"""
 
 
 # -- Fréchet distance ------------------------------------------------------------------------------------------
@@ -28,28 +28,30 @@ NEAREST, MANIFOLD, COVER = 1, 3, 5
 
 @dataclass(frozen=True)
 class Moments:
-    """How many pictures, the mean of their features, and the scatter: the sum of squared deviations from it."""
+    """Moments of the features of a set of pictures."""
 
     count: int
+    """pictures"""
     mean: Vector
     scatter: Matrix
+    """sum of squared deviations from the mean"""
 
     @classmethod
     def of(cls, features: Features, chunk: int = 8192) -> Moments:
-        """The moments of many pictures, `chunk` of them in float64 at a time."""
-        found = None
+        """Compute the moments of many pictures, `chunk` of them in float64 at a time."""
+        total = None
         for start in range(0, len(features), chunk):
             part = features[start : start + chunk].astype(np.float64)
             mean = part.mean(axis=0)
             part -= mean
             moments = cls(len(part), mean, part.T @ part)
-            found = moments if found is None else found.merged(moments)
-        if found is None:
+            total = moments if total is None else total.merged(moments)
+        if total is None:
             raise DataError("There are no pictures to measure.")
-        return found
+        return total
 
     def merged(self, other: Moments) -> Moments:
-        """The moments of both sets together, exactly (Chan, Golub & LeVeque 1983)."""
+        """Moments of both sets together, exactly (Chan, Golub & LeVeque 1983)."""
         count = self.count + other.count
         gap = other.mean - self.mean
         between = np.outer(gap, gap) * (self.count * other.count / count)
@@ -57,14 +59,16 @@ class Moments:
 
     @property
     def covariance(self) -> Matrix:
-        """The unbiased covariance of the features. Raises DataError when it would have no full rank."""
+        """Unbiased covariance of the features. Raises DataError when it would not have full rank."""
         if refusal := too_few(self.count, len(self.mean)):
             raise DataError(refusal)
         return self.scatter / (self.count - 1)
 
 
 def too_few(count: int, size: int) -> str:
-    """Why a Fréchet distance on `count` pictures with `size` features would mean nothing; empty where it would."""
+    """Why a Fréchet distance on `count` pictures with `size` features would mean nothing; empty where it means
+    something.
+    """
     if count > size:
         return ""
     return (
@@ -75,7 +79,7 @@ def too_few(count: int, size: int) -> str:
 
 
 def frechet(mean1: Vector, covariance1: Matrix, mean2: Vector, covariance2: Matrix) -> float:
-    """The Fréchet distance between two Gaussians, squared as in Heusel et al. 2017 (arXiv:1706.08500), Eq. 6.
+    """Compute the Fréchet distance between two Gaussians, squared as in Heusel et al. 2017 (arXiv:1706.08500), Eq. 6.
 
     |m1 − m2|² + tr(C1 + C2 − 2 (C1 C2)^½), where the trace of the root is the sum of the roots of the eigenvalues
     of C1^½ C2 C1^½: symmetric, so that they are real and never negative but by rounding.
@@ -89,7 +93,7 @@ def frechet(mean1: Vector, covariance1: Matrix, mean2: Vector, covariance2: Matr
 
 
 def frechet_of(first: Moments, second: Moments) -> float:
-    """The same of two sets of pictures. Raises DataError when one has no more pictures than features."""
+    """Compute the same of two sets of pictures. Raises DataError when one has no more pictures than features."""
     return frechet(first.mean, first.covariance, second.mean, second.covariance)
 
 
@@ -99,7 +103,7 @@ def frechet_of(first: Moments, second: Moments) -> float:
 def kernel_distance(
     first: Features, second: Float[np.ndarray, "m d"], subsets: int = 100, subset_size: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Squared maximum mean discrepancy: its mean and its deviation over random subsets of both sets.
+    """Estimate the squared maximum mean discrepancy: its mean and its deviation over random subsets of both sets.
 
     Unbiased, with the kernel (x·y / d + 1)³: Bińkowski et al. 2018 (arXiv:1801.01401). Computed by torchmetrics, on
     subsets drawn by `seed`. Raises DataError when a set is smaller than a subset.
@@ -125,15 +129,16 @@ def kernel_distance(
 
 @dataclass(frozen=True)
 class Cloud:
-    """Pictures as points, and how far each is from its nearest, third and fifth nearest other."""
+    """Pictures as points, and their distances to one another."""
 
     points: Features
     radii: dict[int, Float[np.ndarray, "n"]]
+    """by rank, the distance of each to its nearest, third and fifth nearest other"""
 
 
 @dataclass(frozen=True)
 class Neighbourhoods:
-    """How two clouds lie in one another; the mean of each array is the measure of that name."""
+    """How two clouds lie in one another; the mean of each array is the measure of the same name."""
 
     precision: Bool[np.ndarray, "generated"]
     """of each generated picture: whether it lies among the real ones"""
@@ -146,23 +151,23 @@ class Neighbourhoods:
 
 
 def cloud(features: Features) -> Cloud:
-    """The points with their distances to one another. Raises DataError when there are too few to have neighbours."""
+    """Find the nearest others of each point. Raises DataError when there are too few of them."""
     if len(features) <= COVER:
         raise DataError(f"{len(features)} pictures are too few to look for the {COVER} nearest others of each.")
     points = features.astype(np.float64)
     ranks = (NEAREST, MANIFOLD, COVER)
-    found = np.empty((len(ranks), len(points)))
+    squares = np.empty((len(ranks), len(points)))
     for start, block in _squared_distances(points, points):
         rows = np.arange(len(block))
         block[rows, start + rows] = np.inf  # a picture is no neighbour of itself
         block.partition([rank - 1 for rank in ranks], axis=1)
-        found[:, start : start + len(block)] = block[:, [rank - 1 for rank in ranks]].T
-    return Cloud(points, dict(zip(ranks, np.sqrt(found), strict=True)))
+        squares[:, start : start + len(block)] = block[:, [rank - 1 for rank in ranks]].T
+    return Cloud(points, dict(zip(ranks, np.sqrt(squares), strict=True)))
 
 
 def neighbourhoods(real: Cloud, generated: Cloud) -> Neighbourhoods:
-    """Precision and recall (Kynkäänniemi et al. 2019, arXiv:1904.06991; k = 3), density and coverage (Naeem et al.
-    2020, arXiv:2002.09797; k = 5). A neighbourhood is the closed ball up to the k-th nearest picture of the same set.
+    """Compute precision and recall (Kynkäänniemi et al. 2019, arXiv:1904.06991; k = 3), density and coverage (Naeem et
+    al. 2020, arXiv:2002.09797; k = 5). A neighbourhood is the closed ball up to the k-th nearest picture of the set.
     """
     precision, recall = np.zeros(len(generated.points), bool), np.zeros(len(real.points), bool)
     density, coverage = np.zeros(len(generated.points)), np.zeros(len(real.points), bool)
@@ -182,11 +187,11 @@ def neighbourhoods(real: Cloud, generated: Cloud) -> Neighbourhoods:
 def nearest(
     features: Features, among: Float[np.ndarray, "m d"], count: int = 1
 ) -> tuple[Float[np.ndarray, "n count"], Int64[np.ndarray, "n count"]]:
-    """The `count` nearest points `among` others: their distances, nearest first, and their positions.
+    """Find the `count` nearest points `among` others: their distances, nearest first, and their positions.
 
-    Found in float32, around the others' mean, and then measured in float64: of two points whose squared distances
-    differ by less than seven digits of the largest square about that mean, either may be taken. There may be far more
-    others than elsewhere here, hence the speed.
+    They are found in float32, around the others' mean, since there may be far more others than elsewhere here, and then
+    measured in float64: of two points whose squared distances differ by less than seven digits of the largest square
+    about that mean, either may be taken.
     """
     centre = among.mean(axis=0, dtype=np.float64)
     points, others = ((table - centre).astype(np.float32) for table in (features, among))
@@ -198,9 +203,9 @@ def nearest(
         block = (-2 * points[part]) @ others.T  # |x|², the same for all others of a point, is left out
         block += squares
         few = block.argmin(axis=1)[:, None] if count == 1 else np.argpartition(block, count - 1, axis=1)[:, :count]
-        found = np.linalg.norm(features[part, None].astype(np.float64) - among[few], axis=2)
-        order = np.argsort(found, axis=1, kind="stable")
-        distances[part] = np.take_along_axis(found, order, axis=1)
+        exact = np.linalg.norm(features[part, None].astype(np.float64) - among[few], axis=2)
+        order = np.argsort(exact, axis=1, kind="stable")
+        distances[part] = np.take_along_axis(exact, order, axis=1)
         positions[part] = np.take_along_axis(few, order, axis=1)
     return distances, positions
 

@@ -1,4 +1,4 @@
-"""Linear probes: what a straight cut through features tells of pictures, and how well, beside a floor of chance."""
+"""Linear probes: linear models that tell classes and attributes from features, and scores of what they tell."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from sanggar.data.images import Images
-from sanggar.evaluation.context import Interval
+from sanggar.evaluation.statistics import Interval
 
 Table = Float[np.ndarray, "_ _"]
 EDGE = 32
-"""Larger pictures are brought down to about this before their pixels serve as features."""
+"""Larger pictures are brought down to about this before their pixels serve as features"""
 SHRINKAGE = 0.01
-"""Of the ridge regression, in squared deviations of a feature, per picture."""
+"""Weight decay of the ridge regression per picture, in squared deviations of a feature"""
 RESAMPLES = 1000
-"""Draws of the test pictures behind an interval that has no formula."""
+"""Bootstrap draws behind the interval of R²"""
 
 
 def logistic(*, balanced: bool = False) -> Any:
@@ -39,8 +39,8 @@ def ridge(pictures: int) -> Any:
     return make_pipeline(StandardScaler(), Ridge(alpha=SHRINKAGE * pictures))
 
 
-def fitted(model: Any, table: Table, truth: np.ndarray) -> Any:
-    """The model, fitted. That it may not have converged is part of the protocol: it has 300 iterations."""
+def fit(model: Any, table: Table, truth: np.ndarray) -> Any:
+    """Fit a probe. It has 300 iterations by its protocol, and no warning is given where they do not converge."""
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
@@ -49,15 +49,15 @@ def fitted(model: Any, table: Table, truth: np.ndarray) -> Any:
 
 
 def normal(model: Any) -> Float[np.ndarray, "d"]:
-    """The direction in which a fitted probe's verdict grows, in the features' own scale, of length 1."""
+    """Direction in which a fitted probe's verdict grows, in the scale of the features, of length 1."""
     scaler, linear = model[0], model[-1]
-    found = np.ravel(linear.coef_) / scaler.scale_
-    length = float(np.linalg.norm(found))
-    return np.asarray(found / length if length else found, np.float32)
+    direction = np.ravel(linear.coef_) / scaler.scale_
+    length = float(np.linalg.norm(direction))
+    return np.asarray(direction / length if length else direction, np.float32)
 
 
 def balanced_accuracy(right: Bool[np.ndarray, "n"], truth: Float[np.ndarray, "n"]) -> tuple[float, Interval]:
-    """The mean over the values of `truth` of the share told right, so that a rare value counts as a common one.
+    """Mean over the values of `truth` of the share told right, so that a rare value counts as a common one.
 
     With its 95 % interval (normal approximation, values apart).
     """
@@ -71,35 +71,34 @@ def balanced_accuracy(right: Bool[np.ndarray, "n"], truth: Float[np.ndarray, "n"
     return mean, (max(0.0, mean - margin), min(1.0, mean + margin))
 
 
-def explained(predicted: Float[np.ndarray, "n"], truth: Float[np.ndarray, "n"], seed: int) -> tuple[float, Interval]:
-    """The share of variance explained, R²; 0 is as good as the mean. With its 95 % interval (percentile bootstrap)."""
+def r_squared(predicted: Float[np.ndarray, "n"], truth: Float[np.ndarray, "n"], seed: int) -> tuple[float, Interval]:
+    """Share of variance explained, R²; 0 is as good as the mean. With its 95 % interval (percentile bootstrap)."""
     drawn = np.random.default_rng(seed).integers(0, len(truth), (RESAMPLES, len(truth)))
     drawn = np.concatenate([np.arange(len(truth))[None], drawn])
     of = truth[drawn].astype(np.float64)
     wrong = np.square(predicted[drawn] - of).mean(axis=1)
     spread = of.var(axis=1)
-    found = 1 - wrong / np.maximum(spread, 1e-12)
-    low, high = np.quantile(found[1:], (0.025, 0.975))
-    return float(found[0]), (min(float(low), float(found[0])), max(float(high), float(found[0])))
+    shares = 1 - wrong / np.maximum(spread, 1e-12)
+    low, high = np.quantile(shares[1:], (0.025, 0.975))
+    return float(shares[0]), (min(float(low), float(shares[0])), max(float(high), float(shares[0])))
 
 
 def pixel_table(images: Images) -> Table:
-    """The pixels as features, 0…255; of pictures larger than `EDGE`, the means of square blocks.
+    """Pixels as features, 0…255; of pictures larger than `EDGE`, the means of square blocks.
 
     Some pictures at a time, so that a memory map is never copied whole.
     """
     return np.concatenate([_blocks(part.pixels) for part in images.chunks(1000)])
 
 
-def shrunk(height: int, width: int) -> str:
-    """What becomes of pixels before they serve as features, for a protocol; nothing where they stay as they are."""
-    side = max(1, max(height, width) // EDGE)
-    return f"means of blocks of {side}×{side} pixels" if side > 1 else ""
+def block_edge(height: int, width: int) -> int:
+    """Edge of the blocks whose means serve as features; 1 where pixels stay as they are."""
+    return max(1, max(height, width) // EDGE)
 
 
 def _blocks(pixels: UInt8[np.ndarray, "n height width channels"]) -> Table:
     n, height, width, channels = pixels.shape
-    side = max(1, max(height, width) // EDGE)
+    side = block_edge(height, width)
     if side > 1:
         rows, columns = height // side, width // side
         cut = pixels[:, : rows * side, : columns * side].reshape(n, rows, side, columns, side, channels)

@@ -9,201 +9,217 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
+from pydantic import Field, JsonValue
 
 from sanggar.data.images import Images
 from sanggar.data.sources import SOURCES, presence
 from sanggar.evaluation.baselines import NEIGHBOURS, Baselines
-from sanggar.evaluation.context import Findings, Number, Pixels, Subject, first_of_each_class, normal_classes
-from sanggar.evaluation.corruptions import CORRUPTIONS, faded, smooth
+from sanggar.evaluation.context import EvaluationContext, Findings, Metric, first_of_each_class, normal_classes
+from sanggar.evaluation.corruptions import CORRUPTIONS, SIMPLER, seed_of
+from sanggar.evaluation.measures.detection import auroc, average_precision
 from sanggar.models.vae.likelihood_regret import RATE, WEIGHED
+from sanggar.options import Options
+from sanggar.results import NETWORK, PCA, Measurement, Protocol, Tag
 from sanggar.runs import Arrays
-from sanggar.seeding import address
 from sanggar.tools.anomaly import (
+    IMAGES,
+    REGRET_STEPS,
     SLACK,
+    TOOL,
+    Detector,
     Scores,
-    auroc,
-    average_precision,
+    fitting_images,
     heat,
     overlaid,
 )
-from sanggar.tools.detector import KEPT, Detector, fitting
-from sanggar.trained import TrainedModel
+from sanggar.trained import Pixels, TrainedModel
 
-LABELS = {
-    "together": "residual and latent distance together",
-    "reconstruction": "reconstruction error",
-    "residual": "residual in deviations of its pixel",
-    "latent": "latent distance",
-    "kl": "KL divergence",
-    "bound": "minus the bound",
-    "regret": "likelihood regret",
-    "neighbours": "distance to training pictures",
-}
-"""What each score is called."""
+ByDetector = dict[str, Scores]
+"""Scores by subject: of the network and of the baselines"""
+
+HELD_OUT, CORRUPTED, SIMPLE = "held_out", "corrupted", "simpler"
+"""Kinds of trial; the first two also name the trial with all their odd pictures"""
 COMPONENTS = 32
-"""Of PCA beside a network that reconstructs without a latent space."""
-SIMPLER = {"fashion-mnist": "mnist"}
-"""By source, another whose pictures are of the same size and simpler: shown where it lies on this machine."""
+"""Components of PCA beside a network that reconstructs without a latent space"""
+OTHER_SOURCES = {"fashion-mnist": "mnist"}
+"""By source, another whose pictures are of the same size and simpler: scored where it lies on this machine"""
+SIMPLE_IMAGES = 500
+"""Test pictures that simpler ones are made from, at most, and pictures of another source"""
 SHOWN = 8
-"""Odd pictures, and as many normal ones, that the report shows."""
+"""Odd pictures, and as many normal ones, that the report shows"""
 
 
-# -- trials ----------------------------------------------------------------------------------------------------
+class AnomalyOptions(Options):
+    """Options of the metric `anomaly`."""
+
+    images: int | None = Field(default=IMAGES, ge=20)
+    """test pictures, and validation pictures, on which anomaly scores are measured; none: all"""
+    regret_steps: int = Field(default=REGRET_STEPS, ge=0)
+    """Adam steps that fit a posterior to each of them, for the likelihood regret; 0: it is not measured"""
 
 
 @dataclass(frozen=True)
 class Trial:
     """Odd pictures that are to be told from the normal ones."""
 
-    name: str
+    odd: str
+    """name of the odd pictures"""
     kind: str
     pixels: Pixels
     headline: bool = False
 
 
-def looked_for(painter: TrainedModel) -> bool:
-    """Whether odd pictures are looked for: where training saw some classes alone, or the network has a bound."""
-    return normal_classes(painter) is not None or painter.can("posterior")
+def applies(model: TrainedModel, options: AnomalyOptions) -> bool:
+    """Whether training saw some classes alone, or the model has a bound."""
+    return normal_classes(model) is not None or model.can("posterior")
 
 
-def measure_anomaly(subject: Subject) -> Findings:
-    """AUROC and average precision of every score of the network and of the baselines, in each trial."""
-    painter, options = subject.painter, subject.options
-    train, validation = fitting(subject)
-    detector = Detector.fitted(painter, train, validation)
-    size = COMPONENTS if detector.known.centre is None else len(detector.known.centre)
-    baselines = Baselines.fitted(train, validation, size, options.seed)
-    normal, trials = _trials(subject)
+def measure(context: EvaluationContext, options: AnomalyOptions) -> Findings:
+    """Measure AUROC and average precision of every score of the network and of the baselines, in each trial."""
+    model, seed = context.model, context.options.seed
+    train, validation = fitting_images(context.dataset, context.options.train_images, options.images)
+    latents = context.latents("train") if model.can("encode") and len(train) == len(context.train) else None
+    detector = Detector.fit(model, train, validation, seed, options.regret_steps, latents)
+    baselines = Baselines(train, validation, _components(detector), seed)
+    normal, trials = _trials(context, options.images)
 
-    def look(pixels: Pixels) -> dict[str, Scores]:
-        return {"network": detector.scores(pixels, painter.reconstruct(pixels))} | baselines.scores(pixels)
+    def score(pixels: Pixels, reconstructed: Pixels) -> ByDetector:
+        return {NETWORK: detector.scores(pixels, reconstructed), **baselines.scores(pixels)}
 
-    of_normal = look(normal.pixels)
-    of_odd = {trial.name: look(trial.pixels) for trial in trials}
-    mixed = [trial for trial in trials if trial.kind == CORRUPTED]
-    if mixed:
-        everything = np.concatenate([trial.pixels for trial in mixed])
-        place = trials.index(mixed[0])
-        trials.insert(place, Trial("all four corruptions", CORRUPTED, everything, subject.held_out is None))
-        of_odd[trials[place].name] = _joined([of_odd[trial.name] for trial in mixed])
-    numbers, arrays = [], _kept(of_normal, "anomaly.normal")
+    whole = len(normal) == len(context.test)
+    of_normal = score(normal.pixels, context.reconstructions("test") if whole else model.reconstruct(normal.pixels))
+    of_odd = _score_trials(trials, lambda pixels: score(pixels, model.reconstruct(pixels)))
+    measurements, arrays = [], _stored(of_normal, "normal")
     for trial in trials:
-        given = _protocol(subject, detector, trial, normal, len(train), len(validation))
-        found = of_odd[trial.name]
-        how = partial(_how, size=size, steps=detector.regret_steps)
-        numbers += [n for who in found for n in _numbers(who, trial, of_normal[who], found[who], given, how)]
-        arrays |= _kept(found, f"anomaly.odd.{trial.name}")
-    arrays |= {KEPT + name: array for name, array in detector.known.arrays().items()}
-    return Findings(numbers, arrays | _shown(detector, normal, trials[0]))
+        protocol = _protocol(context, trial, normal, train, validation)
+        for subject, scored in of_odd[trial.odd].items():
+            measurements += _measurements(detector, subject, trial, of_normal[subject], scored, protocol)
+        arrays |= _stored(of_odd[trial.odd], f"odd.{trial.odd}")
+    tools = {TOOL + name: array for name, array in detector.known.arrays().items()}
+    return Findings(measurements, arrays | _shown(detector, normal, trials[0]), tools=tools)
 
 
-HELD_OUT, CORRUPTED, SIMPLE = "held-out classes", "corrupted pictures", "simpler pictures"
+def _components(detector: Detector) -> int:
+    """Size of PCA beside a network: as many numbers as its latent has."""
+    return COMPONENTS if detector.known.centre is None else len(detector.known.centre)
 
 
-def _trials(subject: Subject) -> tuple[Images, list[Trial]]:
+# -- trials ----------------------------------------------------------------------------------------------------
+
+
+def _trials(context: EvaluationContext, images: int | None) -> tuple[Images, list[Trial]]:
     """The normal test pictures, and what they are to be told from."""
-    painter, seed, count = subject.painter, subject.options.seed, subject.options.anomaly_images
-    trials, normal, held_out = [], subject.test.first(count), subject.held_out
+    model, seed, held_out = context.model, context.options.seed, context.held_out
+    normal, trials = context.test.first(images), []
     if held_out is not None:
-        trials.append(Trial("held-out classes", HELD_OUT, held_out.first(count).pixels, True))
-    for number, (name, disturb) in enumerate(CORRUPTIONS.items()):
-        chosen = normal.pixels[number :: len(CORRUPTIONS)]  # of each picture one: no more odd than normal ones
-        trials.append(Trial(name, CORRUPTED, disturb(chosen, address(seed, name))))
-    if painter.can("posterior"):
-        some = normal.first(500)
-        for name, make in (("smooth pictures", smooth), ("faded pictures", faded)):
-            trials.append(Trial(name, SIMPLE, make(some.pixels, address(seed, name))))
-        trials += _other_data(painter, len(some))
+        trials.append(Trial(HELD_OUT, HELD_OUT, held_out.first(images).pixels, headline=True))
+    corrupted = []
+    for number, (name, corrupt) in enumerate(CORRUPTIONS.items()):
+        chosen = normal.pixels[number :: len(CORRUPTIONS)]  # each picture once: no more odd than normal ones
+        corrupted.append(Trial(name, CORRUPTED, corrupt(chosen, seed_of(name, seed))))
+    corrupted = [trial for trial in corrupted if len(trial.pixels) > 1]
+    if corrupted:
+        together = np.concatenate([trial.pixels for trial in corrupted])
+        trials += [Trial(CORRUPTED, CORRUPTED, together, headline=held_out is None), *corrupted]
+    if model.can("posterior"):
+        some = normal.first(SIMPLE_IMAGES)
+        trials += [Trial(name, SIMPLE, make(some.pixels, seed_of(name, seed))) for name, make in SIMPLER.items()]
+        trials += _other_source(model, len(some))
     return normal, [trial for trial in trials if len(trial.pixels) > 1]
 
 
-def _other_data(painter: TrainedModel, count: int) -> list[Trial]:
+def _other_source(model: TrainedModel, count: int) -> list[Trial]:
     """Test pictures of a simpler source, where its files are on this machine."""
-    name = SIMPLER.get(painter.plan.data.source)
+    name = OTHER_SOURCES.get(model.plan.data.source)
     if name is None or presence(name).state != "present":
         return []
     source = SOURCES[name]
     test = source.load(source.Options(source=name)).test.first(count)
-    return [Trial(f"{name} pictures", SIMPLE, test.pixels)]
+    return [Trial(name.replace("-", "_"), SIMPLE, test.pixels)]
 
 
-def _joined(found: list[dict[str, Scores]]) -> dict[str, Scores]:
-    return {
-        who: {name: np.concatenate([each[who][name] for each in found]) for name in named}
-        for who, named in found[0].items()
-    }
+def _score_trials(trials: list[Trial], score: Callable[[Pixels], ByDetector]) -> dict[str, ByDetector]:
+    """Score the odd pictures of each trial; all corrupted ones have the scores of each corruption, joined."""
+    of_odd = {trial.odd: score(trial.pixels) for trial in trials if trial.odd != CORRUPTED}
+    parts = [of_odd[trial.odd] for trial in trials if trial.kind == CORRUPTED and trial.odd != CORRUPTED]
+    if parts:
+        of_odd[CORRUPTED] = {
+            subject: {name: np.concatenate([part[subject][name] for part in parts]) for name in scored}
+            for subject, scored in parts[0].items()
+        }
+    return of_odd
 
 
-def _protocol(
-    subject: Subject, detector: Detector, trial: Trial, normal: Images, train: int, validation: int
-) -> dict[str, Any]:
-    """What every number of a trial depends on."""
-    painter, classes = subject.painter, normal_classes(subject.painter)
-    named = "all" if classes is None else ", ".join(painter.spec.classes[code] for code in classes)
-    given = {
-        "split": "test", "n": len(normal), "data": painter.data_name, "trial": trial.kind, "odd": trial.name,
-        "odd_pictures": len(trial.pixels), "normal_classes": named, "seed": detector.seed,
-        "fitted_on": f"{train} training and {validation} validation pictures, all normal", "output": "clamped, uint8",
-    }  # fmt: skip
-    return given | subject.told
+# -- measurements ----------------------------------------------------------------------------------------------
 
 
-def _numbers(
-    who: str,
-    trial: Trial,
-    normal: Scores,
-    odd: Scores,
-    given: dict[str, Any],
-    how: Callable[[str, str], dict[str, Any]],
-) -> list[Number]:
+def _protocol(context: EvaluationContext, trial: Trial, normal: Images, train: Images, validation: Images) -> Protocol:
+    """What every measurement of a trial depends on."""
+    classes, names = context.normal_classes, context.model.spec.classes
+    protocol = context.protocol(
+        len(normal), trial=trial.kind, odd_pictures=len(trial.pixels), seed=context.options.seed, output="uint8",
+        normal_classes="all" if classes is None else ", ".join(names[code] for code in classes),
+        fitted_on=len(train), tuned_on=len(validation),
+    )  # fmt: skip
+    return protocol.having(**context.unconditionally)
+
+
+def _measurements(
+    detector: Detector, subject: str, trial: Trial, normal: Scores, odd: Scores, protocol: Protocol
+) -> list[Measurement]:
     """AUROC and average precision of each score of the network, or of a baseline."""
-    found = []
-    prevalence = round(given["odd_pictures"] / (given["odd_pictures"] + given["n"]), 4)
+    measurements, odd_pictures = [], len(trial.pixels)
+    prevalence = round(odd_pictures / (odd_pictures + protocol.n), 4)
     for name in normal:
-        score = given | {"score": LABELS[name]} | how(name, who)
-        label = f"{trial.name}: {LABELS[name]}" + ("" if who == "network" else f", {who}")
-        first = trial.headline and who == "network" and name == main_score(trial.kind, normal)
+        tags: dict[str, Tag] = {"odd": trial.odd, "score": name}
+        of_score = protocol.having(**_settings(detector, subject, name))
+        headline = trial.headline and subject == NETWORK and name == main_score(trial.kind, normal)
         value, interval = auroc(normal[name], odd[name])
-        protocol = score | {"floor": 0.5}
-        found.append(Number("anomaly.auroc", f"AUROC, {label}", value, "", "higher", protocol, who, interval, first))
-        value, interval = average_precision(normal[name], odd[name], given["seed"])
-        protocol, label = score | {"floor": prevalence}, f"average precision, {label}"
-        found.append(Number("anomaly.precision", label, value, "", "higher", protocol, who, interval))
-    return found
+        measurements.append(Measurement(
+            key="anomaly.auroc", subject=subject, value=value, better="higher", interval=interval, tags=tags,
+            protocol=of_score.having(floor=0.5), headline=headline,
+        ))  # fmt: skip
+        value, interval = average_precision(normal[name], odd[name], detector.seed)
+        measurements.append(Measurement(
+            key="anomaly.average_precision", subject=subject, value=value, better="higher", interval=interval,
+            tags=tags, protocol=of_score.having(floor=prevalence),
+        ))  # fmt: skip
+    return measurements
 
 
-def main_score(kind: str, found: Scores) -> str:
+def main_score(kind: str, scored: Scores) -> str:
     """The score that stands first. What is done to pixels need not show in a latent; a class never seen does."""
-    return "together" if kind == HELD_OUT and "together" in found else "residual"
+    return "together" if kind == HELD_OUT and "together" in scored else "residual"
 
 
-def _how(name: str, who: str, size: int, steps: int) -> dict[str, Any]:
-    """How a score is taken: by PCA of so many numbers, with so many steps of regret."""
-    regret = {"draws": WEIGHED, "method": f"{steps} steps of Adam {RATE:g} on mean and log variance, the decoder fixed"}
-    of_name: dict[str, dict[str, Any]] = {
+def _settings(detector: Detector, subject: str, score: str) -> dict[str, JsonValue]:
+    """What one score depends on: the size of PCA, the steps of the likelihood regret, and so on."""
+    of_score: dict[str, dict[str, JsonValue]] = {
         "bound": {"draws": WEIGHED},
-        "regret": regret,
+        "regret": {"draws": WEIGHED, "steps": detector.regret_steps, "learning_rate": RATE},
         "residual": {"slack": SLACK},
-        "latent": {"method": "Mahalanobis, covariance by Ledoit & Wolf 2004"},
-        "neighbours": {"method": f"mean Euclidean distance of pixels to the {NEIGHBOURS} nearest"},
+        "latent": {"method": "Ledoit & Wolf 2004"},
+        "neighbours": {"neighbours": NEIGHBOURS},
     }
-    return of_name.get(name, {}) | ({"size": size} if who == "PCA" else {})
+    return of_score.get(score, {}) | ({"size": _components(detector)} if subject == PCA else {})
 
 
-def _kept(found: dict[str, Scores], before: str) -> Arrays:
+# -- for the report --------------------------------------------------------------------------------------------
+
+
+def _stored(by_detector: ByDetector, before: str) -> Arrays:
+    """Scores for histograms and curves, float32."""
     return {
-        f"{before}.{who}.{name}": np.asarray(values, np.float32)
-        for who, named in found.items()
-        for name, values in named.items()
+        f"{before}.{subject}.{name}": np.asarray(values, np.float32)
+        for subject, scored in by_detector.items()
+        for name, values in scored.items()
     }
 
 
 def _shown(detector: Detector, normal: Images, trial: Trial) -> Arrays:
-    """Normal and odd pictures, what came back of them, where the error sits, and how many normal ones score lower.
+    """Normal and odd pictures, their reconstructions, where the error sits, and how many normal ones score lower.
 
     Not chosen by their scores: of the odd ones, evenly spread; of the normal ones, the first.
     """
@@ -211,11 +227,14 @@ def _shown(detector: Detector, normal: Images, trial: Trial) -> Arrays:
     arrays: Arrays = {}
     chosen = {"normal": normal.pixels[list(first_of_each_class(normal, SHOWN))], "odd": trial.pixels[spread]}
     for name, pixels in chosen.items():
-        came_back = detector.painter.reconstruct(pixels)
-        maps = heat(pixels, came_back)
+        reconstructed = detector.model.reconstruct(pixels)
+        maps = heat(pixels, reconstructed)
         over = [overlaid(picture, warm, detector.known.limit) for picture, warm in zip(pixels, maps, strict=True)]
-        coloured = [np.broadcast_to(stack, (*stack.shape[:3], 3)) for stack in (pixels, came_back)]
-        arrays[f"anomaly.shown.{name}"] = np.stack([*coloured, np.stack(over)])
-        shares = detector.shares(detector.scores(pixels, came_back))
-        arrays[f"anomaly.shown.{name}.shares"] = shares.get("together", shares["reconstruction"])
+        coloured = [np.broadcast_to(stack, (*stack.shape[:3], 3)) for stack in (pixels, reconstructed)]
+        arrays[f"shown_{name}"] = np.stack([*coloured, np.stack(over)])
+        shares = detector.shares(detector.scores(pixels, reconstructed))
+        arrays[f"shown_{name}_shares"] = shares.get("together", shares["reconstruction"])
     return arrays
+
+
+METRIC = Metric(measure, ("reconstruct",), AnomalyOptions, applies)

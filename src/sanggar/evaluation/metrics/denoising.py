@@ -67,9 +67,7 @@ def _reconstructed(
         protocol = context.protocol(
             len(test), output="uint8", input="noisy", noise=model.noise_options.kind, noise_seed=seed
         )
-        measurements += fidelity(
-            values, protocol, test.pixels, tags={"level": level}, headline=level == shown
-        )
+        measurements += fidelity(values, protocol, test.pixels, tags={"level": level}, headline=level == shown)
         if level == shown:
             arrays = extremes(pixels, test, noisy, values["psnr"])
             if (mse := float(values["mse"].mean())) > 0.5:
@@ -87,9 +85,7 @@ def _compared(
     tuning = context.dataset.validation.first(min(options.tuning_images, max(5, TUNED // size))).pixels
     test, chosen = images.pixels, np.array(first_of_each_class(images, SHOWN))
     kind, arrays, best_shown = model.noise_options.kind, Arrays(), ""
-    base = context.protocol(
-        len(test), noise=kind, noise_seed=seed, input="uint8", output="uint8", tuned_on=len(tuning)
-    )
+    base = context.protocol(len(test), noise=kind, noise_seed=seed, input="uint8", output="uint8", tuned_on=len(tuning))
     measurements = []
     for level in levels:
         noisy = model.disturb(test, level, seed)

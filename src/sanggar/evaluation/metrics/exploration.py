@@ -1,164 +1,196 @@
-"""What a latent space draws: from the prior and from a fitted mixture, between pictures, along single dimensions.
+"""Pictures drawn from a latent space: from the prior and from a fitted mixture, between pictures, along dimensions.
 
-Of every network that encodes and decodes, whether it has a prior or not.
+Of every model that encodes and decodes, whether it has a prior or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from pydantic import Field, JsonValue
 
-from sanggar.data.images import Images
-from sanggar.errors import RunError
-from sanggar.evaluation.context import Findings, Number, Subject, first_of_each_class, share_interval, taught
+from sanggar.evaluation.context import EvaluationContext, Findings, Metric, first_of_each_class
 from sanggar.evaluation.measures.distances import Moments, cloud, frechet_of, neighbourhoods, too_few
-from sanggar.evaluation.metrics.bounds import divergence
-from sanggar.instruments.features import FeatureExtractor, Latents, Real, asked_of, drawn_like, look_at, open_extractor
-from sanggar.models.base import CHUNK
+from sanggar.evaluation.reference import (
+    NotComparable,
+    Reference,
+    drawn_like,
+    extract_chunks,
+    extractor_of,
+    wanted_like,
+)
+from sanggar.evaluation.statistics import share_of
+from sanggar.models.vae.kl import kl_of_posterior
+from sanggar.options import Options
+from sanggar.results import FLOOR, NETWORK, Measurement, Protocol, Tag
 from sanggar.runs import Arrays
-from sanggar.trained import TrainedModel
+from sanggar.tools.interpolation import between_four
+from sanggar.tools.sampling import Mixture, fit_mixture, sample_mixture
+from sanggar.trained import Noise, Pixels, Rows
 
 TEMPERATURES = (1.3, 1.0, 0.8, 0.6, 0.4)
-"""What latents of the prior are multiplied with."""
-COMPONENTS = 10
-"""Of the mixture that latents are fitted with, as Ghosh et al. 2020 (arXiv:1903.12436) chose."""
-DRAWN = 2000
-"""Pictures that each way of drawing is measured on."""
-FLOOR = "training pictures, the floor"
-"""What stands beside them: as many, against the same test pictures."""
+"""Factors of the prior's deviation"""
 COLUMNS, CORNERS, STEPS, TRAVERSED = 8, 7, 9, 10
-"""Pictures in a row, along an edge of the grid, along a dimension; dimensions that are walked along."""
+"""Pictures in a row, along an edge of the grid, along a dimension; dimensions that are traversed"""
 REACH = 3.0
-"""How far, in deviations, to either side."""
+"""Deviations that a traversal goes to either side"""
 
 Grid = UInt8[np.ndarray, "rows columns height width channels"]
 
 
-def measure_exploration(subject: Subject) -> Findings:
-    """How near drawn pictures come to real ones, by the way in which latents are drawn; and pictures of the space."""
-    painter, test = subject.painter, subject.test
-    numbers, drawn = _ways(subject)
-    return Findings(numbers, {"exploration.corners": _corners(painter, test), **_traversals(painter, test), **drawn})
+class ExplorationOptions(Options):
+    """Options of the metric `exploration`."""
+
+    samples: int = Field(default=2000, ge=20)
+    """pictures that are drawn in each way and measured; as many as there are test or training pictures, where those
+    are fewer"""
 
 
-def _ways(subject: Subject) -> tuple[list[Number], Arrays]:
-    """The same draws of the prior at several temperatures, and draws of a mixture that was fitted to the latents."""
-    painter, options = subject.painter, subject.options
-    train, test = subject.dataset.train, subject.test
-    n = min(DRAWN, options.samples, len(test), len(train))
-    count = max(n, COLUMNS)
-    fitted, components = mixture(painter.encode(train.first(options.probe_images).pixels), count, options.seed)
-    ways: list[tuple[str, Latents, float]] = [(f"a mixture of {components} normal distributions", fitted, 1.0)]
-    asked = in_turn = None
-    if painter.can("sample"):
-        latents, asked = painter.latents(count, options.seed), asked_of(painter, test.first(n))
-        in_turn = painter.labels(COLUMNS)
-        ways = [*((f"the prior at temperature {level:g}", latents, level) for level in TEMPERATURES), *ways]
-    pictures: Arrays = {
-        "exploration.drawn": np.stack([painter.paint(z[:COLUMNS], in_turn, level) for _, z, level in ways]),
-        "exploration.temperatures": np.array([level for _, z, level in ways if z is not fitted]),
-        "exploration.components": np.array([components]),
-    }  # fmt: skip
-    try:
-        extractor = open_extractor(subject)
-    except RunError:
-        return [], pictures  # said where generated pictures are measured
-    test = test.first(n)
-    stand_ins = train.take(drawn_like(train.labels, test.labels, len(train), n, options.seed))
-    real = Real.of(extractor, stand_ins, test, options.seed)
-    how = {"split": "test", "n": n, "data": painter.data_name, "seed": options.seed, **extractor.protocol}
-    how |= subject.told if asked is None else {}
-    numbers = []
-    for name, z, level in ways:
-        seen = look_at(painter, extractor, z[:n], asked, level)[1]
-        fit = {"fitted_on": f"{min(len(train), options.probe_images)} training pictures"} if z is fitted else {}
-        given = how | {"drawn_from": name, **fit, **taught(painter, extractor.network)}
-        numbers += _lying(extractor, real, seen.features, given, shown=z is fitted)
-    return numbers + _lying(extractor, real, real.stand_ins, how | {"drawn_from": FLOOR}, FLOOR), pictures
+@dataclass(frozen=True)
+class Source:
+    """A way to draw pictures."""
+
+    tags: dict[str, Tag]
+    settings: dict[str, JsonValue]
+    """for the protocol"""
+    noise: Noise
+    """or latents: what pictures are drawn from"""
+    draw: Callable[[Noise, Rows | None], Pixels]
+    headline: bool = False
+
+    def pictures(self, part: slice, rows: Rows | None) -> Pixels:
+        """Draw a part of the pictures, under conditions of which there is a row for each of them all."""
+        return self.draw(self.noise[part], None if rows is None else rows[part])
 
 
-def _lying(
-    extractor: FeatureExtractor, real: Real, features: Float[np.ndarray, "n d"], how: dict[str, Any], subject: str = "network",
-    shown: bool = False,
-) -> list[Number]:  # fmt: skip
-    """Fréchet distance to the test pictures, precision and recall."""
-    of, numbers = how["drawn_from"], []
-    if not too_few(*features.shape):
-        value = frechet_of(Moments.of(features), Moments.of(real.of_test.features))
-        number = Number("exploration.frechet", f"{extractor.distance}, from {of}", value, "", "lower", how, subject)
-        numbers.append(replace(number, headline=shown))
-    lying = neighbourhoods(real.cloud, cloud(features))
-    for key, hits in (("precision", lying.precision), ("recall", lying.recall)):
-        share, interval = float(hits.mean()), share_interval(hits)
-        number = Number(f"exploration.{key}", f"{key}, from {of}", share, "", "higher", how, subject, interval)
-        numbers.append(replace(number, headline=shown and key == "recall"))
-    return numbers
+def measure(context: EvaluationContext, options: ExplorationOptions) -> Findings:
+    """Measure how near drawn pictures come to real ones, by where their latents are drawn from.
 
-
-def mixture(means: Float[np.ndarray, "many latent"], count: int, seed: int) -> tuple[Latents, int]:
-    """`count` draws of a Gaussian mixture fitted to latents, in mixed order, and of how many parts it is."""
-    from sklearn.mixture import GaussianMixture
-
-    components = max(1, min(COMPONENTS, len(means) // (2 * means.shape[1])))
-    fitted = GaussianMixture(components, random_state=seed).fit(means.astype(np.float64))
-    drawn, _ = fitted.sample(count)
-    return np.random.default_rng(seed).permutation(drawn).astype(np.float32), components
-
-
-def from_mixture(painter: TrainedModel, count: int, seed: int) -> Iterator[tuple[UInt8[np.ndarray, "n h w c"], None]]:
-    """Pictures of latents drawn from a mixture fitted to those of training pictures, some at a time.
-
-    For every network that encodes and decodes: a plain autoencoder has no prior to draw from. Raises RunError where
-    it does not, or the data are not the run's; DataError where they are missing.
+    Raises DataError when Inception is asked for and its weights cannot be had.
     """
-    painter.need("encode")
-    painter.need("decode")
-    train = painter.plan.data_of(painter.run).train.first(painter.plan.evaluation.probe_images)
-    latents = mixture(painter.encode(train.pixels), count, seed)[0]
-    for start in range(0, count, CHUNK):
-        yield painter.decode(latents[start : start + CHUNK]), None
+    n = min(options.samples, len(context.test), len(context.dataset.train))
+    mixture = fit_mixture(context.latents("train"), context.options.seed)
+    sources = _sources(context, mixture, max(n, COLUMNS))
+    traversals, unit = _traversals(context)
+    arrays = {"corners": _corners(context), **traversals, **_drawn(context, sources)}
+    measurements, details = _compared(context, sources, n), dict[str, JsonValue](traversal_unit=unit)
+    arrays["components"] = np.array([len(mixture)])
+    return Findings(measurements, arrays, details=details, tools=mixture.arrays())
 
 
-# -- pictures ---------------------------------------------------------------------------------------------------
+def _sources(context: EvaluationContext, mixture: Mixture, count: int) -> list[Source]:
+    """The same noise of the prior at several temperatures, where there is a prior, and draws from the mixture."""
+    model, seed, sources = context.model, context.options.seed, list[Source]()
+    if model.can("sample"):
+        noise, swept = model.noise(count, seed), model.swept == "temperature"
+        for temperature in TEMPERATURES if swept else (1.0,):
+            chosen: dict[str, Any] = {"temperature": temperature} if swept else {}
+            tags: dict[str, Tag] = {"source": "prior", "temperature": temperature}
+            sources.append(Source(tags, {}, noise, partial(model.draw, **chosen)))
+    settings: dict[str, JsonValue] = {"components": len(mixture), "fitted_on": len(context.train)}
+    latents = sample_mixture(mixture, count, seed)
+    return [*sources, Source({"source": "mixture"}, settings, latents, model.decode, headline=True)]
 
 
-def _corners(painter: TrainedModel, test: Images) -> Grid:
-    """A square grid between four test pictures, `(edge, edge, H, W, C)`; what is told of them is mixed as well."""
+def _drawn(context: EvaluationContext, sources: list[Source]) -> Arrays:
+    """The first pictures of each source, of each class in turn where the model is conditioned on the class."""
+    model, test = context.model, context.test
+    images = test.take(np.arange(COLUMNS) % len(test))
+    if model.by_class:
+        images = replace(images, labels=np.arange(COLUMNS) % len(model.spec.classes))
+    rows = model.rows_like(images)
+    return {
+        "drawn": np.stack([source.pictures(slice(COLUMNS), rows) for source in sources]),
+        "temperatures": np.array([s.tags["temperature"] for s in sources if "temperature" in s.tags], np.float64),
+    }
+
+
+# -- compared with real pictures -----------------------------------------------------------------------------------
+
+
+def _compared(context: EvaluationContext, sources: list[Source], n: int) -> list[Measurement]:
+    """Each source beside as many test pictures; the floor is as many training pictures in its place."""
+    train, test, seed = context.dataset.train, context.test.first(n), context.options.seed
+    try:
+        extractor = extractor_of(context)
+    except NotComparable:
+        return []  # where the model samples, the metric `generation` raises an alarm
+    stand_ins = train.take(drawn_like(train.labels, test.labels, len(train), n, seed))
+    real = Reference.of(extractor, stand_ins, test, seed)
+    rows = context.model.rows_like(wanted_like(context.model, test))
+    unconditionally = context.unconditionally if rows is None else {}
+    protocol = context.protocol(n, seed=seed).having(**extractor.settings, **unconditionally)
+    measurements = []
+    for source in sources:
+        features = extract_chunks(extractor, n, partial(source.pictures, rows=rows))[1].features
+        given = protocol.having(**source.settings, **context.trained_on(extractor.network))
+        measurements += _beside(real, features, given, NETWORK, source.tags, source.headline)
+    return measurements + _beside(real, real.stand_ins, protocol, FLOOR, {}, headline=False)
+
+
+def _beside(
+    real: Reference, features: Float[np.ndarray, "n d"], protocol: Protocol, subject: str, tags: dict[str, Tag],
+    headline: bool,
+) -> list[Measurement]:  # fmt: skip
+    """Fréchet distance to the test pictures, precision and recall."""
+    measurements = []
+    if not too_few(*features.shape):
+        measurements.append(Measurement(
+            key="exploration.frechet", subject=subject, better="lower", tags=tags, protocol=protocol, headline=headline,
+            value=frechet_of(Moments.of(features), Moments.of(real.of_test.features)),
+        ))  # fmt: skip
+    among = neighbourhoods(real.cloud, cloud(features))
+    for quantity, hits, first in (("precision", among.precision, False), ("recall", among.recall, headline)):
+        measurements.append(
+            share_of(f"exploration.{quantity}", hits, protocol, subject=subject, tags=tags, headline=first)
+        )
+    return measurements
+
+
+# -- pictures of the space -----------------------------------------------------------------------------------------
+
+
+def _corners(context: EvaluationContext) -> Grid:
+    """A square grid between the latents of four test pictures, their conditions mixed as well."""
+    test = context.test
     shown = test.take(np.array([*first_of_each_class(test, 4)] * 4)[:4])
-    pixels = painter.between_four([picture[None] for picture in shown.pixels], CORNERS, painter.told(shown))
+    condition = context.model.rows_of(shown)
+    pixels = between_four(context.model, [picture[None] for picture in shown.pixels], CORNERS, condition)
     return pixels.reshape(CORNERS, CORNERS, *pixels.shape[1:])
 
 
-def _traversals(painter: TrainedModel, test: Images) -> Arrays:
-    """A test picture's latent, moved along each of the dimensions that hold most, the most first.
+def _traversals(context: EvaluationContext) -> tuple[Arrays, str]:
+    """A test picture's latent, moved along each of the dimensions that hold most, the most first; and the unit.
 
     What a dimension holds: where there is a posterior, its KL divergence in nats; else its share of the variance of
     latents in percent. It moves around 0 in deviations of the prior, or around the mean in those of the latents.
     """
-    if painter.can("posterior"):
-        posterior = painter.posterior(test.pixels).astype(np.float64)
-        held = divergence(posterior).mean(axis=0)
+    model, test = context.model, context.test
+    if model.can("posterior"):
+        held = kl_of_posterior(context.posterior().astype(np.float64)).mean(axis=0)
         centre, deviation, unit = np.zeros(len(held)), np.ones(len(held)), "nats"
     else:
-        latents = painter.encode(test.pixels).astype(np.float64)
-        centre, deviation, unit = latents.mean(axis=0), latents.std(axis=0), "% of the variance"
+        latents = context.latents("test").astype(np.float64)
+        centre, deviation, unit = latents.mean(axis=0), latents.std(axis=0), "variance_percent"
         held = 100 * deviation**2 / max(float((deviation**2).sum()), 1e-12)
     order = np.argsort(-held, kind="stable")[:TRAVERSED]
-    shown = test.take(np.array(first_of_each_class(test, 1)))
-    told, latent = painter.told(shown), painter.encode(shown.pixels)[0]
+    position = first_of_each_class(test, 1)[0]
+    condition, latent = model.rows_of(test.take(np.array([position]))), context.latents("test")[position]
     places = np.linspace(-REACH, REACH, STEPS, dtype=np.float32)
     walks = np.tile(latent, (len(order), STEPS, 1))
     for row, dimension in enumerate(order):
         walks[row, :, dimension] = centre[dimension] + places * deviation[dimension]
     flat = walks.reshape(-1, len(latent))
-    pixels = painter.decode(flat, None if told is None else np.repeat(told, len(flat), axis=0))
+    pixels = model.decode(flat, None if condition is None else np.repeat(condition, len(flat), axis=0))
     return {
-        "exploration.traversals": pixels.reshape(len(order), STEPS, *pixels.shape[1:]),
-        "exploration.traversals.dimensions": order, "exploration.traversals.places": places,
-        "exploration.traversals.held": held[order],
-        "exploration.traversals.unit": np.frombuffer(unit.encode(), np.uint8),
-    }  # fmt: skip
+        "traversals": pixels.reshape(len(order), STEPS, *pixels.shape[1:]), "traversal_dimensions": order,
+        "traversal_places": places, "traversal_held": held[order],
+    }, unit  # fmt: skip
+
+
+METRIC = Metric(measure, ("encode", "decode"), ExplorationOptions)

@@ -1,19 +1,25 @@
-"""How good generated pictures are: distances to real ones beside their floor, variety, obedience to labels.
+"""How good generated pictures are: distances to real ones beside their floor, variety, obedience to the condition.
 
-Generated and real pictures are compared by features (see `rulers`), always as many of each, and always with test
-pictures. The floor of a number is what it is when training pictures stand in for the generated ones.
+Generated and real pictures are compared by features, always as many of each, and always with test pictures. The floor
+of a value is what it is when training pictures stand in for generated ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
+from pydantic import Field, JsonValue
 
-from sanggar.errors import RunError
-from sanggar.evaluation.context import Better, Findings, Number, Subject, averaged, share_interval, taught
+from sanggar.evaluation.context import EvaluationContext, Findings, Metric
+from sanggar.evaluation.generated_pictures import (
+    COLUMNS,
+    neighbour_pictures,
+    shown_pictures,
+    sweeps,
+    truncation_sweep,
+)
 from sanggar.evaluation.measures.distances import (
     COVER,
     MANIFOLD,
@@ -27,253 +33,297 @@ from sanggar.evaluation.measures.distances import (
     neighbourhoods,
     too_few,
 )
-from sanggar.evaluation.samples import neighbour_pictures, shown_pictures, truncation_sweep
-from sanggar.instruments.features import (
-    FeatureExtractor,
-    Features,
-    Labels,
-    Real,
-    asked_of,
-    look_at,
-    open_extractor,
-    remembered,
-)
+from sanggar.evaluation.reference import NotComparable, Reference, draw_and_extract, extractor_of, wanted_like
+from sanggar.evaluation.statistics import mean_of, share_of
+from sanggar.instruments.cache import cached
+from sanggar.instruments.features import FeatureExtractor, Features
+from sanggar.instruments.judge import Judge
+from sanggar.models.conditions import CLASS
+from sanggar.options import Options
+from sanggar.results import FLOOR, NETWORK, Alarm, Better, Measurement, Protocol, Tag
 from sanggar.runs import Arrays
-from sanggar.trained import TrainedModel
+from sanggar.trained import Labels, Rows
 
-FLOOR = "real test pictures"
-"""What stands beside the network: training pictures against test pictures, or test pictures themselves."""
 SUBSETS, SUBSET_SIZE = 50, 1000
-"""Of the kernel distance."""
+"""Subsets of the kernel distance, and pictures in each"""
 RARE = 0.01
-"""The share of test pictures that are nearer to another picture than what then counts as near."""
+"""Share of test pictures that are nearer to another picture than what then counts as near"""
+HEADLINES = ("precision", "recall", "agreement")
+"""Shares to look at first"""
+
+DIRECTIONS: dict[str, Better] = {
+    "precision": "higher", "recall": "higher", "density": "higher", "coverage": "higher", "nearest": "higher",
+    "memorization": "lower", "duplicates": "lower",
+}  # fmt: skip
+"""Measures of variety, and where better lies"""
 
 
-def measure_generation(subject: Subject) -> Findings:
-    """Fréchet and kernel distance, precision, recall, density, coverage, memorization, duplicates, obedience.
+class GenerationOptions(Options):
+    """Options of the metric `generation`."""
 
-    Where the data has no judge, the pictures alone, and why. Raises DataError when Inception is asked for and its
-    weights cannot be had.
+    samples: int = Field(default=10_000, ge=20)
+    """pictures that are generated and measured; as many as there are test or training pictures, where those are
+    fewer"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Generated pictures beside real ones, by their features."""
+
+    context: EvaluationContext
+    extractor: FeatureExtractor
+    real: Reference
+    features: Features
+    """of the generated pictures"""
+    labels: Labels | None
+    """classes asked for; None where the model is not conditioned on the class"""
+    protocol: Protocol
+
+
+def measure(context: EvaluationContext, options: GenerationOptions) -> Findings:
+    """Measure Fréchet and kernel distance, precision, recall, density, coverage, memorization, duplicates, obedience.
+
+    Where the pictures cannot be compared, they are shown, and an alarm says why. Raises DataError when Inception is
+    asked for and its weights cannot be had.
     """
-    painter, options = subject.painter, subject.options
-    pictures = shown_pictures(painter, options.seed)
+    model, train, seed = context.model, context.dataset.train, context.options.seed
+    arrays, details = shown_pictures(model, context.test, seed), dict[str, JsonValue](columns=COLUMNS)
     try:
-        extractor = open_extractor(subject)
-    except RunError as error:
-        return Findings([], pictures, [f"Generated pictures were not measured: {error}"])
-    n = min(options.samples, len(subject.test), len(subject.dataset.train))
-    real = Real.of(extractor, subject.dataset.train, subject.test.first(n), options.seed)
-    latents = painter.latents(n, options.seed)
-    asked = asked_of(painter, real.test)
-    few, seen = look_at(painter, extractor, latents, asked)
-    protocol = {
-        "split": "test", "n": n, "data": painter.data_name, "seed": options.seed, **extractor.protocol,
-        "floor": "as many training pictures, their classes as often, against the same test pictures",
-        **(subject.told if asked is None else {}), **taught(painter, extractor.network),
-    }  # fmt: skip
-    numbers, alarms = _distances(extractor, real, seen, protocol)
-    variety, doubts = _variety(real, seen, protocol)
-    numbers, alarms = numbers + variety, alarms + doubts
-    if asked is not None:
-        obeyed, disobeyed = _obedience(painter, extractor, real, seen, asked, protocol)
-        numbers, alarms = numbers + obeyed, alarms + disobeyed
-    pictures |= neighbour_pictures(real, seen, few)
-    pictures |= truncation_sweep(painter, extractor, real, latents, asked, seen)
-    return Findings(numbers, pictures, alarms)
+        extractor = extractor_of(context)
+    except NotComparable as reason:
+        return Findings([], arrays, [Alarm(key="generation.not_measured", values=reason.values)], details)
+    n = min(options.samples, len(context.test), len(train))
+    real = Reference.of(extractor, train, context.test.first(n), seed)
+    noise, wanted = model.noise(n, seed), wanted_like(model, real.test)
+    rows = model.rows_like(wanted)
+    few, features = draw_and_extract(model, extractor, noise, rows)
+    protocol = context.protocol(n, seed=seed).having(
+        **extractor.settings, floor="train", **_condition(context, rows), **context.trained_on(extractor.network)
+    )
+    labels = wanted.labels if model.by_class else None
+    comparison = Comparison(context, extractor, real, features, labels, protocol)
+    measurements, alarms = list[Measurement](), list[Alarm]()
+    for measured, raised in (_distances(comparison), _variety(comparison), _obedience(comparison)):
+        measurements, alarms = measurements + measured, alarms + raised
+    arrays |= neighbour_pictures(real, features, few)
+    if sweeps(model):
+        curves, details["truncation_n"] = truncation_sweep(model, extractor, real, noise, rows, features)
+        arrays |= curves
+    return Findings(measurements, arrays, alarms, details)
 
 
-# -- numbers ---------------------------------------------------------------------------------------------------
+def _condition(context: EvaluationContext, rows: Rows | None) -> dict[str, JsonValue]:
+    """For the protocol: names of what pictures were given, or "none"; nothing where it was the class alone."""
+    conditions = context.model.conditions
+    if rows is None or conditions is None:
+        return context.unconditionally
+    given = [name for name in conditions.names if rows[:, conditions.place(name)].any()]
+    return {} if given == [CLASS] else {"condition": ", ".join(given)}
 
 
-def _distances(
-    extractor: FeatureExtractor, real: Real, seen: Features, protocol: dict[str, Any]
-) -> tuple[list[Number], list[str]]:
-    """Fréchet and kernel distance to the test pictures, of the network and of real pictures."""
-    numbers, alarms = [], []
-    n, size = seen.features.shape
-    if refusal := too_few(n, size):
-        alarms.append(f"The {extractor.distance} is left out: {refusal}")
+# -- distances -------------------------------------------------------------------------------------------------
+
+
+def _distances(of: Comparison) -> tuple[list[Measurement], list[Alarm]]:
+    """Fréchet and kernel distance to the test pictures, of the network and of training pictures."""
+    real, features = of.real, of.features.features
+    measurements, alarms, (n, size) = list[Measurement](), list[Alarm](), features.shape
+    if too_few(n, size):
+        network = of.extractor.network.name
+        alarms.append(Alarm(key="generation.no_distance", values={"network": network, "n": n, "size": size}))
     else:
         test = Moments.of(real.of_test.features)
-        for subject, features in (("network", seen.features), (FLOOR, real.stand_ins)):
-            value = frechet_of(Moments.of(features), test)
-            numbers.append(_number("frechet", extractor.distance, value, "lower", protocol, subject))
-    subset = min(SUBSET_SIZE, n // 2)
-    how = protocol | {"kernel": "(x·y/d + 1)³, unbiased", "subsets": f"{SUBSETS} of {subset}"}
+        floor = cached(
+            ("frechet", *real.key), lambda: {"value": np.array([frechet_of(Moments.of(real.stand_ins), test)])}
+        )
+        for subject, value in (
+            (NETWORK, frechet_of(Moments.of(features), test)), (FLOOR, float(floor["value"][0])),
+        ):  # fmt: skip
+            measurements.append(_distance("frechet", value, of.protocol, subject, headline=subject == NETWORK))
+    return measurements + _kernel_distances(of), alarms
+
+
+def _kernel_distances(of: Comparison) -> list[Measurement]:
+    """Kernel distance, in the mean over subsets and its deviation among them."""
+    real, seed = of.real, of.context.options.seed
+    subset = min(SUBSET_SIZE, len(of.features.features) // 2)
 
     def kernel(features: Float[np.ndarray, "n d"]) -> Arrays:
-        found = kernel_distance(features, real.of_test.features, SUBSETS, subset, protocol["seed"])
-        return {"found": np.array(found)}
+        return {"found": np.array(kernel_distance(features, real.of_test.features, SUBSETS, subset, seed))}
 
-    floor = remembered(("kernel", SUBSETS, subset, *real.key), lambda: kernel(real.stand_ins))
-    for subject, found in (("network", kernel(seen.features)["found"]), (FLOOR, floor["found"])):
-        name = f"kernel distance ({extractor.network.name})"
-        numbers.append(_number("kernel", name, float(found[0]), "lower", how, subject))
-        spread = Number(
-            "generation.kernel_deviation", f"{name}: deviation over subsets", float(found[1]), "", "lower", how, subject
-        )
-        numbers.append(spread)
-    return numbers, alarms
+    protocol = of.protocol.having(method="Bińkowski et al. 2018", subsets=SUBSETS, subset_size=subset)
+    floor, measurements = cached(("kernel", SUBSETS, subset, *real.key), lambda: kernel(real.stand_ins)), []
+    for subject, arrays in ((NETWORK, kernel(of.features.features)), (FLOOR, floor)):
+        mean, deviation = map(float, arrays["found"])
+        measurements += [
+            _distance("kernel", mean, protocol, subject, headline=subject == NETWORK),
+            _distance("kernel_deviation", deviation, protocol, subject),
+        ]
+    return measurements
 
 
-def _variety(real: Real, seen: Features, protocol: dict[str, Any]) -> tuple[list[Number], list[str]]:
+def _class_distances(of: Comparison, asked: Labels, truth: Labels) -> tuple[list[Measurement], list[Alarm]]:
+    """Fréchet distance of each class that has pictures enough, and an alarm for the others."""
+    real, size = of.real, of.features.features.shape[1]
+    of_drawn = None if real.train.labels is None else real.train.labels[real.drawn]
+    measurements, left_out = list[Measurement](), list[JsonValue]()
+    for index, name in enumerate(of.context.model.spec.classes):
+        test = real.of_test.features[truth == index]
+        if too_few(len(test), size):
+            left_out.append({"class": name, "n": len(test)})
+            continue
+        moments = Moments.of(test)
+        for subject, labels, features in (
+            (NETWORK, asked, of.features.features), (FLOOR, of_drawn, real.stand_ins),
+        ):  # fmt: skip
+            if labels is None or too_few(int((labels == index).sum()), size):
+                continue
+            value = frechet_of(Moments.of(features[labels == index]), moments)
+            measurements.append(
+                _distance("class_frechet", value, of.protocol.on(len(test)), subject, tags={"class": name})
+            )
+    # where no class has pictures enough for the judge's own features, the data is small, and nothing is amiss
+    small = not measurements and of.extractor.network is of.extractor.judge
+    alarm = Alarm(key="generation.no_class_distance", values={"size": size, "classes": left_out})
+    return measurements, [alarm] if left_out and not small else []
+
+
+def _distance(
+    quantity: str, value: float, protocol: Protocol, subject: str, *, tags: dict[str, Tag] | None = None,
+    headline: bool = False,
+) -> Measurement:  # fmt: skip
+    return Measurement(
+        key=f"generation.{quantity}", subject=subject, value=value, better="lower", tags=tags or {}, protocol=protocol,
+        headline=headline,
+    )  # fmt: skip
+
+
+# -- variety ---------------------------------------------------------------------------------------------------
+
+
+def _variety(of: Comparison) -> tuple[list[Measurement], list[Alarm]]:
     """Precision, recall, density, coverage; nearness to training pictures and to one another."""
-    test = real.of_test.features
-    generated = cloud(seen.features)
-    floor = remembered(("floor", *real.key), lambda: _lying(real, cloud(real.stand_ins)))
-    near = remembered(("near", *real.key), lambda: {"train": nearest(test, real.of_train.features)[0][:, 0]})
-    found = _lying(real, generated)
-    found["nearest"], floor["nearest"] = nearest(seen.features, real.of_train.features)[0][:, 0], near["train"]
-    for arrays in (found, floor):
-        arrays["memorization"] = arrays["nearest"] <= np.quantile(near["train"], RARE)
-    rare = f"nearer than {1 - RARE:.0%} of the test pictures are"
-    how: dict[str, tuple[str, Better, dict[str, Any]]] = {
-        "precision": ("precision", "higher", {"method": f"Kynkäänniemi et al. 2019, k = {MANIFOLD}"}),
-        "recall": ("recall", "higher", {"method": f"Kynkäänniemi et al. 2019, k = {MANIFOLD}"}),
-        "density": ("density", "higher", {"method": f"Naeem et al. 2020, k = {COVER}"}),
-        "coverage": ("coverage", "higher", {"method": f"Naeem et al. 2020, k = {COVER}"}),
-        "nearest": (
-            "distance to the nearest training picture", "higher", {"among": f"{len(real.train)} training pictures"}
-        ),
-        "memorization": (
-            "near a training picture", "lower", {"near": rare, "among": f"{len(real.train)} training pictures"}
-        ),
-        "duplicates": ("near another of the same set", "lower", {"near": rare}),
+    real, train = of.real, of.real.of_train.features
+    floor = cached(("floor", RARE, *real.key), lambda: _lying(real, cloud(real.stand_ins)))
+    near = cached(("near", *real.key), lambda: {"train": nearest(real.of_test.features, train)[0][:, 0]})["train"]
+    found = _lying(real, cloud(of.features.features))
+    of_subject = {
+        subject: {**arrays, "nearest": distances, "memorization": distances <= np.quantile(near, RARE)}
+        for subject, arrays, distances in (
+            (NETWORK, found, nearest(of.features.features, train)[0][:, 0]), (FLOOR, floor, near),
+        )
     }  # fmt: skip
-    numbers, values = [], {}
-    for key, (label, better, method) in how.items():
-        for subject, arrays in (("network", found), (FLOOR, floor)):
-            array = arrays[key]
-            if array.dtype == bool:
-                number = _share(key, label, array, better, protocol | method, subject)
-            else:
-                number = averaged(f"generation.{key}", label, array, protocol | method, better=better, subject=subject)
-            numbers.append(number)
-            values[key, subject] = number.value
-    return numbers, _doubts(values)
+    measurements = []
+    for quantity, better in DIRECTIONS.items():
+        protocol = of.protocol.having(**_settings(quantity, len(train)))
+        for subject, arrays in of_subject.items():
+            measurements.append(_mean(quantity, arrays[quantity], protocol, subject, better))
+    return measurements, _doubts({(m.key.split(".")[1], m.subject): m.value for m in measurements})
 
 
-def _lying(real: Real, others: Cloud) -> Arrays:
+def _settings(quantity: str, among: int) -> dict[str, JsonValue]:
+    """What a measure of variety depends on besides the pictures."""
+    match quantity:
+        case "precision" | "recall":
+            return {"method": "Kynkäänniemi et al. 2019", "k": MANIFOLD}
+        case "density" | "coverage":
+            return {"method": "Naeem et al. 2020", "k": COVER}
+        case "nearest":
+            return {"among": among}
+        case "memorization":
+            return {"near": 1 - RARE, "among": among}
+        case _:
+            return {"near": 1 - RARE}
+
+
+def _lying(real: Reference, others: Cloud) -> Arrays:
     """How other pictures lie among the test pictures, and which have another that is all but the same.
 
     The birthday test (Arora & Zhang 2017, arXiv:1706.08224) asks whether a sample holds duplicates. Here, by features:
     pictures whose nearest other is nearer than that of all but a few test pictures.
     """
-    found = neighbourhoods(real.cloud, others)
-    twins = others.radii[NEAREST] <= np.quantile(real.cloud.radii[NEAREST], RARE)
+    among = neighbourhoods(real.cloud, others)
+    duplicates = others.radii[NEAREST] <= np.quantile(real.cloud.radii[NEAREST], RARE)
     return {
-        "precision": found.precision, "recall": found.recall, "density": found.density, "coverage": found.coverage,
-        "duplicates": twins,
+        "precision": among.precision, "recall": among.recall, "density": among.density, "coverage": among.coverage,
+        "duplicates": duplicates,
     }  # fmt: skip
 
 
-def _doubts(values: dict[tuple[str, str], float]) -> list[str]:
+def _doubts(values: dict[tuple[str, str], float]) -> list[Alarm]:
     """Alarms of collapse and of memorization."""
-    alarms = []
-    signs = [
-        f"{key} is {values[key, 'network']:.2f}, of real pictures {values[key, FLOOR]:.2f}"
-        for key, least in (("recall", 0.2), ("coverage", 0.3))
-        if values[key, "network"] < least * values[key, FLOOR]
+    limits = {
+        quantity: values[quantity, NETWORK] < least * values[quantity, FLOOR]
+        for quantity, least in (("recall", 0.2), ("coverage", 0.3))
+    } | {"duplicates": values["duplicates", NETWORK] > max(0.1, 5 * values["duplicates", FLOOR])}
+    signs: list[JsonValue] = [
+        {"quantity": quantity, "value": values[quantity, NETWORK], "floor": values[quantity, FLOOR]}
+        for quantity, beyond in limits.items()
+        if beyond
     ]
-    if values["duplicates", "network"] > max(0.1, 5 * values["duplicates", FLOOR]):
-        signs.append(
-            f"{values['duplicates', 'network']:.0%} of the pictures have another that is all but the same, of real "
-            f"pictures {values['duplicates', FLOOR]:.1%}"
-        )
-    if signs:
-        alarms.append(f"Collapse: much of what the real pictures show is never drawn. {_sentence(signs)}")
-    if values["memorization", "network"] > 0.1:
-        alarms.append(
-            f"Memorization: {values['memorization', 'network']:.0%} of the pictures are nearer to a training picture "
-            f"than {1 - RARE:.0%} of the test pictures are."
-        )
+    alarms = [Alarm(key="generation.collapse", values={"signs": signs})] if signs else []
+    if (share := values["memorization", NETWORK]) > 0.1:
+        alarms.append(Alarm(key="generation.memorization", values={"share": share, "near": 1 - RARE}))
     return alarms
 
 
-def _obedience(
-    painter: TrainedModel,
-    extractor: FeatureExtractor,
-    real: Real,
-    seen: Features,
-    asked: Labels,
-    protocol: dict[str, Any],
-) -> tuple[list[Number], list[str]]:
+def _mean(quantity: str, values: np.ndarray, protocol: Protocol, subject: str, better: Better) -> Measurement:
+    """Mean over pictures, or the share of those where it is so."""
+    if values.dtype == bool:
+        return _share(quantity, values, protocol, subject, better=better)
+    return mean_of(f"generation.{quantity}", values, protocol, better=better, subject=subject)
+
+
+# -- obedience -------------------------------------------------------------------------------------------------
+
+
+def _obedience(of: Comparison) -> tuple[list[Measurement], list[Alarm]]:
     """Whether pictures are of the class asked for, by the judge; and the Fréchet distance of each class."""
-    classes, truth = painter.spec.classes, real.test.labels
-    if truth is None:
+    real, model, asked, truth = of.real, of.context.model, of.labels, of.real.test.labels
+    if asked is None or truth is None:
         return [], []
-    numbers, alarms = _class_distances(extractor, real, seen, asked, classes, protocol)
-    judge = extractor.judge
-    if judge is None or judge.spec.classes != classes or seen.predicted is None or real.of_test.predicted is None:
-        return numbers, [*alarms, f"Whether labels are obeyed was not measured: {painter.data_name} has no judge."]
-    how = {
-        key: value for key, value in protocol.items() if key not in ("network", "weights", "resize", "floor")
-    } | {"judge": f"{judge.name} {judge.hash}", "floor": "the test pictures, by their own labels"}  # fmt: skip
-    hits, real_hits = seen.predicted == asked, real.of_test.predicted == truth
-    for subject, right in (("network", hits), (FLOOR, real_hits)):
-        numbers.append(_share("agreement", "agreement with the label asked for", right, "higher", how, subject))
-    refused = []
-    for index, name in enumerate(classes):
-        for subject, right in (("network", hits[asked == index]), (FLOOR, real_hits[truth == index])):
+    measurements, alarms = _class_distances(of, asked, truth)
+    judge, predicted, real_predicted = of.extractor.judge, of.features.predicted, real.of_test.predicted
+    if judge is None or judge.spec.classes != model.spec.classes or predicted is None or real_predicted is None:
+        return measurements, [*alarms, Alarm(key="generation.no_judge", values={"data": model.data_name})]
+    hits, real_hits = predicted == asked, real_predicted == truth
+    protocol = _by_judge(of, judge)
+    for subject, right in ((NETWORK, hits), (FLOOR, real_hits)):
+        measurements.append(_share("agreement", right, protocol, subject))
+    lowest = list[JsonValue]()
+    for index, name in enumerate(model.spec.classes):
+        for subject, right in ((NETWORK, hits[asked == index]), (FLOOR, real_hits[truth == index])):
             if len(right):
-                of = how | {"n": len(right), "class": name}
-                numbers.append(_share("class_agreement", f"agreement: {name}", right, "higher", of, subject))
-        if (asked == index).any() and hits[asked == index].mean() < 0.5:
-            refused.append(f"{name} {hits[asked == index].mean():.0%}")
-    if hits.mean() < 0.8 or refused:
-        low = f" Lowest: {', '.join(refused)}." if refused else ""
-        alarms.append(
-            f"Labels are not obeyed: {judge.name} finds the class asked for in {hits.mean():.0%} of the pictures, and "
-            f"in {real_hits.mean():.0%} of real ones.{low}"
-        )
-    return numbers, alarms
+                measurements.append(
+                    _share("class_agreement", right, protocol.on(len(right)), subject, tags={"class": name})
+                )
+        if (asked == index).any() and (share := float(hits[asked == index].mean())) < 0.5:
+            lowest.append({"class": name, "share": share})
+    if hits.mean() < 0.8 or lowest:
+        values: dict[str, JsonValue] = {
+            "judge": judge.name, "share": float(hits.mean()), "real": float(real_hits.mean()), "lowest": lowest,
+        }  # fmt: skip
+        alarms.append(Alarm(key="generation.disobedience", values=values))
+    return measurements, alarms
 
 
-def _class_distances(
-    extractor: FeatureExtractor,
-    real: Real,
-    seen: Features,
-    asked: Labels,
-    classes: Sequence[str],
-    protocol: dict[str, Any],
-) -> tuple[list[Number], list[str]]:
-    """The Fréchet distance of each class that has pictures enough, and what is said of the others."""
-    numbers, left = [], []
-    assert real.test.labels is not None
-    of_drawn = None if real.train.labels is None else real.train.labels[real.drawn]
-    for index, name in enumerate(classes):
-        test = real.of_test.features[real.test.labels == index]
-        if too_few(len(test), test.shape[1]):
-            left.append(f"{name} {len(test)}")
-            continue
-        moments = Moments.of(test)
-        for subject, labels, features in (("network", asked, seen.features), (FLOOR, of_drawn, real.stand_ins)):
-            if labels is None or too_few(int((labels == index).sum()), test.shape[1]):
-                continue
-            value = frechet_of(Moments.of(features[labels == index]), moments)
-            of = protocol | {"n": len(test), "class": name}
-            label = f"{extractor.distance}: {name}"
-            numbers.append(Number("generation.class_frechet", label, value, "", "lower", of, subject))
-    size = seen.features.shape[1]
-    said = f"Distances of some classes are left out: no more pictures than features ({size}): {', '.join(left)}."
-    small = not numbers and extractor.network is extractor.judge  # the data is, and nothing is amiss
-    return numbers, [said] if left and not small else []
-
-
-def _number(key: str, label: str, value: float, better: Better, protocol: dict[str, Any], subject: str) -> Number:
-    headline = subject == "network"
-    return Number(f"generation.{key}", label, value, "", better, protocol, subject, headline=headline)
+def _by_judge(of: Comparison, judge: Judge) -> Protocol:
+    """Protocol of what a judge finds in generated pictures, and in test pictures of known class."""
+    condition = {name: value for name, value in of.protocol.settings.items() if name == "condition"}
+    return of.context.protocol(of.protocol.n, seed=of.context.options.seed).having(
+        judge=judge.name, weights=judge.hash, floor="test", **condition, **of.context.trained_on(judge)
+    )
 
 
 def _share(
-    key: str, label: str, hits: Bool[np.ndarray, "n"], better: Better, protocol: dict[str, Any], subject: str
-) -> Number:
-    """A share of pictures with Wilson's interval."""
-    value, interval = float(hits.mean()), share_interval(hits)
-    headline = subject == "network" and key in ("precision", "recall", "agreement")
-    return Number(f"generation.{key}", label, value, "", better, protocol, subject, interval, headline)
+    quantity: str, hits: Bool[np.ndarray, "n"], protocol: Protocol, subject: str, *, better: Better = "higher",
+    tags: dict[str, Tag] | None = None,
+) -> Measurement:  # fmt: skip
+    """Share of pictures as a measurement."""
+    return share_of(
+        f"generation.{quantity}", hits, protocol, better=better, subject=subject, tags=tags,
+        headline=subject == NETWORK and quantity in HEADLINES,
+    )  # fmt: skip
 
 
-def _sentence(parts: list[str]) -> str:
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
+METRIC = Metric(measure, ("sample",), GenerationOptions)

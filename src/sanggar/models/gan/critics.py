@@ -20,6 +20,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from sanggar.models.base import Pictures
 from sanggar.models.blocks import Activation, Norm, check_norm, norm_layer
+from sanggar.models.conditions import Condition, ConditionEmbedding
 from sanggar.models.gan.generators import (
     WHOLE,
     Features,
@@ -35,7 +36,6 @@ from sanggar.models.gan.generators import (
     normal_weights,
 )
 from sanggar.models.gan.objectives import Scores
-from sanggar.models.conditions import Condition, ConditionEmbedding
 from sanggar.options import Options
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -151,7 +151,7 @@ class Verdict(nn.Module):
 
 
 def bounded(critic: nn.Module) -> None:
-    """Divide every weight by its largest singular value from now on; a joined embedding begins small, and may stay so."""
+    """Divide every weight by its largest singular value from now on, but for joined embeddings, which begin small."""
     joins = [module.embedding for module in critic.modules() if isinstance(module, Join | JoinPlane)]
     for module in list(critic.modules()):
         if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding) and all(module is not join for join in joins):

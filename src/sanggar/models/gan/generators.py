@@ -181,7 +181,7 @@ class ConditionalNorm(nn.Module):
     def forward(self, x: Features, condition: Condition | None) -> Features:
         """Of the same shape."""
         y: Tensor = self.norm(x)
-        if self.scale is None or self.shift is None:
+        if self.scale is None or self.shift is None or condition is None:
             return y
         # a class has a scale of its own; what else is given changes a scale of 1
         scale = self.scale(condition) + (1 - condition[:, self.of_class].sum(dim=1, keepdim=True))
@@ -290,7 +290,11 @@ class TransposedBlock(nn.Module):
     """Norm, activation, and a transposed convolution that doubles height and width."""
 
     def __init__(
-        self, options: DCGANGeneratorOptions, before: int, after: int, size: tuple[int, int],
+        self,
+        options: DCGANGeneratorOptions,
+        before: int,
+        after: int,
+        size: tuple[int, int],
         conditions: Conditions | None,
     ) -> None:
         super().__init__()
@@ -310,7 +314,11 @@ class ResidualUp(nn.Module):
     """Norm, activation, doubling and convolution, twice over, beside a doubled 1×1 convolution."""
 
     def __init__(
-        self, options: ResNetGeneratorOptions, before: int, after: int, size: tuple[int, int],
+        self,
+        options: ResNetGeneratorOptions,
+        before: int,
+        after: int,
+        size: tuple[int, int],
         conditions: Conditions | None,
     ) -> None:
         super().__init__()
@@ -331,7 +339,9 @@ class ResidualUp(nn.Module):
 class ResidualHead(nn.Module):
     """Norm, activation and a convolution to pixels."""
 
-    def __init__(self, options: ResNetGeneratorOptions, width: int, channels: int, conditions: Conditions | None) -> None:
+    def __init__(
+        self, options: ResNetGeneratorOptions, width: int, channels: int, conditions: Conditions | None
+    ) -> None:
         super().__init__()
         self.norm = ConditionalNorm(options.norm, width, conditions)
         self.act = leaky(options.activation)

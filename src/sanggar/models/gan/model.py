@@ -168,8 +168,8 @@ class GANSampling(SamplingOptions):
     swept: ClassVar[str | None] = "truncation"
 
     truncation: float = Field(default=1.0, gt=0, le=1)
-    """below 1: less variety, better pictures. Styles are drawn towards their mean; where there are none, latents towards
-    0, like the truncation trick (Brock et al. 2019, arXiv:1809.11096), but the same noise stays the same picture"""
+    """below 1: less variety, better pictures. Styles are drawn towards their mean; where there are none, latents
+    towards 0, like the truncation trick (Brock et al. 2019, arXiv:1809.11096), but the same noise stays one picture"""
 
 
 class GAN(Model):
@@ -271,10 +271,14 @@ class GAN(Model):
         if objective.kind != "relativistic":  # the others do not look at real pictures here
             fake = self.critic(shown, condition, stage)
             return {"adversarial": objective.generator(fake, fake)}
-        real, fake = self._scores(self._shown(self._at(stage, batch.images), context, "beside"), shown, condition, stage)
+        real, fake = self._scores(
+            self._shown(self._at(stage, batch.images), context, "beside"), shown, condition, stage
+        )
         return {"adversarial": objective.generator(real, fake)}
 
-    def _scores(self, real: Pictures, fake: Pictures, condition: Condition | None, stage: Stage) -> tuple[Scores, Scores]:
+    def _scores(
+        self, real: Pictures, fake: Pictures, condition: Condition | None, stage: Stage
+    ) -> tuple[Scores, Scores]:
         """Of both, in one pass where a score depends on nothing else in the batch."""
         if self.critic.per_batch:
             return self.critic(real, condition, stage), self.critic(fake, condition, stage)

@@ -259,7 +259,9 @@ class StyleGenerator(nn.Module):
             self._remember(styles.detach().float(), condition)
         return self.draw(styles, stage)
 
-    def truncated(self, latents: Latents, condition: Condition | None, truncation: float, stage: Stage = WHOLE) -> Pictures:
+    def truncated(
+        self, latents: Latents, condition: Condition | None, truncation: float, stage: Stage = WHOLE
+    ) -> Pictures:
         """With styles at `truncation` of their way from the mean style (Karras et al. 2019, appendix B)."""
         styles = self.mapping(latents, condition)
         mean = self.mean_style[self._rows(condition, len(styles))].to(styles.dtype)

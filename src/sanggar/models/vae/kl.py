@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from pydantic import Field, model_validator
@@ -71,6 +72,12 @@ def kl_term(
 def kl_divergence(mean: Latents, log_variance: Latents) -> Latents:
     """KL(N(μ, σ²) ‖ N(0, 1)) of each dimension in nats: (μ² + σ² − log σ² − 1) / 2 (Kingma & Welling 2014, B)."""
     return (mean.square() + torch.exp(log_variance) - log_variance - 1) / 2
+
+
+def kl_of_posterior(posterior: Float[np.ndarray, "n 2 latent"]) -> Float[np.ndarray, "n latent"]:
+    """The same of a posterior in NumPy: mean and log variance of each dimension of each picture."""
+    mean, log_variance = posterior[:, 0], posterior[:, 1]
+    return np.asarray((mean**2 + np.exp(log_variance) - log_variance - 1) / 2)
 
 
 def log_normal(z: Latents) -> Nats:

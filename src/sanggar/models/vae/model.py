@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sanggar.data.images import ImageSpec
 from sanggar.models.base import Batch, Latents, Model, Phase, Pictures, SamplingOptions, StepContext, Terms
@@ -209,7 +208,9 @@ class VAE(Model):
 
     def _perceptual(self, picture: Pictures, images: Pictures, weight: float) -> Float[Tensor, ""]:
         """Distance of the judge's features, in nats a picture."""
-        assert self._judge is not None, "plan.build hands a model its judge; a model built without it has to be given one"
+        assert self._judge is not None, (
+            "plan.build hands a model its judge; a model built without it has to be given one"
+        )
         network: Classifier = self._judge.network.to(images.device)
         one, other = (at_size(pictures, self._judge.spec) for pictures in (picture, images))
         return weight * self.values * dissimilarity(network, one, other).mean()
@@ -277,7 +278,9 @@ class VAE(Model):
         """Mean and logarithm of the variance of each dimension."""
         return torch.stack(self._posterior(images), dim=1)
 
-    def log_weight_terms(self, images: Pictures, noise: Latents, condition: Condition | None = None) -> Float[Tensor, "batch 3"]:
+    def log_weight_terms(
+        self, images: Pictures, noise: Latents, condition: Condition | None = None
+    ) -> Float[Tensor, "batch 3"]:
         """With z = μ + σ · noise: log p(x | z), log p(z) and log q(z | x), in nats.
 
         First plus second minus third is one draw of the bound; the mean of its exponential over draws is an unbiased

@@ -9,26 +9,28 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib import rc_context
 
-from sanggar.reporting.comparison import Number
+from sanggar.reporting import labels
 from sanggar.reporting.figures import LINES, STYLE, Series, axes, line_chart, number, rows, svg, table
-from sanggar.reporting.view import View, Views, of_each, protocol, value
+from sanggar.reporting.view import View, Views, of_each, value
+from sanggar.results import KNN, NETWORK, PCA, Measurement
 
 Vector = Float[np.ndarray, "n"]
+Line = tuple[str, str]
+"""Subject and score"""
 
-CURVES = {
-    "network.together": "residual and latent distance together",
-    "network.residual": "residual in deviations of its pixel",
-    "network.reconstruction": "reconstruction error",
-    "network.bound": "minus the bound",
-    "network.regret": "likelihood regret",
-    "PCA.together": "residual and latent distance together, PCA",
-    "PCA.reconstruction": "reconstruction error, PCA",
-    "kNN.neighbours": "distance to training pictures, kNN",
-}
-"""Scores, as they are kept and as they are called, of which there is a ROC curve."""
-SIMPLE = "simpler pictures"
+CURVES: tuple[Line, ...] = (
+    (NETWORK, "together"),
+    (NETWORK, "residual"),
+    (NETWORK, "reconstruction"),
+    (NETWORK, "bound"),
+    (NETWORK, "regret"),
+    (PCA, "together"),
+    (PCA, "reconstruction"),
+    (KNN, "neighbours"),
+)
+"""Scores of which there is a ROC curve"""
 POINTS = 200
-"""Of a ROC curve, at most."""
+"""Points of a ROC curve, at most"""
 
 
 def odd_pictures(views: Views) -> str | None:
@@ -38,133 +40,153 @@ def odd_pictures(views: Views) -> str | None:
 
 def _measured(view: View) -> str:
     """A row a score, a column a trial: AUROC; and the same of average precision to be opened."""
-    found = view.numbers("anomaly.auroc")
-    if not found:
+    areas = view.find("anomaly.auroc")
+    if not areas:
         return ""
-    first = found[0]["protocol"]
+    first = areas[0].protocol
+    normal, *fitted = (
+        escape(labels.setting(name, first.settings.get(name))) for name in ("normal_classes", "fitted_on", "tuned_on")
+    )
     note = (
         f"<p class=note>AUROC: the chance that an odd picture scores higher than a normal one; 0.5 is guessing. "
-        f"{first['n']:,} normal test pictures (classes: {escape(first['normal_classes'])}); in brackets the 95 % "
-        f"interval over the pictures (DeLong). The network's scores, PCA of as many numbers as the latent, and kNN are "
-        f"fitted on {escape(first['fitted_on'])}; the network itself has seen all training pictures. "
+        f"{first.n:,} normal test pictures (classes: {normal}); in brackets the 95 % interval over the pictures "
+        "(DeLong). The network's scores, PCA of as many numbers as the latent, and kNN are fitted on "
+        f"{' and '.join(fitted)}, all normal; the network itself has seen all training pictures. "
         "<i>Together</i> adds the logarithms of residual and latent distance, each in deviations of normal "
         "validation pictures.</p>"
     )
-    precision = _table(view.numbers("anomaly.precision"))
-    more = "".join(f"<li>{escape(protocol(n))}</li>" for n in found if n["subject"] == "network")
+    precision = _table(view.find("anomaly.average_precision"))
+    more = "".join(f"<li>{escape(labels.protocol(m))}</li>" for m in areas if m.subject == NETWORK)
     return (
-        _table(found) + note + _trap(found)
+        _table(areas) + note + _misled_bound(areas)
         + (f"<details><summary>Average precision</summary>{precision}</details>" if precision else "")
         + f"<details><summary>Protocol of each number of the network</summary><ol>{more}</ol></details>"
     )  # fmt: skip
 
 
-def _table(found: list[Number]) -> str:
-    trials = list(dict.fromkeys((n["protocol"]["odd"], n["protocol"]["odd_pictures"]) for n in found))
-    lines: dict[tuple[str, str], dict[str, Number]] = {}
-    for n in found:
-        lines.setdefault((n["protocol"]["score"], n["subject"]), {})[n["protocol"]["odd"]] = n
+def _table(measured: list[Measurement]) -> str:
+    counts = {_odd(m): _count(m) for m in measured}
+    lines: dict[Line, dict[str, Measurement]] = {}
+    for m in measured:
+        lines.setdefault((m.subject, _score(m)), {})[_odd(m)] = m
     if not lines:
         return ""
-    best = {odd: max(line[odd]["value"] for line in lines.values() if odd in line) for odd, _ in trials}
+    best = {odd: max(line[odd].value for line in lines.values() if odd in line) for odd in counts}
     body = []
-    for (score, who), line in lines.items():
-        cells = [_cell(line.get(odd), best[odd]) for odd, _ in trials]
-        body.append([escape(score if who == "network" else f"{score}: {who}"), *cells])
-    return table(["", *(f"{escape(odd)} <small>({count:,})</small>" for odd, count in trials)], body)
+    for (subject, score), line in lines.items():
+        cells = [_cell(line.get(odd), best[odd]) for odd in counts]
+        body.append([escape(_name(subject, score, ": ")), *cells])
+    return table(["", *(f"{escape(labels.tag('odd', odd))} <small>({n})</small>" for odd, n in counts.items())], body)
 
 
-def _cell(n: Number | None, best: float) -> str:
-    if n is None:
+def _cell(m: Measurement | None, best: float) -> str:
+    if m is None:
         return "—"
-    return f"<b>{value(n)}</b>" if n["value"] == best else value(n)
+    return f"<b>{value(m)}</b>" if m.value == best else value(m)
 
 
-def _trap(found: list[Number]) -> str:
+def _odd(m: Measurement) -> str:
+    """Key of the odd pictures."""
+    return str(m.tags.get("odd"))
+
+
+def _score(m: Measurement) -> str:
+    """Key of the score."""
+    return str(m.tags.get("score"))
+
+
+def _count(m: Measurement) -> str:
+    """Number of the odd pictures, as HTML."""
+    count = m.protocol.settings.get("odd_pictures")
+    return f"{count:,}" if isinstance(count, int) else escape(str(count))
+
+
+def _name(subject: str, score: str, between: str) -> str:
+    """A score in words, with the subject where it is not the network."""
+    return labels.tag("score", score) + ("" if subject == NETWORK else f"{between}{labels.subject(subject)}")
+
+
+def _misled_bound(areas: list[Measurement]) -> str:
     """What the bound makes of pictures that are simpler than normal ones, in words."""
-    said = []
-    for n in found:
-        if n["protocol"]["trial"] != SIMPLE or n["protocol"]["score"] != "minus the bound":
+    sentences = []
+    for m in areas:
+        if m.protocol.settings.get("trial") != "simpler" or _score(m) != "bound" or m.interval is None:
             continue
-        odd, count, area = escape(n["protocol"]["odd"]), n["protocol"]["odd_pictures"], f"{n['value']:.2f}"
-        if n["interval"][0] > 0.5:
-            said.append(f"By its bound {odd} ({count:,}) are told from test pictures (AUROC {area}).")
+        odd, area = f"{escape(labels.tag('odd', _odd(m)))} ({_count(m)})", f"{m.value:.2f}"
+        if m.interval[0] > 0.5:
+            sentences.append(f"By its bound {odd} are told from test pictures (AUROC {area}).")
             continue
-        verdict = "takes {} for <b>more normal</b> than" if n["interval"][1] < 0.5 else "cannot tell {} from"
+        verdict = f"takes {odd} for <b>more normal</b> than" if m.interval[1] < 0.5 else f"cannot tell {odd} from"
         others = [
-            f"{escape(other['protocol']['score'])} {other['value']:.2f}" for other in found
-            if other["subject"] == "network" and other["protocol"]["odd"] == n["protocol"]["odd"] and other is not n
+            f"{escape(labels.tag('score', _score(other)))} {other.value:.2f}" for other in areas
+            if other.subject == NETWORK and _odd(other) == _odd(m) and other is not m
         ]  # fmt: skip
-        said.append(
-            f"By its bound the network {verdict.format(odd)} test pictures (AUROC {area}). The other scores "
-            f"of the same: {', '.join(others)}."
+        sentences.append(
+            f"By its bound the network {verdict} test pictures (AUROC {area}). The other scores of the same: "
+            f"{', '.join(others)}."
         )
-    if not said:
+    if not sentences:
         return ""
     return (
-        f"<p>{' '.join(said)}</p><p class=note>A likelihood says how cheaply a picture is described, not whether it is "
-        "of the kind that was learned: what is simpler than the training pictures is often the more likely (Nalisnick "
-        "et al. 2019).</p>"
+        f"<p>{' '.join(sentences)}</p><p class=note>A likelihood says how cheaply a picture is described, not whether "
+        "it is of the kind that was learned: what is simpler than the training pictures is often the more likely "
+        "(Nalisnick et al. 2019).</p>"
     )
 
 
-# -- charts ------------------------------------------------------------------------------------------------------
+# -- charts ----------------------------------------------------------------------------------------------------
 
 
 def _charts(view: View) -> str:
     """The distribution of the score that stands first, and ROC curves, on the first trial."""
-    trials = dict.fromkeys(name.removeprefix(ODD).rsplit(".", 2)[0] for name in view.pictures if name.startswith(ODD))
-    if not trials:
-        return ""
-    headline = [n["protocol"]["odd"] for n in view.numbers("anomaly.auroc") if n["headline"]]
-    trial = headline[0] if headline and headline[0] in trials else next(iter(trials))
-    pairs = {}
-    for name, label in CURVES.items():
-        normal, odd = view.pictures.get(NORMAL + name), view.pictures.get(f"{ODD}{trial}.{name}")
-        if normal is not None and odd is not None:
-            pairs[label] = (normal, odd)
-    if not pairs:
-        return ""
-    main = [n["protocol"]["score"] for n in view.numbers("anomaly.auroc", odd=trial) if n["headline"]]
-    label = main[0] if main and main[0] in pairs else next(iter(pairs))
-    return _histogram(view, trial, label, *pairs[label]) + _roc(view, trial, pairs)
+    areas = view.find("anomaly.auroc")
+    headlines = [m for m in areas if m.headline]
+    for trial in dict.fromkeys(_odd(m) for m in (*headlines, *areas)):
+        pairs: dict[Line, tuple[Vector, Vector]] = {}
+        for subject, score in CURVES:
+            names = f"anomaly.normal.{subject}.{score}", f"anomaly.odd.{trial}.{subject}.{score}"
+            if all(name in view.arrays for name in names):
+                pairs[subject, score] = view.arrays[names[0]], view.arrays[names[1]]
+        if pairs:
+            main = [(NETWORK, _score(m)) for m in headlines if _odd(m) == trial]
+            line = main[0] if main and main[0] in pairs else next(iter(pairs))
+            return _histogram(view, trial, line, *pairs[line]) + _roc(view, trial, pairs)
+    return ""
 
 
-NORMAL, ODD = "anomaly.normal.", "anomaly.odd."
-
-
-def _histogram(view: View, trial: str, label: str, normal: Vector, odd: Vector) -> str:
+def _histogram(view: View, trial: str, line: Line, normal: Vector, odd: Vector) -> str:
+    odd_name, score = labels.tag("odd", trial), _name(*line, ", ")
     low, high = np.percentile(np.concatenate([normal, odd]), [0.5, 99.5])
     edges = np.linspace(low, max(high, low + 1e-6), 41)
     figure, ax = axes(height=2.8)
     with rc_context(STYLE):
-        for values, name, colour in ((normal, "normal", LINES[0]), (odd, trial, LINES[1])):
+        for values, name, colour in ((normal, "normal", LINES[0]), (odd, odd_name, LINES[1])):
             counts = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)
             ax.stairs(counts, edges, fill=True, color=colour, alpha=0.55, label=name)
-        ax.set(xlabel=f"score ({label}), higher is odder", ylabel="share of pictures")
+        ax.set(xlabel=f"score ({score}), higher is odder", ylabel="share of pictures")
         ax.legend()
     usual, unusual = (number(float(np.median(values)), 3) for values in (normal, odd))
-    medians = f"The median is {usual} of normal pictures, {unusual} of odd ones ({trial})."
-    return svg(figure, f"{view.name}: distribution of the score, {label}. {medians}")
+    medians = f"The median is {usual} of normal pictures, {unusual} of odd ones ({odd_name})."
+    return svg(figure, f"{view.name}: distribution of the score, {score}. {medians}")
 
 
-def _roc(view: View, trial: str, pairs: dict[str, tuple[Vector, Vector]]) -> str:
+def _roc(view: View, trial: str, pairs: dict[Line, tuple[Vector, Vector]]) -> str:
     from sklearn.metrics import roc_curve
 
     series: Series = []
-    for label, (normal, odd) in pairs.items():
+    for (subject, score), (normal, odd) in pairs.items():
         false, true, _ = roc_curve(np.repeat([0, 1], [len(normal), len(odd)]), np.concatenate([normal, odd]))
         kept = np.unique(np.linspace(0, len(false) - 1, min(POINTS, len(false))).astype(np.int64))
-        beside = "," in label
         look: dict[str, Any] = {
-            "color": LINES[len(series) % len(LINES)], "linewidth": 1.1 if beside else 1.8,
-            "linestyle": "--" if beside else "-",
+            "color": LINES[len(series) % len(LINES)], "linewidth": 1.8 if subject == NETWORK else 1.1,
+            "linestyle": "-" if subject == NETWORK else "--",
         }  # fmt: skip
-        series.append((label, false[kept].tolist(), true[kept].tolist(), look))
-    said = "; ".join(f"{label}: {number(_at(x, y, 0.1), 2)}" for label, x, y, _ in series)
+        series.append((_name(subject, score, ", "), false[kept].tolist(), true[kept].tolist(), look))
+    found = "; ".join(f"{name}: {number(_at(x, y, 0.1), 2)}" for name, x, y, _ in series)
     return line_chart(
         series, "share of normal pictures taken for odd", "share of odd pictures found",
-        f"{view.name}: ROC curves, {trial}. Odd pictures found where a tenth of the normal are taken for odd: {said}.",
+        f"{view.name}: ROC curves, {labels.tag('odd', trial)}. "
+        f"Odd pictures found where a tenth of the normal are taken for odd: {found}.",
     )  # fmt: skip
 
 
@@ -172,20 +194,22 @@ def _at(x: list[float], y: list[float], place: float) -> float:
     return float(np.interp(place, x, y))
 
 
-# -- on the pictures ---------------------------------------------------------------------------------------------
+# -- on the pictures -------------------------------------------------------------------------------------------
 
 
 def _heat_maps(view: View) -> str:
+    """Odd and normal pictures, their reconstructions and the error, and how odd each is."""
     parts = []
     for name in ("odd", "normal"):
-        if f"anomaly.shown.{name}" not in view.pictures:
+        if f"anomaly.shown_{name}" not in view.arrays:
             continue
-        given, back, warm = view.pictures[f"anomaly.shown.{name}"]
-        parts.append(rows({f"{name}: shown": given, "came back": back, "error": warm}, f"{name} test pictures"))
-        if (shares := view.pictures.get(f"anomaly.shown.{name}.shares")) is not None:
-            told = ", ".join(f"{100 * share:.0f}" for share in shares)
+        shown, reconstructed, error = view.arrays[f"anomaly.shown_{name}"]
+        named = {f"{name}: shown": shown, "reconstructed": reconstructed, "error": error}
+        parts.append(rows(named, f"{name} test pictures"))
+        if (shares := view.arrays.get(f"anomaly.shown_{name}_shares")) is not None:
+            listed = ", ".join(f"{100 * share:.0f}" for share in shares)
             parts.append(
-                f"<p class=note>Percentage of normal pictures that score lower, from left to right: {told}.</p>"
+                f"<p class=note>Percentage of normal pictures that score lower, from left to right: {listed}.</p>"
             )
     note = (
         "<p class=note>Not chosen by their scores. Error: squared, smoothed by a Gaussian of a 28th of the edge, from "

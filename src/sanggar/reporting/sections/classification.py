@@ -10,8 +10,9 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from sanggar.reporting.figures import LINES, STYLE, Series, line_chart, png, svg, table
+from sanggar.reporting.figures import LINES, STYLE, Series, img, line_chart, svg, table
 from sanggar.reporting.view import View, Views, of_each, value
+from sanggar.results import NETWORK
 from sanggar.runs import Arrays
 from sanggar.scratch import pictures
 
@@ -20,31 +21,36 @@ def classes(views: Views) -> str | None:
     """Precision and recall of each class, what was taken for what, and whether confidence can be believed."""
 
     def write(view: View) -> str | None:
-        if "classes.confusion" not in view.pictures:
+        if "classification.confusion" not in view.arrays:
             return None
-        names, counts = view.info["data"]["classes"], view.pictures["classes.confusion"]
-        most, true, taken = max((int(counts[i, j]), i, j) for i, j in np.ndindex(counts.shape) if i != j)
+        names, counts = view.classes, view.arrays["classification.confusion"]
+        apart = ((int(counts[i, j]), i, j) for i, j in np.ndindex(counts.shape) if i != j)
+        most, true, taken = max(apart, default=(0, 0, 0))
         confused = f"Most often confused: {names[true]} taken for {names[taken]}." if most else "Nothing is confused."
         return (
-            _class_table(view, names)
+            _class_table(view)
             + _drawn(lambda: pictures.confusion(counts, names), f"{view.name}: confusion matrix. {confused}")
             + "<p class=note>Rows are the true classes. Colour is the share of the row, on a scale that shows small "
-            "shares.</p>" + _reliability(view.pictures["classes.reliability"], view, views)
+            "shares.</p>" + _reliability(view)
         )
 
     return of_each(views, write)
 
 
-def _class_table(view: View, names: list[str]) -> str:
+def _class_table(view: View) -> str:
     body = []
-    for name in names:
-        cells = [view.numbers(f"classification.{key}", **{"class": name}) for key in ("precision", "recall")]
-        body.append([escape(name), *(value(found[0]) if found else "—" for found in cells)])
+    for name in view.classes:
+        cells = [
+            view.find(f"classification.{quantity}", NETWORK, **{"class": name}) for quantity in ("precision", "recall")
+        ]
+        body.append([escape(name), *(value(measured[0]) if measured else "—" for measured in cells)])
     return table(["class", "precision", "recall"], body)
 
 
-def _reliability(bins: np.ndarray, view: View, views: Views) -> str:
-    confidence, accuracy, share = bins.T
+def _reliability(view: View) -> str:
+    if "classification.reliability" not in view.arrays:
+        return ""
+    confidence, accuracy, share = view.arrays["classification.reliability"].T
     series: Series = [
         ("perfectly calibrated", [0.0, 1.0], [0.0, 1.0], {"color": "#777777", "linestyle": ":", "linewidth": 1.1}),
         ("network", confidence.tolist(), accuracy.tolist(), {"color": LINES[0], "marker": "o"}),
@@ -69,8 +75,7 @@ def _graph(view: View) -> str | None:
         f"{view.name}: the network {'-'.join(map(str, widths))} as a graph of neurons and weights, and the same with "
         "gradients."
     )
-    names = view.info["data"]["classes"]
-    return _drawn(lambda: pictures.graph(weights, gradients, classes=names), words, wide=True)
+    return _drawn(lambda: pictures.graph(weights, gradients, classes=view.classes), words, wide=True)
 
 
 def neurons(views: Views) -> str | None:
@@ -114,16 +119,16 @@ def mistakes(views: Views) -> str | None:
 
 
 def _surest(view: View) -> str | None:
-    if not len(view.pictures.get("mistakes.pixels", ())):
+    if not len(view.arrays.get("classification.mistakes", ())):
         return None
-    names = view.info["data"]["classes"]
-    pixels, labels, shares = (view.pictures[f"mistakes.{key}"] for key in ("pixels", "labels", "shares"))
-    found = "".join(
+    names, pixels = view.classes, view.arrays["classification.mistakes"]
+    labels, shares = (view.arrays[f"classification.mistake_{what}"] for what in ("labels", "shares"))
+    figures = "".join(
         _mistake(picture, names[label], names[row.argmax()], float(row.max()))
         for picture, label, row in zip(pixels, labels, shares, strict=True)
     )
-    wrong, n = view.pictures["mistakes.count"].tolist()
-    return f'<div class="gallery small">{found}</div>' + (
+    wrong, n = (view.detail("classification", name, len(pixels)) for name in ("wrong", "n"))
+    return f'<div class="gallery small">{figures}</div>' + (
         f"<p class=note>{len(pixels)} of {wrong:,} mistakes on {n:,} test pictures, the surest first: true class → "
         "class it was taken for, and the probability given to that.</p>"
     )
@@ -131,12 +136,14 @@ def _surest(view: View) -> str | None:
 
 def _mistake(picture: np.ndarray, label: str, taken: str, share: float) -> str:
     words = f"{escape(label)} → {escape(taken)}<br>{100 * share:.1f} %"
-    return f"<figure>{png(picture.squeeze(), f'{label} taken for {taken}')}<figcaption>{words}</figcaption></figure>"
+    shown = img(picture.squeeze(), f"{label} taken for {taken}", len(picture))
+    return f"<figure>{shown}<figcaption>{words}</figcaption></figure>"
 
 
 def _neurons(view: View, of: str) -> Arrays:
-    prefix = f"neurons.{of}."
-    return {key.removeprefix(prefix): array for key, array in view.pictures.items() if key.startswith(prefix)}
+    """Weights or gradients by layer."""
+    prefix = f"classification.{of}."
+    return {key.removeprefix(prefix): array for key, array in view.arrays.items() if key.startswith(prefix)}
 
 
 def _drawn(draw: Callable[..., Figure], words: str, **how: Any) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from sanggar.reporting.figures import LINES, Series, line_chart, number, png, rows, sheet, table
+from sanggar.reporting.figures import LINES, Series, img, line_chart, number, rows, sheet, table
 from sanggar.reporting.view import View, Views, headed, of_each
 
 Curve = tuple[str, list[float], list[float], dict[str, Any]]
@@ -142,11 +142,11 @@ def as_training_went(views: Views) -> str | None:
 
 def _same_pictures(view: View, files: list[Path]) -> str:
     """Validation pictures and what the network makes of them."""
-    figures = []
+    figures, height = [], int(view.info["data"]["height"])
     for i in sorted({0, len(files) // 8, len(files) // 3, len(files) - 1}):
         step = int(files[i].stem.removeprefix("step-"))
         with Image.open(files[i]) as image:
-            picture = png(np.asarray(image), f"{view.name} at step {step}: clean, as shown, reconstructed")
+            picture = img(np.asarray(image), f"{view.name} at step {step}: clean, as shown, reconstructed", height)
         figures.append(f"<figure><figcaption>step {step:,}</figcaption>{picture}</figure>")
     return f'<div class="gallery">{"".join(figures)}</div><p class=note>Rows: clean, as shown, reconstructed.</p>'
 

@@ -159,7 +159,9 @@ class TorchLearner:
                 mine = number % self.world == self.rank
                 if number and not mine:
                     continue  # every process does the first chunk, so that all know the terms' names
-                context = replace(self.context, step=number, batch=len(chunk), rows=slice(len(chunk)), split="validation")
+                context = replace(
+                    self.context, step=number, batch=len(chunk), rows=slice(len(chunk)), split="validation"
+                )
                 batch = self._batch(chunk)
                 with self.accelerator.autocast():
                     found = {f"{p.name}/{k}": v for p in phases for k, v in p.loss(batch, context).items()}
@@ -172,7 +174,8 @@ class TorchLearner:
 
     def preview(self, images: Images) -> list[np.ndarray]:
         """The pictures, as disturbed where the model disturbs, and as reconstructed; or the same latents drawn."""
-        with self._as_measured() as model:
+        with self._as_measured() as measured:
+            model: Any = measured
             able = capabilities_of(model)
             if "sample" in able:
                 return self._drawn(model, images)

@@ -18,7 +18,7 @@ from sanggar import recipe
 from sanggar.data.images import to_float
 from sanggar.data.sources import SOURCES, DataOptions
 from sanggar.errors import DataError, RecipeError, RunError
-from sanggar.evaluation.metrics.attributes import OfJudge, aspects_of
+from sanggar.evaluation.aspects import ShippedJudge, aspects_of
 from sanggar.instruments.judge import CHUNK, FOLDER, JUDGES, LIMIT, open_judge, read_judge, ship
 from sanggar.models.classifier import dissimilarity
 from sanggar.plan import resolve
@@ -50,9 +50,9 @@ def test_a_shipped_judge_is_small_and_says_what_it_is(name: str) -> None:
     judge = open_judge(name, "cpu")
     spec = judge.spec
     if name in SOURCES:
-        assert (spec, judge.tested) == (SOURCES[name].spec, SOURCES[name].test_count)
+        assert (spec, judge.test_count) == (SOURCES[name].spec, SOURCES[name].test_count)
     assert (judge.of, judge.name) == (name, f"judge {name} v{judge.version}")
-    assert set(judge.told) == {column.name for column in spec.attributes}
+    assert set(judge.attribute_scores) == {column.name for column in spec.attributes}
     assert 64 <= judge.size <= 256
     features, shares = judge.both(pictures(name, 3))
     assert (features.shape, features.dtype) == ((3, judge.size), np.float32)
@@ -147,15 +147,15 @@ def test_it_draws_nothing_and_changes_nothing() -> None:
 def test_a_run_is_made_a_judge(trained: Trained, tmp_path: Path) -> None:
     run = trained("classifier")
     judge = ship(run, tmp_path / "tiny.safetensors", number=3)
-    assert (judge.name, judge.size, judge.tested, judge.told) == ("judge tiny v3", 8, 360, {})
+    assert (judge.name, judge.size, judge.test_count, judge.attribute_scores) == ("judge tiny v3", 8, 360, {})
     assert judge == read_judge(tmp_path / "tiny.safetensors")
-    painter, test = (
+    model, test = (
         TrainedModel(run, device="cpu"),
         SOURCES["digits"].load(DataOptions(source="digits", validation=1)).test,
     )
     shares = judge.classify(test.pixels)
     # kernels of half precision, norms folded into them: the same network but for rounding
-    np.testing.assert_allclose(shares, painter.classify(test.pixels), atol=5e-3)
+    np.testing.assert_allclose(shares, model.classify(test.pixels), atol=5e-3)
     assert judge.accuracy == (shares.argmax(axis=1) == test.labels).mean()
 
 
@@ -181,25 +181,26 @@ def test_a_judge_of_attributes_says_how_well_it_tells_each(tmp_path: Path) -> No
         },
     }, out=tmp_path / "run")  # fmt: skip
     judge = ship(run, tmp_path / "sides.safetensors")
-    painter = TrainedModel(run, device="cpu")
-    test = painter.plan.source.load(painter.plan.data).test
+    model = TrainedModel(run, device="cpu")
+    test = model.plan.source.load(model.plan.data).test
     assert test.attributes is not None
-    truth = dict(zip([column.name for column in painter.spec.attributes], test.attributes.T, strict=True))
-    told = {name: judge.tell(test.pixels)[:, judge.place(name)] for name in ("level", "bright", "frame")}
-    assert judge.told == pytest.approx({
-        "level": np.abs(told["level"][:, 0] - truth["level"]).mean(),
-        "bright": ((told["bright"][:, 0] > 0.5) == truth["bright"]).mean(),
-        "frame": (told["frame"].argmax(axis=1) == truth["frame"]).mean(),
+    truth = dict(zip([column.name for column in model.spec.attributes], test.attributes.T, strict=True))
+    predicted = {name: judge.tell(test.pixels)[:, judge.place(name)] for name in ("level", "bright", "frame")}
+    assert judge.attribute_scores == pytest.approx({
+        "level": np.abs(predicted["level"][:, 0] - truth["level"]).mean(),
+        "bright": ((predicted["bright"][:, 0] > 0.5) == truth["bright"]).mean(),
+        "frame": (predicted["frame"].argmax(axis=1) == truth["frame"]).mean(),
     })  # fmt: skip
-    assert judge.told["level"] < 40 and judge.told["bright"] > 0.9  # the level's mean is 50 away on average
-    np.testing.assert_allclose(told["frame"].sum(axis=1), 1, atol=1e-5)
+    assert judge.attribute_scores["level"] < 40  # its mean is 50 away on average
+    assert judge.attribute_scores["bright"] > 0.9
+    np.testing.assert_allclose(predicted["frame"].sum(axis=1), 1, atol=1e-5)
     assert judge == read_judge(tmp_path / "sides.safetensors")
-    asked = aspects_of(painter.spec)[0]
-    known = OfJudge.that_knows(judge, painter.spec, [asked])
+    asked = aspects_of(model.spec)[0]
+    known = ShippedJudge.that_knows(judge, model.spec, [asked])
     assert known is not None and known.name.startswith("judge sides v1")
-    np.testing.assert_array_equal(known.judge(test.pixels)[:, 0], told[asked.column][:, 0])
-    strangers = replace(painter.spec, attributes=(replace(painter.spec.attributes[0], values=("low", "high")),))
-    assert OfJudge.that_knows(judge, strangers, [asked]) is None
+    np.testing.assert_array_equal(known.judge(test.pixels)[:, 0], predicted[asked.column][:, 0])
+    strangers = replace(model.spec, attributes=(replace(model.spec.attributes[0], values=("low", "high")),))
+    assert ShippedJudge.that_knows(judge, strangers, [asked]) is None
 
 
 def test_only_a_finished_classifier_is_made_a_judge(trained: Trained, copied: Trained, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from conftest import Cli
 from gathering import encoded, load, write_pictures
-from sanggar.data import prepared, workers
+from sanggar.data import cache as prepared
+from sanggar.data import workers
 from sanggar.data.cache import evict, kept
 from sanggar.errors import DataError
 
@@ -99,7 +100,8 @@ import os, resource, signal, sys, time
 sys.path.insert(0, {tests!r})
 from gathering import load
 from pathlib import Path
-from sanggar.data import prepared, workers
+from sanggar.data import cache as prepared
+from sanggar.data import workers
 from sanggar.data.cache import evict, kept
 from sanggar.errors import DataError
 

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, r2_score
 
 from sanggar.data.images import Images
-from sanggar.evaluation.measures.disentanglement import codes_of, disentangled, importances, mutual_information_gap
+from sanggar.evaluation.measures.disentanglement import dci, equal_count_bins, importances, mutual_information_gap
 from sanggar.evaluation.measures.probes import (
     EDGE,
     balanced_accuracy,
-    explained,
-    fitted,
+    block_edge,
+    fit,
     logistic,
     normal,
     pixel_table,
+    r_squared,
     ridge,
-    shrunk,
 )
 
 RANDOM = np.random.default_rng(0)
@@ -32,12 +32,12 @@ TURNED = (THEMSELVES / THEMSELVES.std(axis=0)) @ np.linalg.qr(RANDOM.normal(size
 
 
 def gaps(latents: np.ndarray) -> list[float]:
-    coded = [codes_of(f.astype(float)) if n else f for f, n in zip(FACTORS, NUMBERS, strict=True)]
+    coded = [equal_count_bins(f.astype(float)) if n else f for f, n in zip(FACTORS, NUMBERS, strict=True)]
     return [mutual_information_gap(latents, factor) for factor in coded]
 
 
-def dci(latents: np.ndarray) -> tuple[float, float]:
-    return disentangled(importances(latents, list(zip(FACTORS, NUMBERS, strict=True)), 0))
+def scores(latents: np.ndarray) -> tuple[float, float]:
+    return dci(importances(latents, list(zip(FACTORS, NUMBERS, strict=True)), 0))
 
 
 def test_the_gap_is_1_of_the_factors_themselves_0_of_noise_and_between_of_a_mixture() -> None:
@@ -47,21 +47,21 @@ def test_the_gap_is_1_of_the_factors_themselves_0_of_noise_and_between_of_a_mixt
 
 
 def test_so_are_disentanglement_and_completeness() -> None:
-    assert min(dci(THEMSELVES)) > 0.95
-    assert max(dci(NOISE)) < 0.1
-    assert all(0.05 < found < 0.8 for found in dci(TURNED))
+    assert min(scores(THEMSELVES)) > 0.95
+    assert max(scores(NOISE)) < 0.1
+    assert all(0.05 < found < 0.8 for found in scores(TURNED))
 
 
 def test_a_dimension_that_stands_for_two_factors_is_complete_and_not_disentangled() -> None:
-    apart, whole = disentangled(np.array([[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]))
+    apart, whole = dci(np.array([[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]))
     assert (apart, whole) == pytest.approx((0, 1))
-    apart, whole = disentangled(np.array([[0.5, 0.0], [0.5, 0.0], [0.0, 1.0]]))
+    apart, whole = dci(np.array([[0.5, 0.0], [0.5, 0.0], [0.0, 1.0]]))
     assert apart == pytest.approx(1)
     assert whole == pytest.approx(1 - 0.5 * np.log(2) / np.log(3))
 
 
 def test_a_factor_that_no_dimension_tells_is_not_complete() -> None:
-    assert disentangled(np.array([[1.0, 0.0], [0.0, 0.0]]))[1] == pytest.approx(0.5)
+    assert dci(np.array([[1.0, 0.0], [0.0, 0.0]]))[1] == pytest.approx(0.5)
 
 
 def test_what_does_not_vary_has_no_gap_and_a_single_dimension_has_none() -> None:
@@ -90,10 +90,10 @@ def test_balanced_accuracy_is_scikit_learns(pairs: list[tuple[int, int]]) -> Non
     assert 0 <= low <= found <= high <= 1
 
 
-def test_explained_is_scikit_learns_and_its_interval_covers_as_often_as_it_says() -> None:
+def test_r_squared_is_scikit_learns_and_its_interval_covers_as_often_as_it_says() -> None:
     truth = RANDOM.normal(size=400).astype(np.float32)
     predicted = (0.6 * truth + RANDOM.normal(0, 0.5, 400)).astype(np.float32)
-    found, (low, high) = explained(predicted, truth, 0)
+    found, (low, high) = r_squared(predicted, truth, 0)
     assert found == pytest.approx(r2_score(truth, predicted), abs=1e-6)
     assert low < found < high
     covered = 0
@@ -101,7 +101,7 @@ def test_explained_is_scikit_learns_and_its_interval_covers_as_often_as_it_says(
         drawn = np.random.default_rng(seed)
         y = drawn.normal(size=150).astype(np.float32)
         x = (0.6 * y + drawn.normal(0, 0.5, 150)).astype(np.float32)
-        low, high = explained(x, y, seed)[1]
+        low, high = r_squared(x, y, seed)[1]
         covered += low <= 1 - (0.16 + 0.25) <= high
     assert 88 <= covered <= 100
 
@@ -111,7 +111,7 @@ def test_the_normal_of_a_probe_is_the_direction_that_was_put_in() -> None:
     along = np.array([1, -1, 0.5, 0, 0.25], np.float32)
     along /= np.linalg.norm(along)
     for model, truth in ((logistic(balanced=True), table @ along > 0), (ridge(2000), table @ along)):
-        assert abs(float(normal(fitted(model, table, truth)) @ along)) > 0.99
+        assert abs(float(normal(fit(model, table, truth)) @ along)) > 0.99
 
 
 @pytest.mark.parametrize(("edge", "side"), [(8, 1), (63, 1), (64, 2), (100, 3), (128, 4)])
@@ -121,4 +121,4 @@ def test_large_pictures_become_means_of_blocks(edge: int, side: int) -> None:
     assert table.shape == (3, (edge // side) ** 2 * 3)
     assert edge // side <= 2 * EDGE
     assert table[0, :3] == pytest.approx(pixels[0, :side, :side].mean(axis=(0, 1)), rel=1e-5)
-    assert bool(shrunk(edge, edge)) == (side > 1)
+    assert block_edge(edge, edge) == side

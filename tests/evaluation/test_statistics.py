@@ -7,15 +7,9 @@ import pytest
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
 from sanggar.data.images import Images
-from sanggar.evaluation.context import (
-    first_of_each_class,
-    mean_interval,
-    mean_squared_errors,
-    peak_ratios,
-    share_interval,
-    similarities,
-    window,
-)
+from sanggar.evaluation.context import first_of_each_class
+from sanggar.evaluation.measures.fidelity import mean_squared_errors, peak_ratios, similarities, window
+from sanggar.evaluation.statistics import mean_interval, share_interval
 
 
 def pairs(n: int, height: int, width: int, channels: int) -> tuple[np.ndarray, np.ndarray]:

@@ -28,7 +28,7 @@ from sanggar.data.sources import SOURCES, presence
 from sanggar.data.tables import read_table
 from sanggar.errors import DataError, RecipeError, RunError
 from sanggar.plan import resolve
-from sanggar.recipe import Recipe
+from sanggar.recipe import Recipe, read
 from sanggar.reporting.page import report
 from sanggar.runs import Run
 from sanggar.training.start import resume
@@ -440,7 +440,7 @@ def test_a_recipe_is_resolved_without_looking_at_the_disk(place: Path) -> None:
         "source": "folder", "validation": 0.1, "test": 0.1, "only": None, "seed": 0, "size": 16, "fit": "squash",
         "colour": True, "label": None, "note": "", "path": "nowhere", "table": None, "attributes": None,
     }  # fmt: skip
-    assert resolve(Recipe(**plan.tree())) == plan
+    assert resolve(read(plan.tree())) == plan
     with pytest.raises(DataError, match="there is no folder or zip nowhere"):
         _ = plan.spec
     assert (presence("folder").state, presence("folder", plan.data).state) == ("your own", "absent")

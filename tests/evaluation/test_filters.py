@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sanggar.evaluation.context import peak_ratios
 from sanggar.evaluation.filters import DENOISERS, denoise, tune
+from sanggar.evaluation.measures.fidelity import peak_ratios
 
 LEVEL = 0.3
-FILTERS = ("Gaussian filter", "median filter")
+FILTERS = ("gaussian_filter", "median_filter")
 
 
 def pictures(channels: int, n: int = 4) -> tuple[np.ndarray, np.ndarray]:
