@@ -19,6 +19,7 @@ from conftest import TINY, TINY_FFNN, Cli
 from sanggar.data.sources import SOURCES
 from sanggar.plan import FAMILIES
 from sanggar.recipe import shipped
+from sanggar.results.stored import read
 from sanggar.runs import Run, load_arrays, save_arrays
 
 
@@ -46,7 +47,7 @@ def test_run_trains_evaluates_and_reports(run_cli: Cli, tmp_path: Path) -> None:
     assert "measuring latent" in err
     run = Run(tmp_path / "run")
     assert run.status == "finished"
-    assert run.evaluation()["step"] == 36
+    assert read(run).step == 36
     assert run.report_file.read_text().startswith("<!doctype html>")
 
 
@@ -80,11 +81,11 @@ def test_train_names_its_folder_by_the_recipe(run_cli: Cli, tmp_path: Path, monk
 
 
 def test_evaluate_says_the_headlines(run_cli: Cli, copied_run: Run) -> None:
-    before = copied_run.evaluation()
+    before = read(copied_run)
     copied_run.evaluation_file.unlink()
     status, out, err = run_cli("evaluate", copied_run.path)
     assert status == 0
-    assert copied_run.evaluation()["numbers"] == before["numbers"]
+    assert read(copied_run).measurements == before.measurements
     headlines = [n["label"] for n in before["numbers"] if n["headline"]]
     assert [label in line for label, line in zip(headlines, out.splitlines(), strict=False)] == [True] * len(headlines)
     assert "measuring denoising" in err
@@ -100,7 +101,7 @@ def test_numbers_of_fewer_epochs_are_not_shown_for_more(run_cli: Cli, copied_run
 def test_measuring_says_the_step_of_the_weights_that_it_measured(run_cli: Cli, copied_run: Run) -> None:
     copied_run.update(status="stopped", step=40)  # made longer, stopped again: the weights are still the shorter run's
     run_cli("evaluate", copied_run.path)
-    assert copied_run.evaluation()["step"] == 36
+    assert copied_read(run).step == 36
 
 
 def test_report_of_one_run_and_of_two(run_cli: Cli, copied_run: Run, tiny_run: Run, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import Field
 from torch import Tensor, nn
 
 import sanggar
@@ -18,28 +19,39 @@ from conftest import Cli
 from sanggar.data.images import ImageSpec, read_images
 from sanggar.data.writing import Chunk, sheet, write_stack
 from sanggar.errors import DataError
-from sanggar.models.base import Batch, Model, Phase, StepContext, Terms
+from sanggar.models.base import Batch, Model, Phase, SamplingOptions, StepContext, Terms
+from sanggar.models.conditions import Conditions
 from sanggar.options import Options
 from sanggar.plan import FAMILIES
 from sanggar.runs import Run
 
 
 class DotOptions(Options):
-    """Whether it is told the class to draw."""
+    """Whether it is conditioned on the class."""
 
     family: Literal["dots"] = "dots"
     conditional: bool = True
 
 
+class DotSampling(SamplingOptions):
+    """One option."""
+
+    swept = "truncation"
+    truncation: float = Field(default=1.0, gt=0, le=1)
+    """factor of the noise"""
+
+
 class Dots(Model):
-    """Draws a picture whose first row says the class, a pixel each; the rest is its latent."""
+    """Draws a picture whose first row says the class, a pixel each; the rest is its noise."""
 
     Options = DotOptions
-    latent_size = 56
+    SamplingOptions = DotSampling
+    noise_shape = (7, 8)
 
     def __init__(self, options: DotOptions, spec: ImageSpec) -> None:
         super().__init__()
-        self.conditional, self.weight = options.conditional, nn.Parameter(torch.ones(1))
+        self.conditions = Conditions(("class",) if options.conditional else (), spec)
+        self.weight = nn.Parameter(torch.ones(1))
 
     def phases(self) -> list[Phase]:
         return [Phase("dots", list(self.parameters()), self.loss)]
@@ -47,11 +59,11 @@ class Dots(Model):
     def loss(self, batch: Batch, moment: StepContext) -> Terms:
         return {"none": 0.0 * self.weight.sum()}
 
-    def sample(self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        first = torch.zeros(len(latents), 8)
-        if labels is not None:
-            first = nn.functional.one_hot(labels, 10)[:, :8] * 2.0 - 1
-        return torch.cat([first, latents * truncation * self.weight], dim=1).view(-1, 1, 8, 8)
+    def sample(self, noise: Tensor, condition: Tensor | None, options: DotSampling) -> Tensor:
+        first = torch.zeros(len(noise), 1, 8)
+        if condition is not None:
+            first = condition[:, None, :8] * 2.0 - 1
+        return torch.cat([first, noise * options.truncation * self.weight], dim=1)[:, None]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -130,11 +142,24 @@ def test_a_label_is_a_number_or_a_name(
 
 def test_truncation_reaches_the_network(run_of: Callable, run_cli: Cli, tmp_path: Path) -> None:
     spread = []
-    for truncation in ("1", "0.5"):
-        out = tmp_path / f"{truncation}.npz"
-        run_cli("sample", run_of(False).path, "--count", 200, "--truncation", truncation, "--out", out)
+    for option in (["--truncation", "1"], ["--truncation", "0.5"], ["--set", "truncation=0.5"]):
+        out = tmp_path / "x.npz"
+        assert run_cli("sample", run_of(False).path, "--count", 200, *option, "--out", out)[0] == 0
         spread.append((arrays(out)["images"][:, 1:] / 127.5 - 1).std())
     assert 0.5 < spread[1] / spread[0] < 0.7, "what is clamped at 1 would not be at 0.5"
+    assert spread[1] == spread[2]
+
+
+def test_a_class_is_a_condition_like_any_other_and_none_can_be_asked_for(
+    run_of: Callable, run_cli: Cli, tmp_path: Path
+) -> None:
+    out, run = tmp_path / "x.npz", run_of(True).path
+    for option in (["--condition", "class=3"], ["--attribute", "class=3"], ["--label", "3"]):
+        assert run_cli("sample", run, "--count", 4, *option, "--out", out)[0] == 0
+        assert asked_for(arrays(out)["images"]) == [3] * 4
+    assert run_cli("sample", run, "--count", 4, "--unconditional", "--out", out)[0] == 0
+    assert list(arrays(out)) == ["images"]
+    assert not arrays(out)["images"][:, 0].any(), "all zeros of the condition"
 
 
 def test_a_network_that_is_not_told_classes_writes_none(run_of: Callable, run_cli: Cli, tmp_path: Path) -> None:
@@ -235,13 +260,17 @@ def test_what_stops_halfway_leaves_nothing(error: BaseException, name: str, tmp_
     ("--count 3 --label -1 --out x.npz", "There is no class"),
     ("--count 3 --label cat --out x", "There is no class 'cat'"),
     ("--count 3 --seed -1 --out x.npz", "--seed"),
-    ("--count 3 --truncation 0 --out x.npz", "--truncation"),
-    ("--count 3 --truncation 1.5 --out x.npz", "truncation: expected above 0 and at most 1, got 1.5"),
-    ("--count 3 --truncation nan --out x.npz", "truncation: expected above 0 and at most 1, got nan"),
-    ("--count 3 --attribute age --out x.npz", "--attribute age: expected NAME=VALUE"),
-    ("--count 3 --attribute age=3 --out x.npz", "is not told attributes: it cannot be asked for age"),
+    ("--count 3 --truncation 0 --out x.npz", "truncation: expected greater than 0, got 0"),
+    ("--count 3 --truncation 1.5 --out x.npz", "truncation: expected less than or equal to 1, got 1.5"),
+    ("--count 3 --truncation nan --out x.npz", "truncation: expected"),
+    ("--count 3 --set temperature=2 --out x.npz", "has no option 'temperature'. It has truncation."),
+    ("--count 3 --set truncation --out x.npz", "--set truncation: expected NAME=VALUE"),
+    ("--count 3 --set truncation=low --out x.npz", "truncation: expected number"),
+    ("--count 3 --condition age --out x.npz", "--condition age: expected NAME=VALUE"),
+    ("--count 3 --condition age=3 --out x.npz", "not conditioned on 'age'. Known: class."),
+    ("--count 3 --unconditional --label 3 --out x.npz", "--unconditional: a condition is given beside it"),
     ("--count 3 --mixture --out x.npz", "cannot encode"),
-    ("--count 3 --mixture --label 3 --out x.npz", "--mixture: it is told nothing"),
+    ("--count 3 --mixture --label 3 --out x.npz", "--mixture: it has neither conditions nor options"),
     ("--count 3 --out x.jpg", "x.jpg: expected a name ending in .npz or .png, or a folder"),
     ("--count 3 --out FULL", "FULL already exists and is not an empty folder"),
     ("--count 3 --out FILE", "FILE already exists and is not an empty folder"),
@@ -273,7 +302,7 @@ def test_a_run_that_cannot_is_told_so(
     asked = ("--count", "3", "--out", tmp_path / "x.npz")
     told = run_cli("sample", run_of(False).path, *asked, "--label", "3")
     assert told[0] == 2
-    assert "is not told classes: it cannot be asked for '3'" in told[2]
+    assert "is not conditioned on anything: it cannot be asked for class" in told[2]
     assert "There is no run directory" in run_cli("sample", tmp_path / "nowhere", *asked)[2]
     monkeypatch.delattr(Dots, "sample")
     status, _, err = run_cli("sample", run_of(True).path, *asked)

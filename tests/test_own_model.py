@@ -70,9 +70,7 @@ def test_the_page_does_what_it_says(beside: Path, run_cli: Cli, capsys: pytest.C
 def test_what_is_no_model_is_refused_in_one_line(beside: Path, run_cli: Cli, family: str, words: str) -> None:
     (beside / "broken.py").write_text("1 / 0\n")
     (beside / "needy.py").write_text("import not_there\n")
-    (beside / "empty.py").write_text(
-        "from sanggar import Model\nclass Mina: ...\nclass Bare(Model): ...\nnumber = 1\n"
-    )
+    (beside / "empty.py").write_text("from sanggar import Model\nclass Mina: ...\nclass Bare(Model): ...\nnumber = 1\n")
     status, out, err = run_cli("train", "digits-denoising-autoencoder", f"model={{family: '{family}'}}", "--out", "run")
     assert (status, out) == (2, "")
     assert words in err
@@ -85,7 +83,7 @@ def test_a_run_whose_model_cannot_be_imported_any_more_says_so_and_loses_nothing
 ) -> None:
     (_, _, code), *_ = FENCE.findall(PAGE.read_text(encoding="utf-8"))
     (beside / "my_models.py").write_text(code)
-    recipe = {"name": "t", "data": {"source": "digits"}, "model": {"family": "my_models:OneLayer"}}
+    recipe = {"name": "t", "data": {"source": "digits", "validation": 237}, "model": {"family": "my_models:OneLayer"}}
     sanggar.train({**recipe, "training": {"steps": 2}}, out=beside / "run")
     before = {path: path.read_bytes() for path in (beside / "run").rglob("*") if path.is_file()}
     (beside / "my_models.py").rename(beside / "elsewhere.py")

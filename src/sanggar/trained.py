@@ -289,8 +289,8 @@ class TrainedModel:
     ) -> Iterator[tuple[Pixels, Labels | None]]:
         """Sample pictures a chunk at a time, with the classes they were asked to be of: for more than memory holds.
 
-        `condition` names values; where it is None and the model is conditioned on the class, each class comes in turn;
-        empty, everything is left unconditional. `options` are the model's own. Raises RunError for what it cannot be
+        `condition` names values; each class comes in turn where the model is conditioned on the class and none is named;
+        an empty one leaves everything unconditional. `options` are the model's own. Raises RunError for what it cannot be
         asked.
         """
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
@@ -315,7 +315,7 @@ class TrainedModel:
                 raise RunError(f"{self.run.path} is not conditioned on anything: it cannot be asked for {names}.")
             return None
         if not self._model.unconditional:
-            given = {*wanted, *([CLASS] if condition is None else [])}
+            given = {*wanted, *([CLASS] if condition is None or wanted else [])}
             if missing := [name for name in conditions.names if name not in given]:
                 raise RunError(
                     f"{self.run.path} was trained with a condition always given: say what {', '.join(missing)} shall "
@@ -326,10 +326,10 @@ class TrainedModel:
     def _classes(self, condition: Wanted | None, start: int, count: int) -> Labels | None:
         """Classes asked for: the one named, or each in turn; None where none is."""
         assert self.conditions is not None
-        if condition is None or (CLASS not in condition and not self._model.unconditional):
-            return np.arange(start, start + count, dtype=np.int64) % len(self.spec.classes)
-        if CLASS not in condition:
+        if condition is not None and not condition:
             return None
+        if condition is None or CLASS not in condition:
+            return np.arange(start, start + count, dtype=np.int64) % len(self.spec.classes)
         return np.full(count, self.conditions.class_index(condition[CLASS]), np.int64)
 
     def rows_of(self, images: Images) -> Rows | None:

@@ -87,10 +87,10 @@ def test_report_3s_recipe_trains_on_this_layout(place: Path, tmp_path: Path) -> 
     assert run.status == "finished"
     assert run.info["data"]["note"].startswith(NOTE)
     assert len(run.info["data"]["attributes"]) == 51
-    painter = sanggar.open(run)
+    model = sanggar.open(run)
     original = place / "img_align_celeba" / "000001.jpg"  # 178 by 218, and squashed as those for training were
-    assert painter.pixels(original).shape == (1, 128, 128, 3)
-    assert painter.reconstruct(original).shape == (1, 128, 128, 3)
+    assert model.pixels(original).shape == (1, 128, 128, 3)
+    assert model.reconstruct(original).shape == (1, 128, 128, 3)
 
 
 def test_the_splits_may_be_drawn_and_the_content_is_the_same(place: Path) -> None:

@@ -30,6 +30,7 @@ from sanggar.errors import DataError, RecipeError, RunError
 from sanggar.plan import resolve
 from sanggar.recipe import Recipe, read
 from sanggar.reporting.page import report
+from sanggar.results.stored import read_arrays
 from sanggar.runs import Run
 from sanggar.training.start import resume
 
@@ -516,33 +517,33 @@ def trained(tmp_path_factory: Temporary) -> Callable[..., Run]:
 
 
 def test_a_picture_of_any_size_becomes_what_the_network_was_shown(trained: Callable[..., Run], tmp_path: Path) -> None:
-    painter = sanggar.open(trained("autoencoder", noise={"level": 0}))
+    model = sanggar.open(trained("autoencoder", noise={"level": 0}))
     path = tmp_path / "mine.png"
     path.write_bytes(encoded(7, size=(300, 200)))
     small = tmp_path / "small.png"
     small.write_bytes(encoded(7, size=(8, 8)))
-    np.testing.assert_array_equal(painter.pixels(path), painter.pixels(small))
-    np.testing.assert_array_equal(painter.pixels([path, small])[0], painter.pixels(small)[0])
+    np.testing.assert_array_equal(model.pixels(path), model.pixels(small))
+    np.testing.assert_array_equal(model.pixels([path, small])[0], model.pixels(small)[0])
     (tmp_path / "words.jpg").write_text("words")
     with pytest.raises(DataError, match=r"words\.jpg: not a picture that can be read \(no picture that is known"):
-        painter.pixels(tmp_path / "words.jpg")
+        model.pixels(tmp_path / "words.jpg")
 
 
 def test_pictures_are_drawn_with_the_attributes_that_are_asked_for(
     trained: Callable[..., Run], run_cli: Cli, tmp_path: Path
 ) -> None:
     run = trained("vae", condition=["class", "age", "odd"])
-    painter = sanggar.open(run)
-    drawn = painter.sample(2, label="b", seed=3, truncation=1.5, attributes={"age": "40", "odd": "yes"})
-    conditions = painter.conditions
+    model = sanggar.open(run)
+    drawn = model.sample(2, {"class": "b", "age": "40", "odd": "yes"}, seed=3, temperature=1.5)
+    conditions = model.conditions
     assert conditions is not None
-    told = conditions.asked({"age": "40", "odd": "yes"}).numpy()[None].repeat(2, axis=0)
+    told = conditions.row({"age": "40", "odd": "yes"}).numpy()[None].repeat(2, axis=0)
     told[:, conditions.place("class")] = [0, 1, 0]
-    np.testing.assert_array_equal(drawn, painter.decode(painter.latents(2, 3) * np.float32(1.5), told))
+    np.testing.assert_array_equal(drawn, model.decode(model.noise(2, 3) * np.float32(1.5), told))
     asked = ("--label", "b", "--attribute", "age=40", "--attribute", "odd=yes")
     out = tmp_path / "x.npz"
     status, _, err = run_cli(
-        "sample", run.path, "--count", "2", "--seed", "3", "--truncation", "1.5", *asked, "--out", out
+        "sample", run.path, "--count", "2", "--seed", "3", "--set", "temperature=1.5", *asked, "--out", out
     )
     assert status == 0, err
     with np.load(out) as file:
@@ -576,9 +577,8 @@ def test_hardly_any_test_pictures_are_measured_as_far_as_they_go(tmp_path: Path)
         },
         out=tmp_path / "run", watch=lambda _: None,
     )  # fmt: skip
-    found = sanggar.evaluate(run).evaluation()
-    keys = {n["key"] for n in found["numbers"]}
-    assert {"reconstruction.psnr", "latent.probe", "inference.bound"} <= keys
+    keys = {m.key for m in sanggar.evaluation_of(sanggar.evaluate(run)).measurements}
+    assert {"reconstruction.psnr", "latent.probe", "bounds.negative_elbo"} <= keys
     assert "latent.silhouette" not in keys
     report(run)
 
@@ -587,9 +587,9 @@ def test_the_latent_space_of_pictures_of_which_nothing_is_known_is_measured_as_w
     trained: Callable[..., Run],
 ) -> None:
     run = sanggar.evaluate(trained("autoencoder", known=False, noise={"level": 0}))
-    keys = [n["key"] for n in run.evaluation()["numbers"]]
+    keys = [m.key for m in sanggar.evaluation_of(run).measurements]
     assert keys.count("latent.rank") == 3
     assert "latent.probe" not in keys
-    assert run.pictures()["strips.pictures"].shape[:2] == (3, 9)
+    assert read_arrays(run)["latent.strips"].shape[:2] == (3, 9)
     report(run)
     assert "effective rank" in run.report_file.read_text()

@@ -1,186 +1,195 @@
-"""Scores of oddness: each against a second system, and what must hold whatever the pictures."""
+"""Odd pictures told from normal ones by a network, beside PCA and nearest neighbours."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from scipy.stats import kstest
-from sklearn.covariance import LedoitWolf
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.decomposition import PCA
 
-from sanggar.evaluation.corruptions import CORRUPTIONS, defective, faded, occluded, smooth
-from sanggar.evaluation.metrics.bounds import divergence
-from sanggar.tools.anomaly import (
-    SLACK,
-    Known,
-    _precision,
-    auroc,
-    average_precision,
-    gaussian,
-    heat,
-    hottest,
-    mahalanobis,
-    overlaid,
-    residual_deviations,
-    scores,
-    share_below,
-    together,
-)
+from conftest import Trained
+from sanggar import recipe
+from sanggar.data.dataset import DataOptions, Dataset
+from sanggar.data.images import Images
+from sanggar.data.sources import SOURCES
+from sanggar.evaluation.baselines import Baselines, FittedBaselines
+from sanggar.evaluation.context import EvaluationContext, Findings
+from sanggar.evaluation.metrics.anomaly import CORRUPTED, HELD_OUT, AnomalyOptions, measure
+from sanggar.plan import EvaluationOptions, resolve
+from sanggar.reporting import labels
+from sanggar.trained import TrainedModel
 
-FEW = arrays(np.float64, st.integers(2, 30), elements=st.integers(0, 6).map(float))  # many are equal
+LATENT = 6
+ALL = AnomalyOptions(images=None)
+RECIPE = {"name": "fake", "data": {"source": "digits"}, "model": {"family": "ffnn"}, "training": {"epochs": 1}}
 
 
-@given(FEW, FEW)
-def test_the_area_is_scikit_learns_and_its_interval_delongs(normal: np.ndarray, odd: np.ndarray) -> None:
-    value, (low, high) = auroc(normal, odd)
-    truth = np.repeat([0, 1], [len(normal), len(odd)])
-    assert value == pytest.approx(roc_auc_score(truth, np.concatenate([normal, odd])))
-    higher = (odd[:, None] > normal) + 0.5 * (odd[:, None] == normal)  # by definition, pair by pair
-    variance = higher.mean(axis=1).var(ddof=1) / len(odd) + higher.mean(axis=0).var(ddof=1) / len(normal)
-    assert low == pytest.approx(max(0, value - 1.96 * variance**0.5))
-    assert high == pytest.approx(min(1, value + 1.96 * variance**0.5))
+class Chosen(DataOptions):
+    only: tuple[str, ...] | None = None
 
 
-def test_the_precision_is_scikit_learns_and_lies_in_its_interval() -> None:
-    draw = np.random.default_rng(0)
-    normal, odd = draw.normal(size=200), draw.normal(1, size=80)
-    value, (low, high) = average_precision(normal, odd, seed=3)
-    truth = np.repeat([0, 1], [200, 80])
-    assert value == pytest.approx(average_precision_score(truth, np.concatenate([normal, odd])))
-    assert low < value < high
-    assert 0.05 < high - low < 0.3
-    assert average_precision(normal, odd, seed=3) == (value, (low, high))
-    assert average_precision(np.zeros(3), np.ones(2)) == (1, (1, 1))
+class Linear(TrainedModel):
+    """A network that is PCA of some pictures."""
+
+    conditions = None
+
+    def __init__(self, dataset: Dataset, only: tuple[str, ...] | None) -> None:
+        pixels = dataset.train.pixels.reshape(len(dataset.train), -1)
+        self.pca = PCA(LATENT, random_state=0).fit(pixels.astype(np.float32))
+        self.plan = replace(resolve(recipe.read(RECIPE)), data=Chosen(source="digits", only=only))
+        self.spec = self.plan.spec
+        self.run = SimpleNamespace(info={"data": {"source": "digits", "fingerprint": dataset.fingerprint}})
+
+    def can(self, capability: str) -> bool:
+        return capability in ("encode", "reconstruct")
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        return self.pca.transform(images.reshape(len(images), -1).astype(np.float32))
+
+    def reconstruct(self, images: np.ndarray, condition: None = None) -> np.ndarray:
+        flat = self.pca.inverse_transform(self.encode(images))
+        return np.rint(np.clip(flat, 0, 255)).astype(np.uint8).reshape(images.shape)
 
 
-@given(FEW, FEW, st.integers(0, 99))
-def test_the_precision_of_pictures_drawn_again_is_scikit_learns(normal: np.ndarray, odd: np.ndarray, seed: int) -> None:
-    truth, found = np.repeat([0, 1], [len(normal), len(odd)]), np.concatenate([normal, odd])
-    times = np.random.default_rng(seed).integers(0, 3, len(truth))
-    times[-1] = 1  # scikit-learn wants an odd picture
-    order = np.argsort(-found, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(found[order]) != 0, True))
-    expected = average_precision_score(truth, found, sample_weight=times)
-    assert _precision(truth[order], times[None, order], last) == pytest.approx([expected])
+def linear(*only: str) -> EvaluationContext:
+    """Digits of which training saw some classes alone."""
+    options = SOURCES["digits"].Options(source="digits", validation=400)
+    whole = SOURCES["digits"].load(options)
+
+    def normal(images: Images) -> Images:
+        return images.take(np.flatnonzero(np.isin(images.labels, [int(name) for name in only])))
+
+    dataset = replace(whole, train=normal(whole.train), validation=normal(whole.validation)) if only else whole
+    return EvaluationContext(Linear(dataset, only or None), dataset, EvaluationOptions())
 
 
-def test_the_latent_distance_is_scikit_learns() -> None:
-    draw = np.random.default_rng(0)
-    latents = (draw.normal(size=(60, 5)) @ draw.normal(size=(5, 5))).astype(np.float32)
-    fitted = LedoitWolf().fit(latents.astype(np.float64))
-    np.testing.assert_allclose(mahalanobis(latents, *gaussian(latents)), fitted.mahalanobis(latents), rtol=1e-6)
+@pytest.fixture(scope="module")
+def held_out() -> Findings:
+    return measure(linear("0", "6"), ALL)
 
 
-def test_the_divergence_is_pytorchs() -> None:
-    posterior = torch.randn(7, 2, 5, generator=torch.Generator().manual_seed(0))
-    normal = torch.distributions.Normal(posterior[:, 0], (posterior[:, 1] / 2).exp())
-    expected = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).sum(dim=1)
-    np.testing.assert_allclose(divergence(posterior.numpy().astype(np.float64)).sum(axis=1), expected, rtol=1e-5)
+def areas(findings: Findings, subject: str, odd: str) -> dict[str, float]:
+    return {
+        m.tags["score"]: m.value
+        for m in findings.measurements
+        if m.key == "anomaly.auroc" and m.subject == subject and m.tags["odd"] == odd
+    }
 
 
-def test_shares_are_uniform_on_normal_pictures() -> None:
-    draw = np.random.default_rng(0)
-    shares = share_below(draw.gamma(2, size=1000), np.sort(draw.gamma(2, size=2000)))
-    assert kstest(shares, "uniform").pvalue > 0.01
-    assert share_below(np.array([-1.0, 9e9]), np.sort(draw.gamma(2, size=10))).tolist() == [0, 1]
-    assert share_below(np.array([2.0]), np.array([1.0, 2.0, 2.0, 3.0])).tolist() == [0.25]  # lower, not equal
+def test_classes_that_training_never_saw_are_told_apart(held_out: Findings) -> None:
+    found = areas(held_out, "network", "held_out")
+    assert set(found) == {"together", "reconstruction", "residual", "latent"}
+    assert all(area > 0.8 for area in found.values()), found
+    assert areas(held_out, "knn", "held_out")["neighbours"] > 0.95
 
 
-def pictures(seed: int, n: int = 12, edge: int = 9, channels: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (n, edge, edge, channels)).astype(np.uint8)
+def test_a_network_that_is_pca_is_as_good_as_pca(held_out: Findings) -> None:
+    ours, theirs = (areas(held_out, subject, "held_out") for subject in ("network", "pca"))
+    assert ours == pytest.approx(theirs)
 
 
-def test_a_residual_counts_by_how_far_its_pixel_strays_in_normal_pictures() -> None:
-    pixels = np.full((600, 4, 4, 1), 100, np.uint8)
-    back = pixels.copy()
-    back[::2, 0, 0] = 151  # one pixel often comes back wrongly, by 51 / 127.5
-    deviations = residual_deviations(pixels, back)
-    assert deviations[0, 0, 0] == pytest.approx(0.4 * 0.5**0.5 + SLACK, rel=1e-4)
-    assert deviations[1, 1, 0] == pytest.approx(SLACK)
-    known = Known(deviations, None, None, {}, 1.0)
-    odd = np.full((2, 4, 4, 1), 100, np.uint8)
-    wrong = odd.copy()
-    wrong[0, 0, 0], wrong[1, 1, 1] = 151, 151
-    found = scores(known, odd, wrong, None)
-    assert found["reconstruction"][0] == pytest.approx(found["reconstruction"][1])
-    assert found["residual"][1] > 30 * found["residual"][0]
-    assert found["residual"][1] == pytest.approx((0.4 / SLACK) ** 2 / 16, rel=1e-4)
-    assert "latent" not in found
+def test_every_number_has_its_protocol_and_one_is_a_headline(held_out: Findings) -> None:
+    test = SOURCES["digits"].load(SOURCES["digits"].Options(source="digits", validation=400)).test
+    normal = int(np.isin(test.labels, [0, 6]).sum())
+    for m in held_out.measurements:
+        settings = m.protocol.settings
+        odd = settings["odd_pictures"]
+        assert m.protocol.n == normal
+        assert settings["trial"] != HELD_OUT or odd == len(test) - normal
+        assert settings["normal_classes"] == "0, 6"
+        assert m.protocol.data.endswith(", 0, 6 alone"), "figures of other classes do not compare"
+        assert settings.get("size") == (LATENT if m.subject == "pca" else None)
+        assert settings["floor"] == (0.5 if m.key == "anomaly.auroc" else round(odd / (odd + normal), 4))
+        assert m.interval
+        assert m.interval[0] <= m.value <= m.interval[1]
+    told_apart = [json.dumps([m.key, m.subject, m.tags], sort_keys=True) for m in held_out.measurements]
+    assert len(set(told_apart)) == len(told_apart)
+    assert [labels.label(m) for m in held_out.measurements if m.headline] == [
+        "AUROC, held-out classes, residual and latent distance together"
+    ]
 
 
-@given(st.integers(0, 99), st.floats(0.01, 100), st.floats(0.01, 100))
-def test_both_together_do_not_ask_for_the_units_of_either(seed: int, residual: float, latent: float) -> None:
-    draw = np.random.default_rng(seed)
-    normal = {name: draw.gamma(3, size=50) for name in ("residual", "latent")}
-    found = {name: draw.gamma(5, size=20) for name in ("residual", "latent")}
-    scale = {"residual": residual, "latent": latent}
-    scaled = [{name: values * scale[name] for name, values in named.items()} for named in (found, normal)]
-    np.testing.assert_allclose(together(*scaled), together(found, normal), atol=1e-6)
-    assert together(normal, normal).mean() == pytest.approx(0, abs=1e-9)
+def test_corrupted_pictures_are_looked_for_beside_classes_that_training_never_saw(held_out: Findings) -> None:
+    assert list(dict.fromkeys(m.tags["odd"] for m in held_out.measurements)) == [
+        "held_out", "corrupted", "blur", "noise", "occlusion", "defect",
+    ]  # fmt: skip
+    assert {m.protocol.settings["trial"] for m in held_out.measurements} == {HELD_OUT, CORRUPTED}
 
 
-def test_what_is_known_of_normal_pictures_survives_a_file() -> None:
-    pixels, latents = pictures(0), np.random.default_rng(0).normal(size=(12, 3))
-    known = Known(residual_deviations(pixels, pictures(1)), *gaussian(latents), {"latent": np.arange(3.0)}, 0.25)
-    again = Known.of(known.arrays())
-    assert again.limit == known.limit
-    found = [scores(each, pixels, pictures(1), latents) for each in (known, again)]
-    for name in ("reconstruction", "residual", "latent"):
-        np.testing.assert_array_equal(found[0][name], found[1][name])
-    assert again.normal["latent"].tolist() == [0, 1, 2]
+def test_other_metrics_look_at_normal_pictures_alone() -> None:
+    context = linear("0", "6")
+    assert set(context.test.labels) == {0, 6}
+    assert set(context.held_out.labels) == {1, 2, 3, 4, 5, 7, 8, 9}
+    assert len(context.test) + len(context.held_out) == len(linear().test)
+    assert linear().held_out is None
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_heat_sits_where_the_error_is(channels: int) -> None:
-    pixels = pictures(0, 3, 28, channels)
-    wrong = pixels.copy()
-    wrong[1, 20, 5] ^= 255
-    maps = heat(pixels, wrong)
-    assert maps.shape == (3, 28, 28)
-    assert not maps[[0, 2]].any()
-    assert np.unravel_index(maps[1].argmax(), (28, 28)) == (20, 5)
-    error = ((wrong[1].astype(float) - pixels[1]) / 127.5) ** 2
-    assert maps[1].sum() == pytest.approx(error.mean(axis=2).sum(), rel=1e-3)  # smoothing moves it and keeps it
-    assert hottest(maps) <= maps.max()
-    assert hottest(maps[:1]) > 0
-    over = overlaid(pixels[1], maps[1], float(maps.max()), scale=3)
-    assert over.shape == (84, 84, 3)
-    assert (over[61, 16] > [200, 200, 100]).all()  # the hottest place is at the bright end of the colours
-    np.testing.assert_array_equal(over[40:, 60:, 0], over[40:, 60:, 2])  # far from it the picture is as it was, grey
+def test_without_held_out_classes_normal_pictures_are_disturbed() -> None:
+    findings = measure(linear(), ALL)
+    odd = dict.fromkeys(m.tags["odd"] for m in findings.measurements)
+    assert list(odd) == ["corrupted", "blur", "noise", "occlusion", "defect"]
+    counts = {m.tags["odd"]: m.protocol.settings["odd_pictures"] for m in findings.measurements}
+    assert counts["corrupted"] == 360 == sum(counts.values()) / 2
+    assert areas(findings, "network", "noise")["residual"] > 0.8
+    headlines = [m for m in findings.measurements if m.headline]
+    assert [m.tags["score"] for m in headlines] == ["residual"]
+    shown = findings.arrays["shown_odd"]
+    assert shown.shape == (3, 8, 8, 8, 3)
+    assert shown.dtype == np.uint8
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
-@pytest.mark.parametrize(("edge", "channels"), [(8, 1), (28, 1), (33, 3)])
-def test_corruptions_are_seeded_and_leave_the_original_alone(name: str, edge: int, channels: int) -> None:
-    pixels = pictures(0, 5, edge, channels)
-    before = pixels.copy()
-    found = CORRUPTIONS[name](pixels, 4)
-    assert (found.dtype, found.shape) == (np.uint8, pixels.shape)
-    assert (found != pixels).any(axis=(1, 2, 3)).all()
-    np.testing.assert_array_equal(pixels, before)
-    np.testing.assert_array_equal(found, CORRUPTIONS[name](pixels, 4))
-    assert name == "blur" or (found != CORRUPTIONS[name](pixels, 5)).any()
+def test_every_odd_trial_score_and_kind_has_words(held_out: Findings) -> None:
+    for m in held_out.measurements:
+        assert m.tags["odd"] in labels.TRIALS
+        assert m.tags["score"] in labels.SCORES
+        assert m.protocol.settings["trial"] in labels.VALUES["trial"]
 
 
-def test_patches_are_as_large_as_they_are_said_to_be() -> None:
-    pixels = np.zeros((40, 28, 28, 3), np.uint8)
-    hidden, spoilt = occluded(pixels, 0), defective(pixels, 0)
-    assert (hidden == 128).all(axis=3).sum(axis=(1, 2)).tolist() == [81] * 40
-    assert (spoilt == 255).all(axis=3).sum(axis=(1, 2)).tolist() == [9] * 40
-    assert not spoilt[:, :7].any()
-    assert not spoilt[:, :, 21:].any()
+def test_what_is_measured_in_more_steps_does_not_compare(trained: Trained) -> None:
+    model = TrainedModel(trained("vae"))
+    dataset = model.plan.source.load(model.plan.data)
+    protocols = []
+    for steps in (2, 3):
+        context = EvaluationContext(model, dataset, model.plan.evaluation)
+        findings = measure(context, AnomalyOptions(images=40, regret_steps=steps))
+        settings = [m.protocol.settings for m in findings.measurements if m.tags["score"] == "regret"]
+        assert settings
+        protocols.append({(given["steps"], given["learning_rate"], given["draws"]) for given in settings})
+    assert len(protocols[0] | protocols[1]) == 2
 
 
-def test_pictures_that_are_too_simple() -> None:
-    pixels = pictures(0, 50, 16)
-    plain = smooth(pixels, 0)
-    assert plain.shape == pixels.shape
-    second = np.diff(plain.astype(int), n=2, axis=1)
-    assert np.abs(second).max() <= 2  # straight but for rounding
-    pale = faded(pixels, 0)
-    assert pale.std(axis=0).mean() == pytest.approx(0.2 * pixels.std(axis=0).mean(), rel=0.02)
-    np.testing.assert_allclose(pale.mean(axis=0), pixels.mean(axis=0), atol=1)
+# -- baselines -------------------------------------------------------------------------------------------------
+
+
+def test_baselines_are_fitted_for_the_first_run_on_the_same_pictures_alone(
+    held_out: Findings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(*given: object) -> None:
+        raise AssertionError("fitted")
+
+    monkeypatch.setattr(FittedBaselines, "fit", fit)
+    again = measure(linear("0", "6"), ALL)
+    assert again.measurements == held_out.measurements
+    for options in (AnomalyOptions(images=60), AnomalyOptions(images=61)):  # other validation and test pictures
+        with pytest.raises(AssertionError, match="fitted"):
+            measure(linear("0", "6"), options)
+
+
+def test_baselines_give_the_same_scores_from_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = linear().dataset
+    train, validation, pixels = dataset.train.first(200), dataset.validation.first(50), dataset.test.pixels[:30]
+    baselines = Baselines(train, validation, 4, 7)
+    fitted = FittedBaselines.fit(train, validation, 4, 7).scores(pixels)
+    for _ in range(2):
+        found = Baselines(train, validation, 4, 7).scores(pixels)
+        assert {name: list(scores) for name, scores in found.items()} == {
+            "pca": ["together", "reconstruction", "residual", "latent"], "knn": ["neighbours"],
+        }  # fmt: skip
+        for name, scores in fitted.items():
+            for score, values in scores.items():
+                np.testing.assert_array_equal(found[name][score], values)
+    monkeypatch.setattr(FittedBaselines, "fit", lambda *given: pytest.fail("fitted"))
+    assert baselines.scores(pixels)["knn"]["neighbours"].tolist() == fitted["knn"]["neighbours"].tolist()

@@ -70,7 +70,9 @@ class Fake(TrainedModel):
         self.capabilities = frozenset({"sample"})
         self.plan = resolve(recipe.read(RECIPE))
         self.spec = spec
-        self.run = SimpleNamespace(info={"data": {"source": "digits", "fingerprint": dataset.fingerprint}})
+        self.run = SimpleNamespace(
+            path=Path("fake"), info={"data": {"source": "digits", "fingerprint": dataset.fingerprint}}
+        )
 
 
 @pytest.fixture(scope="module")
@@ -294,9 +296,7 @@ def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path: Path, monkeypa
 
 
 def test_other_pictures_or_another_extractor_are_not_taken_for_these(cache: Path) -> None:
-    made = [
-        cached(key, lambda key=key: {"x": np.array([hash(key)])})["x"][0] for key in [("a", 1), ("a", 2), ("b", 1)]
-    ]
+    made = [cached(key, lambda key=key: {"x": np.array([hash(key)])})["x"][0] for key in [("a", 1), ("a", 2), ("b", 1)]]
     assert len(set(made)) == 3
 
 

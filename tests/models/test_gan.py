@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import sanggar
+from gathering import write_pictures
 from sanggar.data.images import ImageSpec
 from sanggar.data.sources import SOURCES
 from sanggar.errors import RecipeError
@@ -26,7 +27,6 @@ from sanggar.plan import resolve
 from sanggar.recipe import Recipe, read
 from sanggar.training.describe import describe
 from sanggar.training.learners.torch import TorchLearner
-from gathering import write_pictures
 
 CLASSES = tuple("0123456789")
 GREY, COLOUR, ODD = (

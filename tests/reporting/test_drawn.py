@@ -21,9 +21,9 @@ from PIL import Image
 from conftest import Trained
 from sanggar.data.images import grid
 from sanggar.reporting.page import view
-from sanggar.reporting.sections.run import SECTIONS, generation
-from sanggar.reporting.sections.run import previews as training_previews
+from sanggar.reporting.sections import SECTIONS, generation, training
 from sanggar.reporting.view import View
+from sanggar.results import FLOOR, FORMAT, NETWORK, Evaluation, Measurement, Protocol, Tag
 from sanggar.runs import Run
 
 NAMES = ["<b>cat</b>", 'a "big" & red truck with a long name', "ship"]
@@ -31,26 +31,45 @@ SAID = ("generation", "asked", "samples", "loss", "training", "walks", "truncati
 Made = Callable[..., View]
 
 
-def number(key: str, value: float, subject: str = "network", **protocol: Any) -> dict[str, Any]:
-    of = f": {protocol['class']}" if "class" in protocol else ""
-    return {
-        "key": f"generation.{key}", "label": f"{key} <i>{of}", "value": value, "unit": "", "interval": None,
-        "better": "lower" if key in ("frechet", "kernel", "class_frechet") else "higher", "subject": subject,
-        "protocol": {"n": 500, "split": "test", **protocol}, "headline": subject == "network",
-    }  # fmt: skip
+def number(
+    key: str, value: float, subject: str = NETWORK, tags: dict[str, Tag] | None = None, **settings: Any
+) -> Measurement:  # fmt: skip
+    return Measurement(
+        key=f"generation.{key}", value=value, subject=subject, tags=tags or {}, headline=subject == NETWORK,
+        better="lower" if key in ("frechet", "kernel", "class_frechet") else "higher",
+        protocol=Protocol(n=500, data="made-up", settings={"network": "judge <i>", **settings}),
+    )  # fmt: skip
 
 
-def both(key: str, value: float, floor: float, **protocol: Any) -> list[dict[str, Any]]:
-    return [number(key, value, **protocol), number(key, floor, "real test pictures", **protocol)]
+def both(key: str, value: float, floor: float, **how: Any) -> list[Measurement]:
+    return [number(key, value, **how), number(key, floor, FLOOR, **how)]
 
 
-def by_class(key: str, values: tuple[float, ...]) -> list[dict[str, Any]]:
-    return [n for name, found in zip(NAMES, values, strict=True) for n in both(key, found, 1.0, **{"class": name})]
+def by_class(key: str, values: tuple[float, ...]) -> list[Measurement]:
+    return [m for name, found in zip(NAMES, values, strict=True) for m in both(key, found, 1.0, tags={"class": name})]
+
+
+def evaluation(measurements: list[Measurement], **details: Any) -> Evaluation:
+    return Evaluation(
+        format=FORMAT, package="0", step=1, weights="final", measurements=tuple(measurements), details=details
+    )
+
+
+def changed(measurements: list[Measurement], key: str, times: float) -> list[Measurement]:
+    """The same, but for one quantity that is so many times as large."""
+    return [
+        m.model_copy(update={"value": m.value * times}) if m.key == f"generation.{key}" else m for m in measurements
+    ]
+
+
+def on(measurements: list[Measurement], n: int) -> list[Measurement]:
+    """The same on another number of pictures."""
+    return [m.model_copy(update={"protocol": m.protocol.on(n)}) for m in measurements]
 
 
 NUMBERS = [
     *both("frechet", 3.0, 1.5), *both("kernel", 0.02, -0.001), *both("kernel_deviation", 0.004, 0.003),
-    *both("recall", 0.25, 0.75), *both("memorization", 0.125, 0.01, near="very"),
+    *both("recall", 0.25, 0.75), *both("memorization", 0.125, 0.01, near="<very>"),
     *by_class("class_frechet", (2.0, 8.0, 5.0)), *by_class("class_agreement", (0.5, 1.0, 0.75)),
 ]  # fmt: skip
 
@@ -61,7 +80,7 @@ def made(tmp_path: Path) -> Made:
 
     def make(
         name: str = "drawn & <i>", *, conditional: bool = True, channels: int = 1, previews: int = 5,
-        numbers: list[dict[str, Any]] = NUMBERS,
+        numbers: list[Measurement] = NUMBERS,
     ) -> View:  # fmt: skip
         random = np.random.default_rng(0)
 
@@ -78,15 +97,14 @@ def made(tmp_path: Path) -> Made:
             sheet = grid(noise(8 * columns), columns=columns, scale=2)
             Image.fromarray(sheet).save(run.samples_folder / f"step-{step * 1000:08d}.png")
         arrays = {
-            "generation.samples": noise(12), "generation.columns": np.array([4]), "generation.walks": noise(4, 5),
-            "generation.truncation.levels": np.array([1.0, 0.5]), "generation.truncation.pictures": noise(2, 4),
-            "generation.truncation.frechet": np.array([3.0, 4.5]),
-            "generation.truncation.recall": np.array([0.25, 0.125]),
-            "generation.truncation.n": np.array([1000]), "generation.neighbours": noise(4, 2),
-            "generation.neighbours.distances": np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]),
+            "samples": noise(12), "walks": noise(4, 5), "truncation_levels": np.array([1.0, 0.5]),
+            "truncation_pictures": noise(2, 4), "truncation_frechet": np.array([3.0, 4.5]),
+            "truncation_recall": np.array([0.25, 0.125]), "neighbours": noise(4, 2),
+            "neighbour_distances": np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]),
         }  # fmt: skip
         if conditional:
-            arrays["generation.labels"] = np.repeat(np.arange(3), 4)
+            arrays["labels"] = np.repeat(np.arange(3), 4)
+        arrays = {f"generation.{key}": array for key, array in arrays.items()}
         metrics = [
             {
                 "step": i, "epoch": i / 2, "network": {}, "watched": {},
@@ -96,7 +114,8 @@ def made(tmp_path: Path) -> Made:
             }
             for i in range(1, 4)
         ]  # fmt: skip
-        return View(name, run, metrics, {"numbers": numbers, "alarms": []}, arrays)
+        found = evaluation(numbers, generation={"columns": 4, "truncation_n": 1000})
+        return View(name, run, metrics, found, arrays)
 
     return make
 
@@ -145,7 +164,7 @@ def test_names_that_are_not_ours_are_shown_as_they_are(made: Made, section: str)
 
 @pytest.mark.parametrize("section", SAID)
 def test_without_what_it_is_about_a_section_is_left_out(made: Made, section: str) -> None:
-    bare = replace(made(previews=2), metrics=[], pictures={}, evaluation={"numbers": [], "alarms": []})
+    bare = replace(made(previews=2), metrics=[], arrays={}, evaluation=evaluation([]))
     assert SECTIONS[section][1]([bare]) is None
 
 
@@ -162,7 +181,9 @@ def test_runs_of_one_page_are_called_by_their_names(made: Made, section: str) ->
 
 def test_every_number_stands_beside_that_of_real_pictures(made: Made) -> None:
     found = rows(written("generation", made()))
-    assert [row[0].split(" ")[0] for row in found] == ["frechet", "kernel", "recall", "memorization"]
+    assert [row[0].split("&nbsp;")[0] for row in found] == [
+        "Fréchet distance (judge &lt;i&gt;)", "kernel distance (judge &lt;i&gt;)", "recall", "near a training picture",
+    ]  # fmt: skip
     frechet, kernel, recall, _ = found
     assert "↓" in frechet[0]
     assert frechet[1:] == ["3.000 <small>2.0 ×</small>", "1.500"]
@@ -173,13 +194,12 @@ def test_every_number_stands_beside_that_of_real_pictures(made: Made) -> None:
 
 
 def test_only_numbers_of_one_protocol_share_a_row_and_are_ranked(made: Made) -> None:
-    better = [{**n, "value": n["value"] / 2} if n["key"] == "generation.frechet" else n for n in NUMBERS]
-    other = [{**n, "protocol": {**n["protocol"], "n": 1000}} for n in NUMBERS]
+    better, other = changed(NUMBERS, "frechet", 0.5), on(NUMBERS, 1000)
     ranked = rows(written("generation", made("a"), made("b", numbers=better)))
     assert len(ranked) == 4
     assert ["<b>" in cell for cell in ranked[0]] == [False, False, True, False]
     assert not any("<b>" in cell for row in ranked[1:] for cell in row)
-    wider = [{**n, "value": 2 * n["value"]} if n["key"] == "generation.kernel_deviation" else n for n in NUMBERS]
+    wider = changed(NUMBERS, "kernel_deviation", 2)
     kernel = rows(written("generation", made("a"), made("b", numbers=wider)))[1]
     assert [cell.split("deviation ")[1] for cell in kernel[1:]] == [
         "0.0040</small>",
@@ -193,7 +213,7 @@ def test_only_numbers_of_one_protocol_share_a_row_and_are_ranked(made: Made) -> 
 
 
 def test_a_run_without_real_pictures_beside_it_is_still_told(made: Made) -> None:
-    alone = [n for n in NUMBERS if n["subject"] == "network"]
+    alone = [m for m in NUMBERS if m.subject == NETWORK]
     assert rows(written("generation", made(numbers=alone)))[0][1:3] == ["3.000", "—"]
 
 
@@ -204,7 +224,7 @@ def test_of_classes_the_worst_is_named(made: Made) -> None:
 
 
 def test_classes_that_were_not_measured_have_no_bar(made: Made) -> None:
-    some = [n for n in NUMBERS if n["protocol"].get("class") in (None, "ship")]
+    some = [m for m in NUMBERS if m.tags.get("class") in (None, "ship")]
     html = written("asked", made(numbers=some))
     assert html.count("the worst is ship") == 4, "in words and below, of both charts"
     assert html.count(f"Not measured, for want of pictures: {escape(', '.join(NAMES[:2]))}.") == 4
@@ -219,7 +239,7 @@ def test_samples_are_shown_as_they_are_a_row_a_class(made: Made, channels: int) 
     html = written("samples", drawn)
     assert [unescape(name) for name in re.findall(r"<span>(.*?)</span>", html)] == NAMES
     strips = pictures(html)
-    for strip, expected in zip(strips, drawn.pictures["generation.samples"].reshape(3, 4, 6, 7, channels), strict=True):
+    for strip, expected in zip(strips, drawn.arrays["generation.samples"].reshape(3, 4, 6, 7, channels), strict=True):
         assert strip.shape == (6, 4 * 8 - 1, 4)
         for column, picture in enumerate(expected):
             np.testing.assert_array_equal(strip[:, column * 8 : column * 8 + 7, :3], colours(picture))
@@ -228,7 +248,7 @@ def test_samples_are_shown_as_they_are_a_row_a_class(made: Made, channels: int) 
 def test_samples_without_classes_are_one_sheet(made: Made) -> None:
     drawn = made(conditional=False)
     (sheet,) = pictures(written("samples", drawn))
-    for i, picture in enumerate(drawn.pictures["generation.samples"]):
+    for i, picture in enumerate(drawn.arrays["generation.samples"]):
         top, left = 7 * (i // 4), 8 * (i % 4)
         np.testing.assert_array_equal(sheet[top : top + 6, left : left + 7, :3], colours(picture))
     assert (sheet[..., 3] == 0).any(), "gaps let the page through"
@@ -250,15 +270,15 @@ def test_truncation_says_what_each_level_costs(made: Made) -> None:
 
 
 def test_truncation_of_runs_measured_alike_shares_a_chart(made: Made) -> None:
-    other = [{**n, "protocol": {**n["protocol"], "n": 1000}} for n in NUMBERS]
+    other = on(NUMBERS, 1000)
     assert written("truncation", made("a"), made("b")).count("<svg") == 1
     assert written("truncation", made("a"), made("b", numbers=other)).count("<svg") == 2
 
 
 def test_truncation_without_numbers_is_pictures_alone(made: Made) -> None:
     drawn = made()
-    kept = {key: array for key, array in drawn.pictures.items() if not key.endswith(("frechet", "recall"))}
-    html = written("truncation", replace(drawn, pictures=kept))
+    kept = {key: array for key, array in drawn.arrays.items() if not key.endswith(("frechet", "recall"))}
+    html = written("truncation", replace(drawn, arrays=kept))
     assert re.findall(r"<span>(.*?)</span>", html) == ["level 1", "level 0.5"]
     assert "<svg" not in html
 
@@ -268,11 +288,11 @@ def test_neighbours_stand_below_their_picture_with_their_distances(made: Made) -
     html = written("neighbours", drawn)
     assert re.findall(r"<figcaption>(.*?)</figcaption>", html) == ["1.0, 3.0, 5.0", "2.0, 4.0, 6.0"]
     for column, shown in enumerate(pictures(html)):
-        first, *others = drawn.pictures["generation.neighbours"][:, column]
+        first, *others = drawn.arrays["generation.neighbours"][:, column]
         np.testing.assert_array_equal(shown[:6, :, :3], colours(first))
         np.testing.assert_array_equal(shown[-6:, :, :3], colours(others[-1]))
         np.testing.assert_array_equal(shown[-20:-14, :, :3], colours(others[0]))
-    assert rows(html) == [["memorization &lt;i&gt; <small>(very)</small>", "0.1250", "0.01000"]]
+    assert rows(html) == [["near a training picture <small>(&lt;very&gt;)</small>", "0.1250", "0.01000"]]
 
 
 # -- as training went --------------------------------------------------------------------------------------------
@@ -291,13 +311,13 @@ def test_a_preview_is_taken_apart_as_training_put_it_together(
     drawn = np.random.default_rng(lines).integers(0, 256, (lines, columns, height, width, channels), dtype=np.uint8)
     sheet = grid(drawn.reshape(-1, height, width, channels), columns=columns, scale=2)
     Image.fromarray(sheet).save(folder / "step-00000001.png")
-    view = View("x", run, [], {}, {})
-    np.testing.assert_array_equal(training_previews._preview(folder / "step-00000001.png", view), drawn)
+    view = View("x", run, [], evaluation([]), {})
+    np.testing.assert_array_equal(training._preview(folder / "step-00000001.png", view), drawn)
 
 
 @given(count=st.integers(1, 5000), wanted=st.integers(2, 40))
 def test_moments_begin_at_the_first_end_at_the_last_and_are_not_too_many(count: int, wanted: int) -> None:
-    found = training_previews._spread(count, wanted)
+    found = training._spread(count, wanted)
     assert found[0] == 0
     assert found[-1] == count - 1
     assert found == sorted(set(found))
@@ -310,14 +330,14 @@ def test_the_same_latents_are_shown_standing_and_moving(made: Made, previews: in
     html = written("training", drawn)
     files = sorted(drawn.run.samples_folder.iterdir())
     strips = pictures(html)
-    assert len(strips) == min(previews, training_previews.MOMENTS) or previews == 60
+    assert len(strips) == min(previews, training.MOMENTS) or previews == 60
     assert re.findall(r"<span>(.*?)</span>", html)[:: len(strips) - 1] == ["step 1,000", f"step {previews},000"]
-    first = training_previews._preview(files[0], drawn)
+    first = training._preview(files[0], drawn)
     np.testing.assert_array_equal(strips[0][:, :7, :3], colours(first[0, 0]))
 
     (code,) = re.findall(r'<img src="data:image/webp;base64,([^"]+)"', html)
     moving: Any = Image.open(io.BytesIO(base64.b64decode(code)))
-    assert moving.n_frames == min(previews, training_previews.FRAMES)
+    assert moving.n_frames == min(previews, training.FRAMES)
     assert moving.info["loop"] == 0
     shown = np.asarray(moving.convert("RGB"))
     np.testing.assert_array_equal(shown[:6, :7], colours(first[0, 0]))
@@ -327,15 +347,15 @@ def test_the_same_latents_are_shown_standing_and_moving(made: Made, previews: in
     assert "prefers-reduced-motion: reduce" in still[0]
     last = np.asarray(Image.open(io.BytesIO(base64.b64decode(still[1]))))
     np.testing.assert_array_equal(last, np.asarray(moving.convert("RGB")))
-    assert (last[-1] == training_previews.DONE).all(), "the whole way is gone"
+    assert (last[-1] == training.DONE).all(), "the whole way is gone"
     assert any(f"from step 1,000 to step {previews},000" in text for text in words(html))
 
 
 def test_rows_of_clean_and_reconstructed_are_only_told_of_networks_that_reconstruct(made: Made) -> None:
     drawn = made()
     assert "reconstructed" not in written("training", drawn)
-    other = {key: array for key, array in drawn.pictures.items() if key != "generation.samples"}
-    assert "clean, as shown, reconstructed" in written("training", replace(drawn, pictures=other))
+    other = {key: array for key, array in drawn.arrays.items() if key != "generation.samples"}
+    assert "clean, as shown, reconstructed" in written("training", replace(drawn, arrays=other))
 
 
 def test_each_phase_has_a_loss_of_its_own_and_penalties_stand_apart(made: Made) -> None:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from conftest import Trained
-from sanggar.evaluation.metrics.classification import reliability
+from sanggar.evaluation.measures.classification import reliability
 from sanggar.reporting.page import view
-from sanggar.reporting.sections.run import SECTIONS
+from sanggar.reporting.sections import SECTIONS
 from sanggar.reporting.view import View
 from sanggar.runs import Run, load_arrays
 
@@ -63,7 +63,7 @@ def alike(shares: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """The arrays of a network that gives these probabilities."""
     counts = np.zeros((shares.shape[1],) * 2, np.int64)
     np.add.at(counts, (labels, shares.argmax(axis=1)), 1)
-    return {"classes.confusion": counts, "classes.reliability": reliability(shares, labels)}
+    return {"classification.confusion": counts, "classification.reliability": reliability(shares, labels)}
 
 
 # -- classes -----------------------------------------------------------------------------------------------------
@@ -72,17 +72,17 @@ def alike(shares: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
 def test_every_count_of_the_confusion_is_written_and_their_sums_are_those_of_the_test_split(
     whole: View, section: Callable[..., str]
 ) -> None:
-    counts, names = whole.pictures["classes.confusion"], whole.info["data"]["classes"]
+    counts, names = whole.arrays["classification.confusion"], whole.info["data"]["classes"]
     drawn = section("classes").split("<figure")[1]
     shown = Counter(text for text in texts(drawn) if re.fullmatch(r"[\d,]+", text))
     assert shown == Counter(str(count) for count in counts.ravel().tolist()) + Counter(names * 2)
-    assert counts.sum() == whole.numbers("classification.accuracy")[0]["protocol"]["n"] == 200
+    assert counts.sum() == whole.find("classification.accuracy")[0].protocol.n == 200
     for index, name in enumerate(names):
-        (recall,) = whole.numbers("classification.recall", **{"class": name})
-        assert recall["protocol"].get("of", 200) == counts[index].sum()
-        assert recall["value"] == pytest.approx(counts[index, index] / counts[index].sum())
-        for precision in whole.numbers("classification.precision", **{"class": name}):
-            assert precision["protocol"].get("of", 200) == counts[:, index].sum()
+        (recall,) = whole.find("classification.recall", **{"class": name})
+        assert recall.protocol.settings.get("of", 200) == counts[index].sum()
+        assert recall.value == pytest.approx(counts[index, index] / counts[index].sum())
+        for precision in whole.find("classification.precision", **{"class": name}):
+            assert precision.protocol.settings.get("of", 200) == counts[:, index].sum()
 
 
 def test_the_table_holds_precision_and_recall_of_each_class(whole: View, section: Callable[..., str]) -> None:
@@ -91,16 +91,16 @@ def test_the_table_holds_precision_and_recall_of_each_class(whole: View, section
     missing = 0
     for name, precision, recall in found:
         for key, cell in (("precision", precision), ("recall", recall)):
-            numbers = whole.numbers(f"classification.{key}", **{"class": name})
-            missing += not numbers
-            assert cell.startswith(f"{numbers[0]['value']:#.4g}"[:5]) if numbers else cell == "—"
-    assert missing == sum(column == 0 for column in whole.pictures["classes.confusion"].sum(axis=0))
+            measured = whole.find(f"classification.{key}", **{"class": name})
+            missing += not measured
+            assert cell.startswith(f"{measured[0].value:#.4g}"[:5]) if measured else cell == "—"
+    assert missing == sum(column == 0 for column in whole.arrays["classification.confusion"].sum(axis=0))
 
 
 def test_the_worst_confusion_is_said(whole: View, section: Callable[..., str]) -> None:
-    counts, names = whole.pictures["classes.confusion"].copy(), whole.info["data"]["classes"]
+    counts, names = whole.arrays["classification.confusion"].copy(), whole.info["data"]["classes"]
     counts[3, 7] = 999
-    changed = replace(whole, pictures={**whole.pictures, "classes.confusion": counts})
+    changed = replace(whole, arrays={**whole.arrays, "classification.confusion": counts})
     (said,) = [text for text in words(section("classes", changed)) if "confusion matrix" in text]
     assert said.endswith(f"Most often confused: {names[3]} taken for {names[7]}.")
 
@@ -108,8 +108,8 @@ def test_the_worst_confusion_is_said(whole: View, section: Callable[..., str]) -
 def test_of_a_network_without_mistakes_none_are_told(whole: View, section: Callable[..., str]) -> None:
     labels = np.arange(30) % 10
     arrays = alike(np.eye(10, dtype=np.float32)[labels], labels)
-    none = {"mistakes.pixels": whole.pictures["mistakes.pixels"][:0], "mistakes.count": np.array([0, 9])}
-    perfect = replace(whole, pictures={**whole.pictures, **arrays, **none})
+    none = {"classification.mistakes": whole.arrays["classification.mistakes"][:0]}
+    perfect = replace(whole, arrays={**whole.arrays, **arrays, **none})
     assert SECTIONS["mistakes"][1]([perfect]) is None
     (said,) = [text for text in words(section("classes", perfect)) if "confusion matrix" in text]
     assert "Most often confused" not in said
@@ -117,11 +117,11 @@ def test_of_a_network_without_mistakes_none_are_told(whole: View, section: Calla
 
 
 def test_confidence_is_drawn_against_accuracy(whole: View, section: Callable[..., str]) -> None:
-    confidence, accuracy, share = whole.pictures["classes.reliability"].T
+    confidence, accuracy, share = whole.arrays["classification.reliability"].T
     assert share.sum() == pytest.approx(1)
     error = float((share * np.abs(confidence - accuracy)).sum())
-    (calibration,) = whole.numbers("classification.calibration_error")
-    assert calibration["value"] == pytest.approx(error, abs=1e-6)
+    (calibration,) = whole.find("classification.calibration_error")
+    assert calibration.value == pytest.approx(error, abs=1e-6)
     said = f"{100 * share[-1]:.0f} % of the pictures have a confidence of {confidence[-1]:.2f} on average"
     assert any(said in text for text in words(section("classes")))
     assert f"<p class=note>{said}, the right-most point.</p>" in section("classes")
@@ -132,13 +132,13 @@ def test_confidence_is_drawn_against_accuracy(whole: View, section: Callable[...
 
 def test_mistakes_are_shown_with_what_they_are_and_were_taken_for(whole: View, section: Callable[..., str]) -> None:
     html, names = section("mistakes"), whole.info["data"]["classes"]
-    labels, shares = whole.pictures["mistakes.labels"], whole.pictures["mistakes.shares"]
+    labels, shares = whole.arrays["classification.mistake_labels"], whole.arrays["classification.mistake_shares"]
     shown = re.findall(r'alt="(.) taken for (.)"[^>]*><figcaption>(.) → (.)<br>([\d.]+) %</figcaption>', html)
     assert len(shown) == len(labels) == 24
     for (true, said, again, once, percent), label, row in zip(shown, labels, shares, strict=True):
         assert (true, said) == (again, once) == (names[label], names[row.argmax()])
         assert float(percent) == pytest.approx(100 * row.max(), abs=0.06)
-    wrong = 200 - int(np.trace(whole.pictures["classes.confusion"]))
+    wrong = 200 - int(np.trace(whole.arrays["classification.confusion"]))
     assert f"24 of {wrong} mistakes on 200 test pictures" in html
 
 
@@ -149,8 +149,8 @@ def test_mistakes_in_colour_and_names_that_are_not_ours_are_shown_as_they_are(
     names = ["<b>bold</b>", 'a "quoted" & long name of a class', *"23456789"]
     run.update(data={**run.info["data"], "classes": names, "channels": 3})
     changed = view(run)
-    colour = {"mistakes.pixels": np.repeat(changed.pictures["mistakes.pixels"], 3, axis=3)}
-    changed = replace(changed, pictures={**changed.pictures, **colour})
+    colour = {"classification.mistakes": np.repeat(changed.arrays["classification.mistakes"], 3, axis=3)}
+    changed = replace(changed, arrays={**changed.arrays, **colour})
     for name in ("classes", "mistakes", "network", "neurons"):
         html = section(name, changed)
         assert "<b>bold" not in html
@@ -190,7 +190,7 @@ def test_weights_and_gradients_are_described_by_layer(whole: View, section: Call
     weights = load_arrays(whole.run.weights_file)[0]
     for of, text in (("weights", said[0]), ("gradients", said[2])):
         for layer in ("dense1", "dense2"):
-            array = whole.pictures[f"neurons.{of}.{layer}"]
+            array = whole.arrays[f"classification.{of}.{layer}"]
             assert f"{layer} {array.std():.3g}" in text
             if of == "weights":
                 np.testing.assert_array_equal(array, weights[f"{layer}.neurons"])

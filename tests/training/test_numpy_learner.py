@@ -283,9 +283,9 @@ def test_accuracy_is_watched_and_the_network_looked_at(tmp_path: Path) -> None:
         assert {name: len(values) for name, values in line["network"].items()} == dict.fromkeys(
             ("weights/dense1", "weights/dense2", "gradients/dense1", "gradients/dense2"), 5
         )
-    painter = sanggar.open(run)
-    data = SOURCE.load(painter.plan.data).validation
-    hits = painter.classify(data.pixels).argmax(axis=1) == data.labels
+    model = sanggar.open(run)
+    data = SOURCE.load(model.plan.data).validation
+    hits = model.classify(data.pixels).argmax(axis=1) == data.labels
     assert lines[-1]["watched"]["validation"][ACCURACY] == pytest.approx(hits.mean())
 
 

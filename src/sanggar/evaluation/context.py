@@ -125,9 +125,11 @@ class EvaluationContext:
         return {}
 
     def metric_options(self, name: str, metric: Metric) -> _Options:
-        """A metric's own options: the recipe's, or the defaults of one that has none there."""
-        options: _Options | None = getattr(self.options, name, None)
-        return metric.Options() if options is None else options
+        """A metric's own options in the recipe; of a metric without any, none."""
+        if not metric.Options.model_fields:
+            return metric.Options()
+        options: _Options = getattr(self.options, name)
+        return options
 
     # -- computed once -----------------------------------------------------------------------------------------
 

@@ -81,7 +81,9 @@ def extractor_of(context: EvaluationContext) -> FeatureExtractor:
     return extractor
 
 
-def drawn_like(labels: Labels | None, wanted: Labels | None, many: int, n: int, seed: int) -> Int64[np.ndarray, "n"]:
+def drawn_like(
+    labels: Int64[np.ndarray, "many"] | None, wanted: Labels | None, many: int, n: int, seed: int
+) -> Int64[np.ndarray, "n"]:
     """Positions of `n` of `many` pictures drawn by `seed`, each class as often as it is wanted, as far as it goes."""
     order = np.random.default_rng(seed).permutation(many)
     if labels is None or wanted is None:

@@ -158,12 +158,11 @@ def _score_trials(trials: list[Trial], score: Callable[[Pixels], ByDetector]) ->
 def _protocol(context: EvaluationContext, trial: Trial, normal: Images, train: Images, validation: Images) -> Protocol:
     """What every measurement of a trial depends on."""
     classes, names = context.normal_classes, context.model.spec.classes
-    protocol = context.protocol(
+    return context.protocol(
         len(normal), trial=trial.kind, odd_pictures=len(trial.pixels), seed=context.options.seed, output="uint8",
         normal_classes="all" if classes is None else ", ".join(names[code] for code in classes),
-        fitted_on=len(train), tuned_on=len(validation),
+        fitted_on=len(train), tuned_on=len(validation), **context.unconditionally,
     )  # fmt: skip
-    return protocol.having(**context.unconditionally)
 
 
 def _measurements(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
+from jaxtyping import UInt8
 from pydantic import Field, JsonValue
 
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric, first_of_each_class
@@ -35,6 +37,18 @@ class DenoisingOptions(Options):
     """test pictures on which filters and the network are compared; fewer where pictures are large"""
     tuning_images: int = Field(default=100, ge=5)
     """validation pictures on which filters are tuned; fewer likewise"""
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """What a tuned filter makes of noisy pictures."""
+
+    ratios: np.ndarray
+    """PSNR of each picture in dB"""
+    setting: dict[str, Any]
+    """chosen on validation"""
+    shown: np.ndarray
+    """the pictures of the grid"""
 
 
 def applies(model: TrainedModel, options: DenoisingOptions) -> bool:
@@ -90,10 +104,11 @@ def _compared(
     for level in levels:
         noisy = model.disturb(test, level, seed)
         pixels = model.reconstruct(noisy)
-        ratios, settings, shown = _filters(context, level, test, tuning, noisy, chosen)
-        ratios = {NETWORK: peak_ratios(pixels, test), **ratios}
+        filtered = _filters(context, level, test, tuning, noisy, chosen)
+        ratios = {NETWORK: peak_ratios(pixels, test)} | {name: each.ratios for name, each in filtered.items()}
         for subject, values in ratios.items():
-            tuned: dict[str, JsonValue] = {"setting": settings[subject]} if settings.get(subject) else {}
+            setting = filtered[subject].setting if subject != NETWORK else {}
+            tuned: dict[str, JsonValue] = {"setting": setting} if setting else {}
             measurements.append(mean_of(
                 "denoising.psnr", values, base.having(**tuned), unit="dB", subject=subject, tags={"level": level}
             ))  # fmt: skip
@@ -103,15 +118,20 @@ def _compared(
             tags={"level": level}, headline=level == trained,
         ))  # fmt: skip
         if level == trained:
-            arrays["grid"] = np.stack([test[chosen], noisy[chosen], pixels[chosen], shown[best]])
+            arrays["grid"] = np.stack([test[chosen], noisy[chosen], pixels[chosen], filtered[best].shown])
             best_shown = best
     return measurements, arrays, best_shown
 
 
 def _filters(
-    context: EvaluationContext, level: float, test: Pixels, tuning: Pixels, noisy: Pixels, chosen: np.ndarray
-) -> tuple[dict[str, np.ndarray], dict[str, dict[str, JsonValue]], dict[str, Pixels]]:
-    """By filter: PSNR of each picture, the tuned setting, and the pictures of the grid. Kept for all runs."""
+    context: EvaluationContext,
+    level: float,
+    test: Pixels,
+    tuning: UInt8[np.ndarray, "m height width channels"],
+    noisy: Pixels,
+    chosen: np.ndarray,
+) -> dict[str, Filtered]:
+    """What each filter makes of the noisy pictures, tuned on validation. Kept for all runs."""
     seed, kind = context.options.seed, context.model.noise_options.kind
 
     def compute() -> Arrays:
@@ -126,12 +146,12 @@ def _filters(
 
     key = ("filters", *context.data_key, kind, level, seed, len(test), len(tuning), context.options.images)
     arrays = cached((*key, {name: denoiser.settings for name, denoiser in DENOISERS.items()}), compute)
-    settings = {name: denoiser.settings[int(arrays[f"{name}.setting"][0])] for name, denoiser in DENOISERS.items()}
-    return (
-        {name: arrays[f"{name}.ratios"] for name in DENOISERS},
-        settings,
-        {name: arrays[f"{name}.shown"] for name in DENOISERS},
-    )
+    return {
+        name: Filtered(
+            arrays[f"{name}.ratios"], denoiser.settings[int(arrays[f"{name}.setting"][0])], arrays[f"{name}.shown"]
+        )
+        for name, denoiser in DENOISERS.items()
+    }
 
 
 METRIC = Metric(measure, ("reconstruct", "disturb"), DenoisingOptions, applies)
