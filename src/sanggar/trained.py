@@ -289,9 +289,9 @@ class TrainedModel:
     ) -> Iterator[tuple[Pixels, Labels | None]]:
         """Sample pictures a chunk at a time, with the classes they were asked to be of: for more than memory holds.
 
-        `condition` names values; each class comes in turn where the model is conditioned on the class and none is named;
-        an empty one leaves everything unconditional. `options` are the model's own. Raises RunError for what it cannot be
-        asked.
+        `condition` names values; each class comes in turn where the model is conditioned on the class and none is
+        named; an empty one leaves everything unconditional. `options` are the model's own. Raises RunError for what it
+        cannot be asked.
         """
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
             raise RunError(f"count: expected a whole number above 0, got {count!r}.")

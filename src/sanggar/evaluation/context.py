@@ -9,14 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8
-from pydantic import JsonValue
 
 from sanggar.data.dataset import Dataset
 from sanggar.data.images import Images
 from sanggar.instruments.judge import Judge, judge_for
 from sanggar.options import Options as _Options
 from sanggar.plan import EvaluationOptions
-from sanggar.results import Alarm, Measurement, Protocol
+from sanggar.results import Alarm, Json, Measurement, Protocol
 from sanggar.runs import Arrays
 from sanggar.trained import Pixels, TrainedModel, Vectors
 
@@ -31,11 +30,11 @@ class Findings:
     arrays: Arrays = field(default_factory=dict)
     """pictures and curves for the report, by name; the metric's name is put before each"""
     alarms: list[Alarm] = field(default_factory=list)
-    details: dict[str, JsonValue] = field(default_factory=dict)
+    details: dict[str, Json] = field(default_factory=dict)
     """what belongs to the arrays and is no number"""
     tools: Arrays = field(default_factory=dict)
     """what was fitted and is used later, by a tool's name and a dot"""
-    tool_details: dict[str, JsonValue] = field(default_factory=dict)
+    tool_details: dict[str, Json] = field(default_factory=dict)
     """what belongs to those, by the tool's name"""
 
 
@@ -109,16 +108,16 @@ class EvaluationContext:
         """Judge of these pictures: see `instruments.judge.judge_for`."""
         return judge_for(self.options.feature_network, self.model.plan.data.source, self.model.spec)
 
-    def protocol(self, n: int, **settings: JsonValue) -> Protocol:
+    def protocol(self, n: int, **settings: Json) -> Protocol:
         """A protocol on test pictures of the run's data."""
         return Protocol(n=n, data=self.model.data_name, settings=settings)
 
     @property
-    def unconditionally(self) -> dict[str, JsonValue]:
+    def unconditionally(self) -> dict[str, Json]:
         """For the protocol of what is made without the condition of a model that has one."""
         return {} if self.model.conditions is None else {"condition": "none"}
 
-    def trained_on(self, network: object) -> dict[str, JsonValue]:
+    def trained_on(self, network: object) -> dict[str, Json]:
         """For the protocol of what a judge's features measure, where the model was trained to please them."""
         if isinstance(network, Judge) and network.of == self.model.perceptual_judge:
             return {"trained_on": "features of the same network"}

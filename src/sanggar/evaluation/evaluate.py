@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import JsonValue
-
 from sanggar import recipe
 from sanggar.errors import RunError
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric, doubts
@@ -25,7 +23,7 @@ from sanggar.evaluation.metrics import (
     reconstruction,
 )
 from sanggar.plan import AnyModel, Plan, differing, resolve
-from sanggar.results import FORMAT, Evaluation
+from sanggar.results import FORMAT, Evaluation, Json
 from sanggar.results.stored import save
 from sanggar.runs import Arrays, Run
 from sanggar.trained import TrainedModel
@@ -92,7 +90,7 @@ def _save(run: Run, context: EvaluationContext, findings: dict[str, Findings], s
         details={name: found.details for name, found in findings.items() if found.details},
         seconds=seconds,
     )
-    arrays, tools, tool_details = Arrays(), Arrays(), dict[str, JsonValue]()
+    arrays, tools, tool_details = Arrays(), Arrays(), dict[str, Json]()
     for name, found in findings.items():
         arrays |= {f"{name}.{key}": array for key, array in found.arrays.items()}
         tools |= found.tools

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
-from pydantic import JsonValue
 
 from sanggar.data.dataset import fingerprint
 from sanggar.data.images import CHUNK, Images
@@ -17,6 +16,7 @@ from sanggar.evaluation.context import EvaluationContext
 from sanggar.evaluation.measures.distances import COVER, Cloud, cloud
 from sanggar.instruments.features import FeatureExtractor, Features, open_extractor
 from sanggar.instruments.judge import JUDGES
+from sanggar.results import Json
 from sanggar.trained import Labels, Noise, Pixels, Rows, TrainedModel
 
 Few = UInt8[np.ndarray, "few height width channels"]
@@ -61,9 +61,9 @@ class Reference:
 class NotComparable(RunError):
     """Generated pictures cannot be compared with real ones; `values` say why, as the values of an alarm."""
 
-    def __init__(self, reason: str, **values: JsonValue) -> None:
+    def __init__(self, reason: str, **values: Json) -> None:
         super().__init__(f"generated pictures cannot be compared with real ones: {reason}")
-        self.values: dict[str, JsonValue] = {"reason": reason, **values}
+        self.values: dict[str, Json] = {"reason": reason, **values}
 
 
 def extractor_of(context: EvaluationContext) -> FeatureExtractor:
@@ -76,7 +76,7 @@ def extractor_of(context: EvaluationContext) -> FeatureExtractor:
         raise NotComparable("few_pictures", n=n)
     named, judge = context.options.feature_network, context.judge
     if named != "inception" and judge is None:
-        raise NotComparable("no_judge", source=context.model.plan.data.source, judges=list[JsonValue](JUDGES))
+        raise NotComparable("no_judge", source=context.model.plan.data.source, judges=list[Json](JUDGES))
     extractor: FeatureExtractor = context.once("extractor", compute=lambda: open_extractor(named, judge))
     return extractor
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
-from pydantic import JsonValue
 
 from sanggar.data.images import Images
 from sanggar.errors import RunError
 from sanggar.instruments.cache import cached
 from sanggar.instruments.inception import EDGE, Inception, open_inception
 from sanggar.instruments.judge import Judge
+from sanggar.results import Json
 from sanggar.runs import Arrays
 
 
@@ -33,7 +33,7 @@ class FeatureExtractor:
     judge: Judge | None
 
     @property
-    def settings(self) -> dict[str, JsonValue]:
+    def settings(self) -> dict[str, Json]:
         """For a protocol: the network, its weights, and how pictures are brought to its size."""
         if isinstance(self.network, Inception):
             resize = f"bilinear, {EDGE}×{EDGE}"

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import JsonValue
-
-from sanggar.results import NETWORK, Alarm, Measurement
+from sanggar.results import NETWORK, Alarm, Json, Measurement
 
 LABELS: dict[str, str] = {
     "reconstruction.mse": "MSE",
@@ -108,7 +106,7 @@ TRIALS: dict[str, str] = {
     "defect": "small defect",
     "smooth": "smooth pictures",
     "faded": "faded pictures",
-    "mnist": "MNIST",
+    "mnist": "MNIST pictures",
 }
 
 SOURCES: dict[str, str] = {"prior": "the prior", "mixture": "a Gaussian mixture"}
@@ -247,7 +245,7 @@ def tag(name: str, value: object) -> str:
     return template.format(words.get(str(value), f"{value:g}" if isinstance(value, float) else value))
 
 
-def distance(settings: Mapping[str, JsonValue]) -> str:
+def distance(settings: Mapping[str, Json]) -> str:
     """What a Fréchet distance is called by its network: FID on Inception's features alone."""
     network = str(settings.get("network", ""))
     return "FID" if network.startswith("Inception") else f"Fréchet distance ({network})"

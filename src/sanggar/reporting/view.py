@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from pydantic import JsonValue
-
 from sanggar.reporting import labels
 from sanggar.reporting.figures import number
-from sanggar.results import Evaluation, Measurement, Tag
+from sanggar.results import Evaluation, Json, Measurement, Tag
 from sanggar.runs import Arrays, Run
 
 
@@ -50,7 +48,7 @@ class View:
         """Measurements with this key, of this subject where one is given, with at least these tags."""
         return self.evaluation.find(key, subject, None, **tags)
 
-    def detail(self, metric: str, name: str, default: JsonValue = None) -> Any:
+    def detail(self, metric: str, name: str, default: Json = None) -> Any:
         """A detail of a metric."""
         return self.evaluation.details.get(metric, {}).get(name, default)
 

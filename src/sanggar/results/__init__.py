@@ -7,9 +7,14 @@ these types when it is read, so that everything behind them can rely on it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+if TYPE_CHECKING:
+    Json = JsonValue
+else:
+    Json = Any  # in annotations that are checked while tests run: they cannot follow the recursion of JsonValue
 
 FORMAT = 2
 """Version of what evaluation writes; raised when a key or an array is renamed, with a migration"""
@@ -43,7 +48,7 @@ class Protocol(Record):
     settings: dict[Name, JsonValue] = {}
     """everything else, by name"""
 
-    def having(self, **settings: JsonValue) -> Protocol:
+    def having(self, **settings: Json) -> Protocol:
         """The same protocol with more settings."""
         return self.model_copy(update={"settings": {**self.settings, **settings}})
 
@@ -100,7 +105,7 @@ class Evaluation(Record):
     """by metric"""
 
     def find(
-        self, key: str, subject: str | None = None, settings: Mapping[str, JsonValue] | None = None, /, **tags: Tag
+        self, key: str, subject: str | None = None, settings: Mapping[str, Json] | None = None, /, **tags: Tag
     ) -> list[Measurement]:
         """Measurements with this key, of this subject where one is given, with at least these tags and settings."""
         return [

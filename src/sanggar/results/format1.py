@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, JsonValue
+from pydantic import Field
 
-from sanggar.results import FLOOR, JUDGE, KNN, NETWORK, PCA, PIXELS, Better, Finite, Record
+from sanggar.results import FLOOR, JUDGE, KNN, NETWORK, PCA, PIXELS, Better, Finite, Json, Record
 from sanggar.runs import Arrays
 
 Tree = dict[str, Any]
-Settings = dict[str, JsonValue]
+Settings = dict[str, Json]
 
 
 class Number(Record):
@@ -29,7 +29,7 @@ class Number(Record):
     value: Finite
     unit: str
     better: Better
-    protocol: dict[str, JsonValue]
+    protocol: dict[str, Json]
     subject: str
     interval: tuple[Finite, Finite] | None
     headline: bool
@@ -262,7 +262,7 @@ def _settings(number: Number) -> Settings:
     return settings
 
 
-def _setting(key: str, name: str, value: JsonValue) -> Settings:
+def _setting(key: str, name: str, value: Json) -> Settings:
     """An entry of a protocol as one setting or several."""
     if name == "told":
         return {"condition": "none" if value == "nothing" else value}
@@ -281,7 +281,7 @@ def _setting(key: str, name: str, value: JsonValue) -> Settings:
     return {name: value}
 
 
-def _parsed(name: str, value: JsonValue) -> Settings:
+def _parsed(name: str, value: Json) -> Settings:
     """What a sentence in a protocol says."""
     for pattern in PARSED[name]:
         if match := re.fullmatch(pattern, str(value)):

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 
 from sanggar.errors import RunError
 from sanggar.files import write_atomic
-from sanggar.results import FORMAT, Evaluation, format1
+from sanggar.results import FORMAT, Evaluation, Json, format1
 from sanggar.runs import Arrays, Run, load_arrays, save_arrays
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: format1.evaluation}
@@ -63,9 +63,7 @@ def read_tools(run: Run) -> tuple[Arrays, dict[str, Any]]:
     return arrays, details
 
 
-def save(
-    run: Run, evaluation: Evaluation, arrays: Arrays, tools: Arrays, tool_details: Mapping[str, JsonValue]
-) -> None:
+def save(run: Run, evaluation: Evaluation, arrays: Arrays, tools: Arrays, tool_details: Mapping[str, Json]) -> None:
     """Write an evaluation: its arrays first, so that the file that names them comes last."""
     save_arrays(run.arrays_file, arrays)
     save_arrays(run.tools_file, tools, tool_details)

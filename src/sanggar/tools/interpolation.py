@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from sanggar.trained import Given, Pixels, Rows, TrainedModel
+from sanggar.trained import Given, Pixels, TrainedModel
+
+Corners = Float[np.ndarray, "corners condition"]
+"""Conditions of the corners, a row each"""
 
 
 def interpolate(model: TrainedModel, first: Given, second: Given, steps: int, arc: bool = False) -> Pixels:
@@ -23,7 +26,7 @@ def interpolate(model: TrainedModel, first: Given, second: Given, steps: int, ar
     return model.decode((1 - way) * ends[0] + way * ends[1])
 
 
-def between_four(model: TrainedModel, corners: Sequence[Given], edge: int, condition: Rows | None = None) -> Pixels:
+def between_four(model: TrainedModel, corners: Sequence[Given], edge: int, condition: Corners | None = None) -> Pixels:
     """`edge` × `edge` pictures in reading order, by straight lines between the latents of four: upper left, upper
     right, lower left, lower right; their conditions are mixed likewise.
 

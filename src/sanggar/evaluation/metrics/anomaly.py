@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from sanggar.data.images import Images
 from sanggar.data.sources import SOURCES, presence
@@ -21,7 +21,7 @@ from sanggar.evaluation.corruptions import CORRUPTIONS, SIMPLER, seed_of
 from sanggar.evaluation.measures.detection import auroc, average_precision
 from sanggar.models.vae.likelihood_regret import RATE, WEIGHED
 from sanggar.options import Options
-from sanggar.results import NETWORK, PCA, Measurement, Protocol, Tag
+from sanggar.results import NETWORK, PCA, Json, Measurement, Protocol, Tag
 from sanggar.runs import Arrays
 from sanggar.tools.anomaly import (
     IMAGES,
@@ -193,9 +193,9 @@ def main_score(kind: str, scored: Scores) -> str:
     return "together" if kind == HELD_OUT and "together" in scored else "residual"
 
 
-def _settings(detector: Detector, subject: str, score: str) -> dict[str, JsonValue]:
+def _settings(detector: Detector, subject: str, score: str) -> dict[str, Json]:
     """What one score depends on: the size of PCA, the steps of the likelihood regret, and so on."""
-    of_score: dict[str, dict[str, JsonValue]] = {
+    of_score: dict[str, dict[str, Json]] = {
         "bound": {"draws": WEIGHED},
         "regret": {"draws": WEIGHED, "steps": detector.regret_steps, "learning_rate": RATE},
         "residual": {"slack": SLACK},

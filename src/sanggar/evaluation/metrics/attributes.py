@@ -8,7 +8,6 @@ from functools import cached_property, partial
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import JsonValue
 
 from sanggar.data.images import Attribute, Images, ImageSpec
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric
@@ -24,7 +23,7 @@ from sanggar.evaluation.measures.probes import Table, balanced_accuracy, fit, lo
 from sanggar.evaluation.representations import REPRESENTATIONS, measured_once, settings_of
 from sanggar.options import Options
 from sanggar.plan import measured_attributes
-from sanggar.results import NETWORK, PCA, Measurement
+from sanggar.results import NETWORK, PCA, Json, Measurement
 from sanggar.runs import Arrays
 
 FEW = 2000
@@ -106,7 +105,7 @@ def _probe_scores(columns: Sequence[Column], seed: int, train: Table, test: Tabl
 def _probe(
     context: EvaluationContext, column: Column, subject: str, score: Float[np.ndarray, "3"], size: int, headline: bool
 ) -> Measurement:
-    settings: dict[str, JsonValue] = {**settings_of(context, subject), "kind": column.attribute.kind}
+    settings: dict[str, Json] = {**settings_of(context, subject), "kind": column.attribute.kind}
     settings |= {} if subject == NETWORK else {"size": size}
     if column.is_number:
         settings |= {"score": "R²", "floor": 0.0, "method": "ridge regression on standardized features"}
@@ -131,7 +130,7 @@ def _disentanglement(context: EvaluationContext, columns: Sequence[Column]) -> l
     measurements = []
     for subject in (NETWORK, PCA):
         scores = measured_once(context, subject, partial(_dimension_scores, columns, seed), "disentanglement", *names)
-        size: dict[str, JsonValue] = {} if subject == NETWORK else {"size": int(scores["size"][0])}
+        size: dict[str, Json] = {} if subject == NETWORK else {"size": int(scores["size"][0])}
         protocol = context.protocol(min(len(context.test), FEW), attributes=", ".join(names)).having(**size)
         for name, method in (
             ("mig", f"Chen et al. 2018, {BINS} bins of equal counts"),

@@ -10,14 +10,14 @@ import math
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from sanggar.data.images import Images
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric, first_of_each_class
 from sanggar.evaluation.statistics import mean_of
 from sanggar.models.vae.kl import kl_of_posterior
 from sanggar.options import Options
-from sanggar.results import Alarm, Measurement, Protocol, Tag
+from sanggar.results import Alarm, Json, Measurement, Protocol, Tag
 from sanggar.trained import Rows, TrainedModel, Vectors
 
 DRAWS = (1, 10, 100)
@@ -162,7 +162,7 @@ def _active_dimensions(context: EvaluationContext, mean: Table, divergences: Tab
         protocol=_protocol(context).having(size=size, threshold=ACTIVE, method="Burda et al. 2016"),
     )  # fmt: skip
     collapsed = active < 0.1 * size or rate < LEAST
-    values: dict[str, JsonValue] = {"active": active, "size": size, "rate": rate}
+    values: dict[str, Json] = {"active": active, "size": size, "rate": rate}
     return measurement, [Alarm(key="bounds.collapse", values=values)] if collapsed else []
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
-from pydantic import JsonValue
 
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric
 from sanggar.evaluation.measures.classification import (
@@ -16,7 +15,7 @@ from sanggar.evaluation.measures.classification import (
 )
 from sanggar.evaluation.statistics import mean_of, share_of
 from sanggar.options import Options
-from sanggar.results import NETWORK, Alarm, Measurement, Protocol, Tag
+from sanggar.results import NETWORK, Alarm, Json, Measurement, Protocol, Tag
 from sanggar.runs import Arrays
 
 LARGEST_CLASS = "largest_class"
@@ -56,7 +55,7 @@ def measure(context: EvaluationContext, options: Options) -> Findings:
     arrays["confusion"] = confusion(labels, predicted, len(classes))
     arrays["reliability"] = reliability(probabilities, labels)
     never = [name for index, name in enumerate(classes) if not (predicted == index).any()]
-    alarms = [Alarm(key="classification.left_out", values={"names": list[JsonValue](never)})] if never else []
+    alarms = [Alarm(key="classification.left_out", values={"names": list[Json](never)})] if never else []
     return Findings(measurements, arrays | _neurons(context, test.pixels, labels), alarms, details)
 
 
@@ -81,7 +80,7 @@ def _share(
 
 def _mistakes(
     pixels: UInt8[np.ndarray, "n height width channels"], labels: Labels, probabilities: Probabilities
-) -> tuple[Arrays, dict[str, JsonValue]]:
+) -> tuple[Arrays, dict[str, Json]]:
     """The wrongly classified pictures that the network was surest of, and how many there are in all."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     chosen = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:MISTAKES]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import UInt8
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric, first_of_each_class
 from sanggar.evaluation.filters import DENOISERS, denoise, tune
@@ -16,7 +16,7 @@ from sanggar.evaluation.metrics.reconstruction import FIDELITY, extremes, fideli
 from sanggar.evaluation.statistics import mean_of
 from sanggar.instruments.cache import cached
 from sanggar.options import Options
-from sanggar.results import NETWORK, Alarm, Measurement
+from sanggar.results import NETWORK, Alarm, Json, Measurement
 from sanggar.runs import Arrays
 from sanggar.trained import Pixels, TrainedModel
 
@@ -108,7 +108,7 @@ def _compared(
         ratios = {NETWORK: peak_ratios(pixels, test)} | {name: each.ratios for name, each in filtered.items()}
         for subject, values in ratios.items():
             setting = filtered[subject].setting if subject != NETWORK else {}
-            tuned: dict[str, JsonValue] = {"setting": setting} if setting else {}
+            tuned: dict[str, Json] = {"setting": setting} if setting else {}
             measurements.append(mean_of(
                 "denoising.psnr", values, base.having(**tuned), unit="dB", subject=subject, tags={"level": level}
             ))  # fmt: skip

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int64, UInt8
-from pydantic import JsonValue
 
 from sanggar.data.images import Images
 from sanggar.evaluation.aspects import Aspect, AttributeJudge, aspects_of, judge_of
@@ -20,7 +19,7 @@ from sanggar.evaluation.edit_trials import Bench, Chosen, Outcome, choose_edit
 from sanggar.evaluation.measures.probes import balanced_accuracy, r_squared
 from sanggar.evaluation.statistics import Interval, mean_of, share_of
 from sanggar.options import Options
-from sanggar.results import JUDGE, Alarm, Measurement, Protocol, Tag, Unit
+from sanggar.results import JUDGE, Alarm, Json, Measurement, Protocol, Tag, Unit
 from sanggar.tools.editing import SHOWN, Edit
 from sanggar.trained import Pixels
 
@@ -73,7 +72,7 @@ def measure(context: EvaluationContext, options: Options) -> Findings:
     tried = {aspect: _trial(context, bench, aspect) for aspect, can in zip(aspects, recognized, strict=True) if can}
     trials = [trial for trial in tried.values() if trial is not None]
     left = [aspect.name for aspect in aspects if tried.get(aspect) is None]
-    alarms = [Alarm(key="edits.left_out", values={"names": list[JsonValue](left)})] if left else []
+    alarms = [Alarm(key="edits.left_out", values={"names": list[Json](left)})] if left else []
     if not trials:
         return Findings(alarms=alarms)
     ceilings = dict(zip(aspects, _accuracies(context, judge, aspects, context.test), strict=True))
@@ -207,7 +206,7 @@ def _mean(key: str, values: Sequence[np.ndarray], protocol: Protocol, unit: Unit
 def _findings(measurements: list[Measurement], trials: Sequence[Trial], alarms: list[Alarm]) -> Findings:
     """With the strips for the report, and the edits for later use."""
     edits, shown = [trial.edit for trial in trials], np.stack([trial.strip for trial in trials])
-    named: list[JsonValue] = [
+    named: list[Json] = [
         {"name": trial.edit.name, "method": trial.edit.method, "kind": trial.aspect.kind} for trial in trials
     ]
     return Findings(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric, first_of_each_class
 from sanggar.evaluation.measures.distances import Moments, cloud, frechet_of, neighbourhoods, too_few
@@ -27,7 +27,7 @@ from sanggar.evaluation.reference import (
 from sanggar.evaluation.statistics import share_of
 from sanggar.models.vae.kl import kl_of_posterior
 from sanggar.options import Options
-from sanggar.results import FLOOR, NETWORK, Measurement, Protocol, Tag
+from sanggar.results import FLOOR, NETWORK, Json, Measurement, Protocol, Tag
 from sanggar.runs import Arrays
 from sanggar.tools.interpolation import between_four
 from sanggar.tools.sampling import Mixture, fit_mixture, sample_mixture
@@ -56,7 +56,7 @@ class Source:
     """A way to draw pictures."""
 
     tags: dict[str, Tag]
-    settings: dict[str, JsonValue]
+    settings: dict[str, Json]
     """for the protocol"""
     noise: Noise
     """or latents: what pictures are drawn from"""
@@ -78,7 +78,7 @@ def measure(context: EvaluationContext, options: ExplorationOptions) -> Findings
     sources = _sources(context, mixture, max(n, COLUMNS))
     traversals, unit = _traversals(context)
     arrays = {"corners": _corners(context), **traversals, **_drawn(context, sources)}
-    measurements, details = _compared(context, sources, n), dict[str, JsonValue](traversal_unit=unit)
+    measurements, details = _compared(context, sources, n), dict[str, Json](traversal_unit=unit)
     arrays["components"] = np.array([len(mixture)])
     return Findings(measurements, arrays, details=details, tools=mixture.arrays())
 
@@ -92,7 +92,7 @@ def _sources(context: EvaluationContext, mixture: Mixture, count: int) -> list[S
             chosen: dict[str, Any] = {"temperature": temperature} if swept else {}
             tags: dict[str, Tag] = {"source": "prior", "temperature": temperature}
             sources.append(Source(tags, {}, noise, partial(model.draw, **chosen)))
-    settings: dict[str, JsonValue] = {"components": len(mixture), "fitted_on": len(context.train)}
+    settings: dict[str, Json] = {"components": len(mixture), "fitted_on": len(context.train)}
     latents = sample_mixture(mixture, count, seed)
     return [*sources, Source({"source": "mixture"}, settings, latents, model.decode, headline=True)]
 

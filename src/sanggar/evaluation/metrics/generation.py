@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric
 from sanggar.evaluation.generated_pictures import (
@@ -40,7 +40,7 @@ from sanggar.instruments.features import FeatureExtractor, Features
 from sanggar.instruments.judge import Judge
 from sanggar.models.conditions import CLASS
 from sanggar.options import Options
-from sanggar.results import FLOOR, NETWORK, Alarm, Better, Measurement, Protocol, Tag
+from sanggar.results import FLOOR, NETWORK, Alarm, Better, Json, Measurement, Protocol, Tag
 from sanggar.runs import Arrays
 from sanggar.trained import Labels, Rows
 
@@ -87,7 +87,7 @@ def measure(context: EvaluationContext, options: GenerationOptions) -> Findings:
     asked for and its weights cannot be had.
     """
     model, train, seed = context.model, context.dataset.train, context.options.seed
-    arrays, details = shown_pictures(model, context.test, seed), dict[str, JsonValue](columns=COLUMNS)
+    arrays, details = shown_pictures(model, context.test, seed), dict[str, Json](columns=COLUMNS)
     try:
         extractor = extractor_of(context)
     except NotComparable as reason:
@@ -112,7 +112,7 @@ def measure(context: EvaluationContext, options: GenerationOptions) -> Findings:
     return Findings(measurements, arrays, alarms, details)
 
 
-def _condition(context: EvaluationContext, rows: Rows | None) -> dict[str, JsonValue]:
+def _condition(context: EvaluationContext, rows: Rows | None) -> dict[str, Json]:
     """For the protocol: names of what pictures were given, or "none"; nothing where it was the class alone."""
     conditions = context.model.conditions
     if rows is None or conditions is None:
@@ -166,7 +166,7 @@ def _class_distances(of: Comparison, asked: Labels, truth: Labels) -> tuple[list
     """Fréchet distance of each class that has pictures enough, and an alarm for the others."""
     real, size = of.real, of.features.features.shape[1]
     of_drawn = None if real.train.labels is None else real.train.labels[real.drawn]
-    measurements, left_out = list[Measurement](), list[JsonValue]()
+    measurements, left_out = list[Measurement](), list[Json]()
     for index, name in enumerate(of.context.model.spec.classes):
         test = real.of_test.features[truth == index]
         if too_few(len(test), size):
@@ -221,7 +221,7 @@ def _variety(of: Comparison) -> tuple[list[Measurement], list[Alarm]]:
     return measurements, _doubts({(m.key.split(".")[1], m.subject): m.value for m in measurements})
 
 
-def _settings(quantity: str, among: int) -> dict[str, JsonValue]:
+def _settings(quantity: str, among: int) -> dict[str, Json]:
     """What a measure of variety depends on besides the pictures."""
     match quantity:
         case "precision" | "recall":
@@ -256,7 +256,7 @@ def _doubts(values: dict[tuple[str, str], float]) -> list[Alarm]:
         quantity: values[quantity, NETWORK] < least * values[quantity, FLOOR]
         for quantity, least in (("recall", 0.2), ("coverage", 0.3))
     } | {"duplicates": values["duplicates", NETWORK] > max(0.1, 5 * values["duplicates", FLOOR])}
-    signs: list[JsonValue] = [
+    signs: list[Json] = [
         {"quantity": quantity, "value": values[quantity, NETWORK], "floor": values[quantity, FLOOR]}
         for quantity, beyond in limits.items()
         if beyond
@@ -290,7 +290,7 @@ def _obedience(of: Comparison) -> tuple[list[Measurement], list[Alarm]]:
     protocol = _by_judge(of, judge)
     for subject, right in ((NETWORK, hits), (FLOOR, real_hits)):
         measurements.append(_share("agreement", right, protocol, subject))
-    lowest = list[JsonValue]()
+    lowest = list[Json]()
     for index, name in enumerate(model.spec.classes):
         for subject, right in ((NETWORK, hits[asked == index]), (FLOOR, real_hits[truth == index])):
             if len(right):
@@ -300,7 +300,7 @@ def _obedience(of: Comparison) -> tuple[list[Measurement], list[Alarm]]:
         if (asked == index).any() and (share := float(hits[asked == index].mean())) < 0.5:
             lowest.append({"class": name, "share": share})
     if hits.mean() < 0.8 or lowest:
-        values: dict[str, JsonValue] = {
+        values: dict[str, Json] = {
             "judge": judge.name, "share": float(hits.mean()), "real": float(real_hits.mean()), "lowest": lowest,
         }  # fmt: skip
         alarms.append(Alarm(key="generation.disobedience", values=values))

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int64
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from sanggar.data.images import Images
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric, first_of_each_class
@@ -15,7 +15,7 @@ from sanggar.evaluation.measures.rank import effective_rank
 from sanggar.evaluation.representations import REPRESENTATIONS, measured_once, settings_of
 from sanggar.evaluation.statistics import mean_of, share_of
 from sanggar.options import Options
-from sanggar.results import NETWORK, PCA, Alarm, Measurement
+from sanggar.results import NETWORK, PCA, Alarm, Json, Measurement
 from sanggar.runs import Arrays
 from sanggar.tools.interpolation import interpolate
 from sanggar.tools.projection import project
@@ -90,7 +90,7 @@ def _silhouettes(table: Table, labels: np.ndarray) -> Float[np.ndarray, "n"]:
 def _measurements(context: EvaluationContext, subject: str, scores: Arrays) -> list[Measurement]:
     """What was measured of one representation."""
     protocol, size = context.protocol(len(context.test)), int(scores["size"][0])
-    of_size: dict[str, JsonValue] = {"size": size} if subject == PCA else {}
+    of_size: dict[str, Json] = {"size": size} if subject == PCA else {}
     fitted = protocol.having(fitted_on=len(context.train), **settings_of(context, subject), **of_size)
     measurements = []
     for name, how, headline in (

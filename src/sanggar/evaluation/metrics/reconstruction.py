@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from pydantic import JsonValue
 
 from sanggar.data.images import Images
 from sanggar.evaluation.baselines import pca_reconstructions
@@ -13,7 +12,7 @@ from sanggar.evaluation.context import EvaluationContext, Findings, Metric
 from sanggar.evaluation.measures.fidelity import mean_squared_errors, peak_ratios, similarities, window
 from sanggar.evaluation.statistics import mean_of
 from sanggar.options import Options
-from sanggar.results import NETWORK, PCA, Better, Measurement, Protocol, Tag, Unit
+from sanggar.results import NETWORK, PCA, Better, Json, Measurement, Protocol, Tag, Unit
 from sanggar.runs import Arrays
 from sanggar.trained import Pixels
 
@@ -37,7 +36,7 @@ def measure(context: EvaluationContext, options: Options) -> Findings:
     measurements = _measurements(context, values, context.unconditionally, NETWORK)
     if model.can("encode"):
         size, beside = pca_reconstructions(context, FIDELITY)
-        given: dict[str, JsonValue] = {"size": size, "fitted_on": min(len(context.dataset.train), _needed(context))}
+        given: dict[str, Json] = {"size": size, "fitted_on": min(len(context.dataset.train), _needed(context))}
         measurements += _measurements(context, beside, given, PCA)
     arrays = {} if model.can("disturb") else extremes(pixels, test, test.pixels, values["psnr"])
     return Findings(measurements, arrays)
@@ -49,7 +48,7 @@ def _needed(context: EvaluationContext) -> int:
 
 
 def _measurements(
-    context: EvaluationContext, values: dict[str, np.ndarray], given: dict[str, JsonValue], subject: str
+    context: EvaluationContext, values: dict[str, np.ndarray], given: dict[str, Json], subject: str
 ) -> list[Measurement]:
     protocol = context.protocol(len(context.test), output="uint8", input="clean", **given)
     found = fidelity(values, protocol, context.test.pixels, subject=subject, headline=subject == NETWORK)

@@ -112,9 +112,9 @@ def _misled_bound(areas: list[Measurement]) -> str:
     for m in areas:
         if m.protocol.settings.get("trial") != "simpler" or _score(m) != "bound" or m.interval is None:
             continue
-        odd, area = f"{escape(labels.tag('odd', _odd(m)))} ({_count(m)})", f"{m.value:.2f}"
+        odd, area = escape(labels.tag("odd", _odd(m))), f"{m.value:.2f}"
         if m.interval[0] > 0.5:
-            sentences.append(f"By its bound {odd} are told from test pictures (AUROC {area}).")
+            sentences.append(f"By its bound {odd} ({_count(m)}) are told from test pictures (AUROC {area}).")
             continue
         verdict = f"takes {odd} for <b>more normal</b> than" if m.interval[1] < 0.5 else f"cannot tell {odd} from"
         others = [

@@ -68,7 +68,7 @@ def network(views: Views) -> str | None:
 
 def _graph(view: View) -> str | None:
     weights, gradients = _neurons(view, "weights"), _neurons(view, "gradients")
-    if not weights:
+    if not weights or weights.keys() != gradients.keys():
         return None
     widths = [len(next(iter(weights.values()))) - 1, *(array.shape[1] for array in weights.values())]
     words = (
@@ -100,8 +100,8 @@ def _about_neurons(view: View) -> Iterator[str]:
             yield _drawn(lambda x=epochs, m=moved, of=of: pictures.bands(x, m, label=of), words, wide=True)
     weights, data = _neurons(view, "weights"), view.info["data"]
     shape = (data["height"], data["width"])
-    if weights and data["channels"] == 1:
-        first = next(iter(weights.values()))
+    first = next(iter(weights.values()), None)
+    if first is not None and data["channels"] == 1 and len(first) == shape[0] * shape[1] + 1:
         words = f"{view.name}: weights of neurons of the first layer as pictures of {shape[0]}×{shape[1]} pixels."
         yield _drawn(lambda: pictures.first_layer(first, shape), words, wide=True)
 
@@ -119,10 +119,11 @@ def mistakes(views: Views) -> str | None:
 
 
 def _surest(view: View) -> str | None:
-    if not len(view.arrays.get("classification.mistakes", ())):
+    arrays = [view.arrays.get(f"classification.{name}") for name in ("mistakes", "mistake_labels", "mistake_shares")]
+    pixels, labels, shares = arrays
+    if pixels is None or labels is None or shares is None or not len(pixels):
         return None
-    names, pixels = view.classes, view.arrays["classification.mistakes"]
-    labels, shares = (view.arrays[f"classification.mistake_{what}"] for what in ("labels", "shares"))
+    names = view.classes
     figures = "".join(
         _mistake(picture, names[label], names[row.argmax()], float(row.max()))
         for picture, label, row in zip(pixels, labels, shares, strict=True)

@@ -160,7 +160,8 @@ def truncation(views: Views) -> str | None:
     parts, counts = [], dict[str, None]()
     curves = dict[str, dict[str, Curve]]()
     for view in views:
-        if "generation.truncation_pictures" not in view.arrays or "exploration.drawn" in view.arrays:
+        swept = {"generation.truncation_levels", "generation.truncation_pictures"} <= view.arrays.keys()
+        if not swept or "exploration.drawn" in view.arrays:
             continue  # earlier versions swept what exploration shows at several temperatures
         parts += [headed(view, views), _levels(view)]
         levels, distances, recalls = _curve(view)
@@ -222,15 +223,14 @@ def neighbours(views: Views) -> str | None:
     """Samples, and the training pictures nearest to them: whether the network draws or remembers."""
 
     def write(view: View) -> str | None:
-        if "generation.neighbours" not in view.arrays:
+        found, distances = (view.arrays.get(f"generation.{name}") for name in ("neighbours", "neighbour_distances"))
+        if found is None or distances is None:
             return None
-        columns = view.arrays["generation.neighbours"].swapaxes(0, 1)
-        distances = view.arrays["generation.neighbour_distances"].T
         words = f"a picture drawn by {view.name}, and below it its nearest training pictures"
         figures = "".join(
             f"<figure>{img(_below(column), words, column.shape[1])}<figcaption>"
             f"{', '.join(number(distance, 2) for distance in of_column)}</figcaption></figure>"
-            for column, of_column in zip(columns, distances, strict=True)
+            for column, of_column in zip(found.swapaxes(0, 1), distances.T, strict=True)
         )
         return f'<div class="gallery small">{figures}</div>{_remembered(view)}'
 
