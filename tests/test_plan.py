@@ -162,7 +162,10 @@ def test_an_unknown_name_is_answered_with_the_nearest(override: str, words: str)
     ("model.widths=[8, x]", "model.widths[1]: ", "expected integer, got 'x'"),
     ("model.widths=[]", "model.widths: ", "at least 1"),
     ("model.latent_size=[1]", "model.latent_size: ", "expected integer, got [1]"),
-    ("evaluation.denoising.noise_levels=[0.1, 3]", "evaluation.denoising.noise_levels[1]: ", "expected less than or equal to 2, got 3"),
+    (
+        "evaluation.denoising.noise_levels=[0.1, 3]", "evaluation.denoising.noise_levels[1]: ",
+        "expected less than or equal to 2, got 3",
+    ),
     ("model.noise.level=[0.5, 0.1]", "model.noise: ", "the range 0.5…0.1 runs backwards"),
     ("model.noise={kind: masking, level: 1.5}", "model.noise: ", "a share of pixels is at most 1, got 1.5"),
     ("model.noise=off", "model.noise: ", "got 'off'"),

@@ -219,12 +219,17 @@ def test_an_evaluation_is_read_as_it_was_saved(copied_run: Run) -> None:
     assert any(m.headline for m in evaluation.measurements)
     named = {name.split(".")[0] for name in arrays}
     assert named <= {m.metric for m in evaluation.measurements}
-    before = [file.read_bytes() for file in (copied_run.evaluation_file, copied_run.arrays_file, copied_run.tools_file)]
+    content = copied_run.evaluation_file.read_bytes()
     for file in (copied_run.evaluation_file, copied_run.arrays_file, copied_run.tools_file):
         file.unlink()
     save(copied_run, evaluation, arrays, tools, details)
-    after = [file.read_bytes() for file in (copied_run.evaluation_file, copied_run.arrays_file, copied_run.tools_file)]
-    assert after == before
+    assert copied_run.evaluation_file.read_bytes() == content
+    assert read(copied_run) == evaluation
+    again, (tools_again, details_again) = read_arrays(copied_run), read_tools(copied_run)
+    assert details_again == details
+    for one, other in ((arrays, again), (tools, tools_again)):
+        assert one.keys() == other.keys()
+        assert all(np.array_equal(array, other[name], equal_nan=array.dtype.kind == "f") for name, array in one.items())
 
 
 def test_a_run_without_a_file_of_tools_has_none(copied_run: Run) -> None:

@@ -134,7 +134,9 @@ REFUSED = {
     "changes nothing": {"augmentation": {"kind": "fixed"}},
     "one resolution": {"growth": {"first": 8}},
     "takes its condition beside its latent": {"condition": ["class"], "conditioning": "projection"},
-    "through batch or instance norms": {"condition": ["class"], "conditioning": "projection", "generator": {"kind": "dcgan", "norm": "pixel"}},
+    "through batch or instance norms": {
+        "condition": ["class"], "conditioning": "projection", "generator": {"kind": "dcgan", "norm": "pixel"}
+    },
 }  # fmt: skip
 
 
@@ -541,7 +543,7 @@ def test_the_same_seed_draws_the_same_pictures(trained: Any) -> None:
         model.sample(0)
     with pytest.raises(sanggar.errors.RunError, match="truncation"):
         model.sample(2, truncation=0.0)
-    with pytest.raises(sanggar.errors.RunError, match="no option 'temperature'. It has truncation"):
+    with pytest.raises(sanggar.errors.RunError, match="no option 'temperature'"):
         model.sample(2, temperature=0.5)
     with pytest.raises(sanggar.errors.RunError, match="say what class shall be"):
         model.sample(2, {})  # it was trained with a class always given
@@ -553,7 +555,8 @@ def test_a_network_is_conditioned_on_attributes_as_on_the_class(tmp_path: Path) 
         "name": "t", "data": {"source": "folder", "path": str(tmp_path / "pictures"), "size": 8, "label": "letter"},
         "model": {
             "family": "gan", "latent_size": 4, "condition": ["class", "odd", "age"], "conditioning": "projection",
-            "generator": {"kind": "dcgan", "widths": [8, 4]}, "critic": {"kind": "dcgan", "widths": [4], "norm": "none"},
+            "generator": {"kind": "dcgan", "widths": [8, 4]},
+            "critic": {"kind": "dcgan", "widths": [4], "norm": "none"},
         },
         "training": {
             "steps": 30, "batch_size": 16, "device": "cpu", "precision": "fp32",

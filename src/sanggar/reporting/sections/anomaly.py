@@ -14,7 +14,7 @@ from sanggar.reporting.figures import LINES, STYLE, Series, axes, line_chart, nu
 from sanggar.reporting.view import View, Views, of_each, value
 from sanggar.results import KNN, NETWORK, PCA, Measurement
 
-Vector = Float[np.ndarray, "n"]
+Vector = Float[np.ndarray, "_"]
 Line = tuple[str, str]
 """Subject and score"""
 
