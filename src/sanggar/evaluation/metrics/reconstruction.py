@@ -38,8 +38,7 @@ def measure(context: EvaluationContext, options: Options) -> Findings:
         size, beside = pca_reconstructions(context, FIDELITY)
         given: dict[str, Json] = {"size": size, "fitted_on": min(len(context.dataset.train), _needed(context))}
         measurements += _measurements(context, beside, given, PCA)
-    arrays = {} if model.can("disturb") else extremes(pixels, test, test.pixels, values["psnr"])
-    return Findings(measurements, arrays)
+    return Findings(measurements, extremes(pixels, test, test.pixels, values["psnr"]))
 
 
 def _needed(context: EvaluationContext) -> int:
