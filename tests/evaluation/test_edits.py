@@ -314,7 +314,7 @@ def test_edit_says_how_it_edits(
 ) -> None:
     status, out, _ = run_cli("edit", conditional[0].path, pictures, "--attribute", "right", "--out", tmp_path / "x.png")
     assert status == 0
-    assert "right: by telling the decoder another value." in out
+    assert "right: by giving the decoder another condition." in out
 
 
 def test_mistakes_cost_one_line(plain: tuple[Run, Findings], pictures: Path, run_cli: Cli, tmp_path: Path) -> None:

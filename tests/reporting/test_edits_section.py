@@ -113,7 +113,7 @@ def test_a_row_an_attribute_with_what_was_measured_of_its_edit_at_strength_2(mad
         "flipped", "shifted", "other attributes kept", "PSNR with the unedited", "the judge on real pictures"
     ]  # fmt: skip
     assert [cell.split(" ")[0] for cell in smile[2:]] == ["0.6000", "—", "0.8000", "20.00", "0.9700"]
-    assert [age[1], age[2], age[3].split(" ")[0]] == ["told another value", "—", "0.6000"]
+    assert [age[1], age[2], age[3].split(" ")[0]] == ["another condition", "—", "0.6000"]
 
 
 def test_strips_and_charts_are_said_in_words_and_names_are_shown_as_they_are(made: Made) -> None:

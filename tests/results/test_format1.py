@@ -315,6 +315,43 @@ def test_what_is_read_of_an_old_run_is_saved_and_read_in_this_format(old: Copy) 
             }
 
 
+# -- what does not fit together --------------------------------------------------------------------------------
+
+MISFITS: dict[str, tuple[str, Callable[[dict[str, Any], Arrays], object]]] = {
+    "no number of mistakes": ("ffnn", lambda tree, arrays: tree["details"]["classification"].update(wrong=None)),
+    "another number of edits": ("autoencoder", lambda tree, arrays: tree["details"]["edits"]["edits"].pop()),
+    "no details": ("autoencoder", lambda tree, arrays: tree["details"].clear()),
+    "edits without a name": ("autoencoder", lambda tree, arrays: tree["details"]["edits"]["edits"][0].clear()),
+    "no level of noise": ("autoencoder", lambda tree, arrays: [m["tags"].clear() for m in tree["measurements"]
+                                                               if (m["key"], m["tags"]) == ("denoising.gain",
+                                                                                            {"level": 0.3})]),
+    "no class": ("gan", lambda tree, arrays: [m["tags"].clear() for m in tree["measurements"]
+                                              if m["subject"] == "floor" and m["tags"] == {"class": "3"}]),
+    "no strengths": ("autoencoder", lambda tree, arrays: arrays.pop("edits.strengths")),
+    "a map without labels": ("autoencoder", lambda tree, arrays: arrays.pop("latent.map_labels")),
+}  # fmt: skip
+"""By what is wrong with it: a run, and what makes its evaluation so"""
+
+
+@pytest.mark.parametrize("wrong", MISFITS)
+def test_an_evaluation_whose_parts_do_not_fit_together_is_refused_in_one_line(
+    run_cli: Cli, old: Copy, wrong: str
+) -> None:
+    name, change = MISFITS[wrong]
+    run = old(name)
+    evaluation, arrays, tools = read(run), read_arrays(run), read_tools(run)
+    tree = evaluation.model_dump(mode="json")
+    change(tree, arrays)
+    save(run, evaluation, arrays, *tools)
+    run.evaluation_file.write_text(json.dumps(tree))
+    status, _, err = run_cli("report", run.path)
+    assert status == 2
+    assert len(err.splitlines()) == 1
+    assert str(run.path) in err
+    assert "sanggar evaluate" in err
+    assert not run.report_file.exists()
+
+
 # -- commands --------------------------------------------------------------------------------------------------
 
 

@@ -128,7 +128,7 @@ TAGS: dict[str, tuple[str, Mapping[str, str]]] = {
 EDIT_METHODS: dict[str, tuple[str, str]] = {
     "means": ("difference of means", "along the difference of class means"),
     "probe": ("normal of a probe", "along the normal of a linear probe"),
-    "condition": ("told another value", "by telling the decoder another value"),
+    "condition": ("another condition", "by giving the decoder another condition"),
 }
 """How an edit is made: in a table, and in a sentence"""
 

@@ -186,23 +186,12 @@ PARSED: dict[str, tuple[str, ...]] = {
 }
 """By entry of a protocol, what its sentences say: each named group is a setting"""
 
+COUNTS = (
+    "fitted_on", "tuned_on", "among", "block", "bins", "subsets", "subset_size", "components", "neighbours", "k",
+    "steps",
+)  # fmt: skip
 NUMBERS: dict[str, Callable[[str], float]] = {
-    **dict.fromkeys(
-        (
-            "fitted_on",
-            "tuned_on",
-            "among",
-            "block",
-            "bins",
-            "subsets",
-            "subset_size",
-            "components",
-            "neighbours",
-            "k",
-            "steps",
-        ),
-        int,
-    ),
+    **dict.fromkeys(COUNTS, int),
     **dict.fromkeys(("window", "temperature", "threshold", "learning_rate"), float),
     "near": lambda percent: int(percent) / 100,
 }
@@ -214,12 +203,11 @@ TAGS: dict[str, tuple[str, ...]] = {
     "attributes": ("attribute",),
     "edits": ("attribute", "strength"),
     "anomaly": ("odd", "score"),
-    "bounds": ("condition", "draws"),
     "exploration": ("source", "temperature"),
     "classification": ("class",),
     "generation": ("class",),
 }
-"""By metric, settings that are tags"""
+"""By metric, settings that are tags; of the bounds, that depends on the quantity"""
 
 
 def evaluation(tree: Tree) -> Tree:
@@ -257,8 +245,11 @@ def _settings(number: Number) -> Settings:
     settings: Settings = {}
     for name, value in number.protocol.items():
         settings |= _setting(number.key, name, value)
-    if number.key in ("attributes.probe", "attributes.judge"):
-        settings["score"] = "R²" if "R² of" in number.label else "balanced accuracy"
+    if number.key == "attributes.probe":
+        settings["score"] = "R²" if settings.get("kind") == "number" else "balanced accuracy"
+    if number.key == "attributes.judge":  # only its label said which of the two it is
+        explained = number.label.startswith("the judge on real pictures, R² of ")
+        settings["score"] = "R²" if explained else "balanced accuracy"
     return settings
 
 

@@ -33,7 +33,7 @@ def edits(views: Views) -> str | None:
     for view in having:
         parts += [headed(view, views), _strips(view), _success_table(view), _trade(view)]
     note = (
-        "<p class=note>A latent moves along a direction and is decoded, or the decoder is told another value: whatever "
+        "<p class=note>A latent moves along a direction and is decoded, or the decoder is given another condition: whatever "
         "did best on validation. A strength of 1 is where, on validation, half as many verdicts flip as at the most; "
         "of a number, where the judge sees it shift by a deviation, or half as far as at the most. Measured on as "
         "many test pictures without the attribute as with it, each pushed to the other side. The judge sees pixels "
