@@ -94,6 +94,11 @@ def moved(old: str, new: str, value: Callable[[Any], Any] = lambda given: given,
             return tree
         if _at(tree, new) is not None:
             raise RecipeError(f"{where}: {old} is called {new} now; both are given. Leave out {old}.")
+        inner: Any = tree
+        for name in new.split(".")[:-1]:
+            inner = inner.get(name) if isinstance(inner, dict) else None
+            if inner is not None and not isinstance(inner, dict):
+                raise RecipeError(f"{where}: {name}: expected `key: value` lines, got {_kind(inner)}.")
         changed: Tree = merge(tree if keep else _without(tree, old), _nested(new, value(given[0])))
         return changed
 

@@ -57,7 +57,13 @@ def load_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
             f"{path} is damaged: its content has SHA-256 {found[:16]}…, but {str(header.get('sha256'))[:16]}… "
             "was written. Copy the run again, or train it again."
         )
-    return arrays, json.loads(header["meta"])
+    try:
+        meta = json.loads(header["meta"])
+    except (KeyError, ValueError):
+        meta = None
+    if not isinstance(meta, dict):
+        raise RunError(f"{path} is not a file that sanggar writes.")
+    return arrays, meta
 
 
 def _checksum(arrays: Arrays, meta: str) -> str:

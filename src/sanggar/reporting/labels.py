@@ -146,6 +146,7 @@ SETTINGS: dict[str, str] = {
 
 VALUES: dict[str, Mapping[str, str]] = {
     "against": {"unedited": "the unedited reconstruction"},
+    "condition": {"none": "nothing"},
     "pictures": {
         "without_and_with": "as many without it and with it, each pushed to the other side",
         "below_and_above_median": "as many below and above the median, each pushed to the other side",

@@ -73,7 +73,14 @@ def render(views: Views) -> str:
     """The page as HTML."""
     views, sections = _told_apart(views), []
     for key, (title, write) in SECTIONS.items():
-        html = write(views)
+        try:
+            html = write(views)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:  # of a file that was changed
+            runs = " ".join(str(view.run.path) for view in views)
+            raise RunError(
+                f"The parts of an evaluation do not fit together (section {title!r}: {type(error).__name__}). "
+                f"`sanggar evaluate` makes it anew: {runs}"
+            ) from error
         if html is not None:
             sections.append({"key": key, "title": title, "html": html})
     title = views[0].run.name if len(views) == 1 else " · ".join(view.name for view in views)

@@ -101,7 +101,7 @@ class Evaluation(Record):
     alarms: tuple[Alarm, ...] = ()
     details: dict[Name, dict[Name, JsonValue]] = {}
     """by metric: what belongs to its arrays and is no number"""
-    seconds: dict[Name, float] = {}
+    seconds: dict[Name, Finite] = {}
     """by metric"""
 
     def find(
