@@ -19,6 +19,8 @@ from conftest import TINY, TINY_FFNN, Cli
 from sanggar.data.sources import SOURCES
 from sanggar.plan import FAMILIES
 from sanggar.recipe import shipped
+from sanggar.reporting import labels
+from sanggar.results import headlines
 from sanggar.results.stored import read
 from sanggar.runs import Run, load_arrays, save_arrays
 
@@ -86,8 +88,9 @@ def test_evaluate_says_the_headlines(run_cli: Cli, copied_run: Run) -> None:
     status, out, err = run_cli("evaluate", copied_run.path)
     assert status == 0
     assert read(copied_run).measurements == before.measurements
-    headlines = [n["label"] for n in before["numbers"] if n["headline"]]
-    assert [label in line for label, line in zip(headlines, out.splitlines(), strict=False)] == [True] * len(headlines)
+    first = [labels.label_with_subject(m) for m in headlines(before)]
+    assert first
+    assert [label in line for label, line in zip(first, out.splitlines(), strict=False)] == [True] * len(first)
     assert "measuring denoising" in err
 
 
@@ -101,7 +104,7 @@ def test_numbers_of_fewer_epochs_are_not_shown_for_more(run_cli: Cli, copied_run
 def test_measuring_says_the_step_of_the_weights_that_it_measured(run_cli: Cli, copied_run: Run) -> None:
     copied_run.update(status="stopped", step=40)  # made longer, stopped again: the weights are still the shorter run's
     run_cli("evaluate", copied_run.path)
-    assert copied_read(run).step == 36
+    assert read(copied_run).step == 36
 
 
 def test_report_of_one_run_and_of_two(run_cli: Cli, copied_run: Run, tiny_run: Run, tmp_path: Path) -> None:

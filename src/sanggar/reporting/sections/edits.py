@@ -26,16 +26,16 @@ COLUMNS = {
 
 def edits(views: Views) -> str | None:
     """Edits of each run with measured success and, where there are several runs, their means side by side."""
-    having = [view for view in views if "edits.strips" in view.arrays and view.find("edits.psnr")]
+    having = [v for v in views if "edits.strips" in v.arrays and _listed(v) and v.find("edits.psnr")]
     if not having:
         return None
     parts = [_side_by_side(having)] if len(having) > 1 else []
     for view in having:
         parts += [headed(view, views), _strips(view), _success_table(view), _trade(view)]
     note = (
-        "<p class=note>A latent moves along a direction and is decoded, or the decoder is given another condition: whatever "
-        "did best on validation. A strength of 1 is where, on validation, half as many verdicts flip as at the most; "
-        "of a number, where the judge sees it shift by a deviation, or half as far as at the most. Measured on as "
+        "<p class=note>A latent moves along a direction and is decoded, or the decoder is given another condition: "
+        "what did best on validation. A strength of 1 is where, on validation, half as many verdicts flip as at the "
+        "most; of a number, where the judge sees it shift by a deviation, or half as far as at most. Measured on as "
         "many test pictures without the attribute as with it, each pushed to the other side. The judge sees pixels "
         "alone; how well it tells real pictures stands beside (balanced accuracy, or R² of a number).</p>"
     )
