@@ -37,7 +37,7 @@ class Key:
     """explanation"""
 
 
-def keys() -> list[Key]:
+def all_keys() -> list[Key]:
     """Every key of a recipe, in the order of the option classes; a key of several families or sources once for each."""
     whole = schema()
     known: Schema = whole["$defs"]
@@ -72,7 +72,7 @@ def _about(given: Schema, name: str) -> Schema:
 
 def find(wanted: str) -> list[Key]:
     """The keys at a dotted path, or below it. Raises RecipeError for one that does not exist."""
-    rows = keys()
+    rows = all_keys()
     found = [key for key in rows if key.path == wanted] or [key for key in rows if key.path.startswith(f"{wanted}.")]
     if not found:
         last = [key.path for key in rows if key.path.split(".")[-1] == wanted.split(".")[-1]]
@@ -104,7 +104,7 @@ def page() -> str:
         "(`training: {epochs: 3}`) and dotted on the command line (`training.epochs=3`).", "",
     ]  # fmt: skip
     heading = ""
-    for key in keys():
+    for key in all_keys():
         part = key.path.split(".")[0] if "." in key.path else "recipe"
         now = " · ".join(filter(None, (part, key.of.split(" · ")[0])))
         if now != heading:
@@ -123,7 +123,8 @@ def _keys(path: str, of: str, given: Schema, known: Schema) -> Iterator[Key]:
     for name, entry in given.get("properties", {}).items():
         place = f"{path}.{name}"
         default = json.dumps(entry["default"]) if "default" in entry and name not in required else ""
-        about = entry.get("description", "")
+        # what a kind or a family is, its option class says
+        about = entry.get("description") or (given.get("description", "") if name in ("kind", "family") else "")
         options = list(_objects(entry, known))
         if not options:
             yield Key(place, of, _words(entry, known), default, about)

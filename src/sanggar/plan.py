@@ -81,7 +81,9 @@ class TrainingOptions(Options):
     checkpoint_every: int | None = Field(default=None, ge=1)
     """steps between checkpoints, which are kept after two minutes in any case; none: at each validation"""
     seed: int = Field(default=0, ge=0)
+    """seed of the first weights, the order of pictures and every draw of the training"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """where it computes; auto: the fastest kind on this machine"""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the processor computes in it natively, else fp32; losses and noise are fp32 always"""
     compile: bool = False

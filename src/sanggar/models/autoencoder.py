@@ -36,7 +36,9 @@ class AutoencoderOptions(Options):
     latent_size: int = Field(default=128, ge=1)
     """numbers that a picture is brought down to"""
     activation: Activation = "relu"
+    """after each convolution"""
     norm: Norm = "none"
+    """between a convolution and its activation"""
     noise: NoiseOptions = NoiseOptions()
     loss: PixelLoss = "mse"
     """what the decoder's picture is judged by; `bce` takes pixels as probabilities, `psnr` is minus the PSNR in dB"""

@@ -33,7 +33,9 @@ class ClassifierOptions(Options):
     blocks: Annotated[tuple[Count, ...], Field(min_length=1, max_length=6)] = (0, 1, 1)
     """residual blocks of each stage, after its first convolution"""
     norm: Norm = "batch"
+    """between a convolution and its activation"""
     activation: Activation = "relu"
+    """after each convolution"""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """share of the features that the linear layer does not see while training"""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)

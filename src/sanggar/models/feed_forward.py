@@ -40,7 +40,9 @@ class Uniform(Options):
 
     kind: Literal["uniform"]
     low: float = -0.05
+    """lowest weight"""
     high: float = 0.05
+    """bound above the weights"""
 
     @model_validator(mode="after")
     def _check(self) -> Uniform:
@@ -58,7 +60,9 @@ class Normal(Options):
 
     kind: Literal["normal"]
     mean: float = 0.0
+    """mean of the weights"""
     variance: float = Field(default=0.0025, gt=0)
+    """variance of the weights"""
 
     def build(self) -> Initializer:
         """The function."""

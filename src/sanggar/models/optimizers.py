@@ -21,7 +21,9 @@ class Adam(Options):
 
     kind: Literal["adam"] = "adam"
     learning_rate: Rate = 1e-3
+    """size of a step; the schedule multiplies it"""
     betas: tuple[Share, Share] = (0.9, 0.999)
+    """decay of the running means of the gradient and of its square"""
 
     def build(self, parameters: Iterable[nn.Parameter], device: torch.device) -> torch.optim.Optimizer:
         """The optimizer over `parameters`."""
@@ -33,8 +35,11 @@ class AdamW(Options):
 
     kind: Literal["adamw"]
     learning_rate: Rate = 1e-3
+    """size of a step; the schedule multiplies it"""
     betas: tuple[Share, Share] = (0.9, 0.999)
+    """decay of the running means of the gradient and of its square"""
     weight_decay: float = Field(default=0.01, ge=0)
+    """share of each weight, times the learning rate, that a step takes off"""
 
     def build(self, parameters: Iterable[nn.Parameter], device: torch.device) -> torch.optim.Optimizer:
         """The optimizer over `parameters`."""
@@ -48,8 +53,11 @@ class SGD(Options):
 
     kind: Literal["sgd"]
     learning_rate: Rate = 1e-2
+    """size of a step; the schedule multiplies it"""
     momentum: Share = 0.0
+    """share of the last step that is added to the next"""
     nesterov: bool = False
+    """take the gradient where the momentum leads (Nesterov 1983)"""
 
     @model_validator(mode="after")
     def _check(self) -> SGD:
@@ -69,8 +77,11 @@ class RMSProp(Options):
 
     kind: Literal["rmsprop"]
     learning_rate: Rate = 1e-3
+    """size of a step; the schedule multiplies it"""
     momentum: Share = 0.0
+    """share of the last step that is added to the next"""
     smoothing: Share = 0.99
+    """decay of the running mean of the squared gradient"""
 
     def build(self, parameters: Iterable[nn.Parameter], device: torch.device) -> torch.optim.Optimizer:
         """The optimizer over `parameters`."""
@@ -90,6 +101,7 @@ class Constant(Options):
 
     kind: Literal["constant"] = "constant"
     warmup_steps: int = Field(default=0, ge=0)
+    """steps in which the learning rate rises from 0"""
 
     def factor(self, step: int, steps: int) -> float:
         """What the learning rate is multiplied by at `step` (from 0) of `steps`."""
@@ -101,7 +113,9 @@ class Cosine(Options):
 
     kind: Literal["cosine"]
     warmup_steps: int = Field(default=0, ge=0)
+    """steps in which the learning rate rises from 0"""
     final: float = Field(default=0.0, ge=0, le=1)
+    """share of the learning rate that is left at the end"""
 
     def factor(self, step: int, steps: int) -> float:
         """What the learning rate is multiplied by at `step` (from 0) of `steps`."""

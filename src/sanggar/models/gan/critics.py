@@ -49,9 +49,13 @@ class DenseCriticOptions(Options):
 
     kind: Literal["dense"] = "dense"
     widths: Widths = (512, 256)
+    """neurons of each layer"""
     norm: Literal["none"] = "none"
+    """between a layer and its activation"""
     activation: Activation = "leaky_relu"
+    """after each layer"""
     dropout: Share = 0.0
+    """share of the outputs of a layer that is left out while training"""
     spectral: bool = False
     """weights divided by their largest singular value (Miyato et al. 2018, arXiv:1802.05957)"""
     embedding: Width = 50
@@ -69,10 +73,13 @@ class DCGANCriticOptions(Options):
     widths: Widths = (64, 128, 256)
     """channels after each convolution; each halves height and width"""
     kernel: Literal[4, 6] = 4
+    """height and width of a convolution"""
     norm: Norm = "batch"
     """none after the first convolution, as in the paper"""
     activation: Activation = "leaky_relu"
+    """after each layer"""
     dropout: Share = 0.0
+    """share of the outputs of a layer that is left out while training"""
     spectral: bool = False
     """weights divided by their largest singular value (Miyato et al. 2018, arXiv:1802.05957)"""
     embedding: Width = 50
@@ -90,8 +97,11 @@ class ResNetCriticOptions(Options):
     widths: Widths = (128, 128, 128)
     """channels after each block; each halves height and width"""
     norm: Norm = "none"
+    """between a layer and its activation"""
     activation: Activation = "relu"
+    """after each layer"""
     dropout: Share = 0.0
+    """share of the outputs of a layer that is left out while training"""
     spectral: bool = True
     """weights divided by their largest singular value (Miyato et al. 2018, arXiv:1802.05957)"""
     embedding: Width = 50

@@ -87,11 +87,15 @@ class DenseGeneratorOptions(Options):
 
     kind: Literal["dense"] = "dense"
     widths: Widths = (256, 512, 1024)
+    """neurons of each layer"""
     norm: Literal["none", "batch"] = "batch"
+    """between a layer and its activation"""
     activation: Activation = "leaky_relu"
+    """after each layer"""
     embedding: Width = 50
     """numbers that the condition is embedded in, where it is joined to the latent"""
     output: Literal["tanh", "sigmoid"] = "tanh"
+    """function that makes pixels of the last layer"""
 
     def build(self, task: Task) -> DenseGenerator:
         """The network."""
@@ -105,12 +109,17 @@ class DCGANGeneratorOptions(Options):
     widths: Widths = (256, 128, 64)
     """channels before each transposed convolution; each doubles height and width"""
     kernel: Literal[4, 6] = 4
+    """height and width of a transposed convolution"""
     norm: Norm = "batch"
+    """between a layer and its activation"""
     activation: Activation = "relu"
+    """after each layer"""
     embedding: Width = 50
     """numbers that the condition is embedded in, where it is joined to the latent"""
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    """share of the outputs of a layer that is left out while training"""
     output: Literal["tanh", "sigmoid"] = "tanh"
+    """function that makes pixels of the last layer"""
 
     def build(self, task: Task) -> ConvGenerator:
         """The network."""
@@ -124,10 +133,13 @@ class ResNetGeneratorOptions(Options):
     widths: Annotated[tuple[Width, ...], Field(min_length=2, max_length=8)] = (128, 128, 128, 128)
     """channels at each resolution, smallest first"""
     norm: Norm = "batch"
+    """between a layer and its activation"""
     activation: Activation = "relu"
+    """after each layer"""
     embedding: Width = 50
     """numbers that the condition is embedded in, where it is joined to the latent"""
     output: Literal["tanh", "sigmoid"] = "tanh"
+    """function that makes pixels of the last layer"""
 
     def build(self, task: Task) -> ConvGenerator:
         """The network."""

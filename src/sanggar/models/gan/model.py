@@ -111,6 +111,7 @@ class GANOptions(Options):
 
     family: Literal["gan"] = "gan"
     latent_size: int = Field(default=100, ge=1)
+    """numbers in the noise that a picture is made from"""
     condition: tuple[str, ...] = ()
     """what both networks are conditioned on: `class`, or names of attributes"""
     conditioning: Conditioning = "joined"

@@ -116,6 +116,7 @@ class Clip(Options):
 
     kind: Literal["clip"]
     limit: Positive = 0.01
+    """largest absolute value of a weight"""
 
 
 class GradientPenalty(Options):
@@ -123,6 +124,7 @@ class GradientPenalty(Options):
 
     kind: Literal["gradient"]
     weight: Positive = 10.0
+    """weight of the penalty"""
     every: int = Field(default=1, ge=1)
     """steps between penalties; each then counts that many times"""
 
@@ -136,7 +138,9 @@ class R1(Options):
 
     kind: Literal["r1"]
     weight: Positive = 1.0
+    """weight of the penalty"""
     every: int = Field(default=16, ge=1)
+    """steps from one penalty to the next"""
 
 
 PenaltyOptions = Annotated[Clip | GradientPenalty | R1, Field(discriminator="kind")]

@@ -35,7 +35,9 @@ class StyleGeneratorOptions(Options):
     widths: Annotated[tuple[Width, ...], Field(min_length=2, max_length=8)] = (128, 128, 128, 128)
     """channels at each resolution, smallest first"""
     style_size: Width = 128
+    """numbers in a style"""
     mapping_layers: int = Field(default=2, ge=1, le=8)
+    """dense layers from noise to style"""
     embedding: Width = 50
     """numbers that the condition is embedded in, beside the latent"""
     noise: bool = True
@@ -56,7 +58,9 @@ class StyleCriticOptions(Options):
     widths: Widths = (64, 128, 128, 128)
     """channels at each resolution, largest first"""
     norm: Literal["none"] = "none"
+    """has none"""
     spectral: Literal[False] = False
+    """has no meaning here: weights are scaled otherwise"""
     group: int = Field(default=4, ge=1)
     """pictures among which the deviation is taken (Karras et al. 2018, section 3); 1: none"""
     embedding: Width = 50

@@ -23,6 +23,7 @@ class Beta(Options):
     """The weight of the KL divergence (Higgins et al. 2017), constant or rising."""
 
     weight: Annotated[float, Field(ge=0)] = 1.0
+    """weight of the term"""
     warm_up: Share = 0.0
     """share of the training (or of a cycle) in which it rises from 0 (Bowman et al. 2016, arXiv:1511.06349)"""
     cycles: int = Field(default=1, ge=1)
@@ -52,6 +53,7 @@ class Capacity(Options):
     rise: Annotated[float, Field(gt=0, le=1)] = 0.5
     """share of the training in which the target rises from 0"""
     weight: Positive = 10.0
+    """weight of the term"""
 
 
 def kl_term(

@@ -90,8 +90,11 @@ class VAEOptions(Options):
     scales: bool = False
     """multi-scale: the code is read from every resolution, and the picture painted at every one"""
     latent_size: int = Field(default=32, ge=1)
+    """numbers in a latent"""
     activation: Activation = "silu"
+    """after each convolution"""
     norm: Norm = "group"
+    """between a convolution and its activation"""
     likelihood: LikelihoodOptions = GaussianOptions()
     beta: Beta = Beta()
     free_bits: float = Field(default=0.0, ge=0)
