@@ -307,7 +307,7 @@ def test_attributes_to_measure_are_those_wanted_else_the_first_twelve() -> None:
     columns = tuple(Attribute(f"a{i}", "flag", ("no", "yes")) for i in range(20))
     spec = ImageSpec(8, 8, 1, (), columns)
     assert measured_attributes(spec) == columns[:12]
-    assert measured_attributes(spec, ("a19", "a3")) == (columns[19], columns[3])
+    assert measured_attributes(spec, ("a19", "a3", "a19")) == (columns[19], columns[3])  # nothing is measured twice
     with pytest.raises(RecipeError, match=r"evaluation\.attributes: there is no attribute 'a33'\. Did you mean 'a3"):
         measured_attributes(spec, ("a33",))
 

@@ -239,7 +239,7 @@ def measured_attributes(spec: ImageSpec, wanted: Sequence[str] = ()) -> tuple[At
     for name in wanted:
         if name not in known:
             raise RecipeError(f"evaluation.attributes: there is no attribute {name!r}. {suggest(name, known)}")
-    return tuple(known[name] for name in wanted) or spec.attributes[:MEASURED]
+    return tuple(known[name] for name in dict.fromkeys(wanted)) or spec.attributes[:MEASURED]
 
 
 def resolve(recipe: Recipe, family: type[AnyModel] | None = None) -> Plan:

@@ -56,10 +56,10 @@ def test_what_was_promised_is_measured(tiny_run: Run) -> None:
         "denoising.gain",
         "latent.probe",
     }
-    levels = {m.tags["level"] for m in evaluation.find("denoising.psnr")}
+    levels = {m.tags["level"] for m in evaluation.find("denoising.compared_psnr")}
     assert levels == {0.2, 0.3}
     for level in levels:
-        assert {m.subject for m in evaluation.find("denoising.psnr", level=level)} == {"network", *DENOISERS}
+        assert {m.subject for m in evaluation.find("denoising.compared_psnr", level=level)} == {"network", *DENOISERS}
     assert {m.subject for m in evaluation.find("latent.knn")} == {"network", "pca", "pixels"}
 
 
@@ -81,7 +81,7 @@ def test_what_was_promised_of_classes_is_measured(ffnn_run: Run) -> None:
 def test_the_gain_is_the_difference_to_the_best(tiny_run: Run) -> None:
     evaluation = read(tiny_run)
     for gain in evaluation.find("denoising.gain"):
-        ratios = {m.subject: m.value for m in evaluation.find("denoising.psnr", level=gain.tags["level"])}
+        ratios = {m.subject: m.value for m in evaluation.find("denoising.compared_psnr", level=gain.tags["level"])}
         network = ratios.pop("network")
         assert gain.protocol.settings["against"] == max(ratios, key=ratios.__getitem__)
         assert gain.value == pytest.approx(network - max(ratios.values()))
@@ -128,7 +128,7 @@ def test_missing_or_foreign_weights_are_refused(family: str, copied: Trained) ->
 def test_a_trained_run_is_measured_otherwise(copied_run: Run) -> None:
     identity, levels = copied_run.info["identity"], "evaluation.denoising.noise_levels=[0.4]"
     run = sanggar.evaluate(copied_run, [levels])
-    assert {m.tags["level"] for m in read(run).find("denoising.psnr")} == {0.3, 0.4}
+    assert {m.tags["level"] for m in read(run).find("denoising.compared_psnr")} == {0.3, 0.4}
     assert "noise_levels: [0.4]" in run.recipe_text()
     assert run.info["identity"] != identity
     assert sanggar.open(run).plan.evaluation.denoising.noise_levels == (0.4,)

@@ -20,6 +20,7 @@ from conftest import Cli
 from sanggar.evaluation.evaluate import METRICS
 from sanggar.reporting import labels
 from sanggar.results import FORMAT, Evaluation
+from sanggar.results.format1 import NEITHER
 from sanggar.results.stored import read, read_arrays, read_tools, save
 from sanggar.runs import Arrays, Run, load_arrays, save_arrays
 
@@ -93,10 +94,11 @@ def test_the_number_of_pictures_the_split_and_the_data_are_the_same(run: Run) ->
     ("autoencoder", ("reconstruction.mse", "network"), {"input": "clean"}, ("reconstruction.mse", "network", {})),
     ("autoencoder", ("reconstruction.psnr", "PCA"), {}, ("reconstruction.psnr", "pca", {})),
     ("autoencoder", ("reconstruction.ssim", "network"), {"level": 0.2},
-     ("reconstruction.ssim", "network", {"level": 0.2})),
-    ("autoencoder", ("denoising.psnr", "do nothing"), {"level": 0.3}, ("denoising.psnr", "identity", {"level": 0.3})),
+     ("denoising.ssim", "network", {"level": 0.2})),
+    ("autoencoder", ("denoising.psnr", "do nothing"), {"level": 0.3},
+     ("denoising.compared_psnr", "identity", {"level": 0.3})),
     ("autoencoder", ("denoising.psnr", "non-local means"), {"level": 0.2},
-     ("denoising.psnr", "non_local_means", {"level": 0.2})),
+     ("denoising.compared_psnr", "non_local_means", {"level": 0.2})),
     ("autoencoder", ("denoising.gain", "network"), {"level": 0.3}, ("denoising.gain", "network", {"level": 0.3})),
     ("autoencoder", ("latent.knn", "pixels"), {}, ("latent.knn", "pixels", {})),
     ("autoencoder", ("exploration.recall", "training pictures, the floor"), {}, ("exploration.recall", "floor", {})),
@@ -156,12 +158,12 @@ def test_protocols_hold_plain_values(run: Run) -> None:
         assert not {"told", "drawn_from", "level", "class", "attribute", "strength", "odd"} & set(settings)
         for name in ("fitted_on", "tuned_on", "among", "size", "bins", "subsets"):
             assert type(settings.get(name, 0)) is int, (m.key, name)
-        if m.key == "reconstruction.ssim":
+        if m.key in ("reconstruction.ssim", "denoising.ssim"):
             assert (settings["window"], settings["borders"]) == (0.5, "mirrored")
         assert settings.get("output", "uint8") == "uint8"
         assert settings.get("trial", "held_out") in ("held_out", "corrupted", "simpler")
         assert settings.get("score", "R²") in ("R²", "balanced accuracy")
-        assert (m.better is None) == (m.key in ("bounds.beta", "bounds.deviation", "bounds.beta_squared"))
+        assert (m.better is None) == (m.key in NEITHER)
         assert m.unit in ("", "dB", "nats", "bits", "deviations", "dimensions", "scale")
 
 
@@ -411,11 +413,11 @@ def test_an_old_run_is_measured_again(run_cli: Cli, old: Copy, name: str) -> Non
 def test_an_old_run_is_measured_by_other_options(run_cli: Cli, old: Copy) -> None:
     run = old("autoencoder")
     succeeds(run_cli, "evaluate", run.path, "evaluation.denoising.noise_levels=[0.5]", "evaluation.images=32")
-    assert {m.tags["level"] for m in read(run).find("denoising.psnr")} == {0.3, 0.5}
+    assert {m.tags["level"] for m in read(run).find("denoising.compared_psnr")} == {0.3, 0.5}
     assert {m.protocol.n for m in read(run).find("reconstruction.psnr")} == {32}
     assert "format: 2" in run.recipe_text()
     succeeds(run_cli, "evaluate", run.path, "evaluation.noise_levels=[0.6]")  # as it was called in 0.1.0
-    assert {m.tags["level"] for m in read(run).find("denoising.psnr")} == {0.3, 0.6}
+    assert {m.tags["level"] for m in read(run).find("denoising.compared_psnr")} == {0.3, 0.6}
 
 
 @pytest.mark.parametrize("name", MEASURED)

@@ -6,7 +6,7 @@ these types when it is read, so that everything behind them can rely on it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -104,17 +104,13 @@ class Evaluation(Record):
     seconds: dict[Name, Finite] = {}
     """by metric"""
 
-    def find(
-        self, key: str, subject: str | None = None, settings: Mapping[str, Json] | None = None, /, **tags: Tag
-    ) -> list[Measurement]:
-        """Measurements with this key, of this subject where one is given, with at least these tags and settings."""
+    def find(self, key: str, subject: str | None = None, /, **tags: Tag) -> list[Measurement]:
+        """Measurements with this key, of this subject where one is given, with at least these tags."""
         return [
-            m for m in self.measurements
-            if m.key == key
-            and subject in (None, m.subject)
-            and tags.items() <= m.tags.items()
-            and all(m.protocol.settings.get(name) == value for name, value in (settings or {}).items())
-        ]  # fmt: skip
+            m
+            for m in self.measurements
+            if m.key == key and subject in (None, m.subject) and tags.items() <= m.tags.items()
+        ]
 
     def beside(self, measurement: Measurement, subject: str) -> Measurement | None:
         """The same quantity of another subject."""

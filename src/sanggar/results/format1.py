@@ -50,6 +50,7 @@ class Stored(Record):
 # -- measurements ----------------------------------------------------------------------------------------------
 
 RENAMED = {
+    "denoising.psnr": "denoising.compared_psnr",
     "anomaly.precision": "anomaly.average_precision",
     "inference.bound": "bounds.negative_elbo",
     "inference.bits": "bounds.bits_per_dimension",
@@ -60,7 +61,7 @@ RENAMED = {
 
 QUANTITIES = {
     ("reconstruction", "reconstruction"): ("mse", "psnr", "ssim", "perceptual"),
-    ("denoising", "denoising"): ("psnr", "gain"),
+    ("denoising", "denoising"): ("gain",),
     ("latent", "latent"): ("probe", "knn", "silhouette", "rank"),
     ("attributes", "attributes"): ("probe", "mig", "disentanglement", "completeness"),
     ("attributes", "edits"): (
@@ -100,7 +101,7 @@ SUBJECTS = {
 
 UNITS = {unit: unit for unit in ("", "dB", "nats", "bits", "deviations", "dimensions")} | {"on [-1, 1]": "scale"}
 
-NEITHER = ("bounds.beta", "bounds.deviation", "bounds.beta_squared")
+NEITHER = ("bounds.beta", "bounds.deviation", "bounds.beta_squared", "generation.nearest")
 """Quantities of which neither more nor less is better, though format 1 said so"""
 
 ODD = {
@@ -198,7 +199,6 @@ NUMBERS: dict[str, Callable[[str], float]] = {
 """Settings that are numbers"""
 
 TAGS: dict[str, tuple[str, ...]] = {
-    "reconstruction": ("level",),
     "denoising": ("level",),
     "attributes": ("attribute",),
     "edits": ("attribute", "strength"),
@@ -226,6 +226,8 @@ def evaluation(tree: Tree) -> Tree:
 
 def _measurement(number: Number) -> Tree:
     key, settings = KEYS[number.key], _settings(number)
+    if key.startswith("reconstruction.") and "level" in settings:  # of noisy pictures
+        key = key.replace("reconstruction.", "denoising.")
     protocol = {name: settings.pop(name) for name in ("split", "n", "data")}
     return {
         "key": key,
@@ -245,6 +247,8 @@ def _settings(number: Number) -> Settings:
     settings: Settings = {}
     for name, value in number.protocol.items():
         settings |= _setting(number.key, name, value)
+    if number.key in ("generation.nearest", "generation.memorization"):  # format 1 said it was as of the others
+        settings["floor"] = "test"
     if number.key == "attributes.probe":
         settings["score"] = "R²" if settings.get("kind") == "number" else "balanced accuracy"
     if number.key == "attributes.judge":  # only its label said which of the two it is

@@ -66,8 +66,8 @@ def sample_mixture(mixture: Mixture, count: int, seed: int) -> Vectors:
     return np.random.default_rng(seed).permutation(drawn).astype(np.float32)
 
 
-def mixture_of(model: TrainedModel, seed: int) -> Mixture:
-    """The mixture that the run keeps for these weights; where it keeps none, one fitted to its training pictures.
+def mixture_of(model: TrainedModel) -> Mixture:
+    """The mixture that the run keeps for these weights; where it keeps none, the same fitted to its training pictures.
 
     Raises RunError where the data are no longer the run's, DataError where they are missing.
     """
@@ -76,7 +76,7 @@ def mixture_of(model: TrainedModel, seed: int) -> Mixture:
         if details.get("step") == model.step and f"{TOOL}.weights" in arrays:
             return Mixture.of(arrays)
     train = model.plan.data_of(model.run).train.first(model.plan.evaluation.train_images)
-    return fit_mixture(model.encode(train.pixels), seed)
+    return fit_mixture(model.encode(train.pixels), model.plan.evaluation.seed)
 
 
 def from_mixture(model: TrainedModel, count: int, seed: int) -> Iterator[tuple[Pixels, None]]:
@@ -85,6 +85,6 @@ def from_mixture(model: TrainedModel, count: int, seed: int) -> Iterator[tuple[P
     Raises RunError where the model does not encode and decode; see `mixture_of` for the rest.
     """
     model.need("encode", "decode")
-    latents = sample_mixture(mixture_of(model, seed), count, seed)
+    latents = sample_mixture(mixture_of(model), count, seed)
     for start in range(0, count, CHUNK):
         yield model.decode(latents[start : start + CHUNK]), None

@@ -81,7 +81,9 @@ def _reconstructed(
         protocol = context.protocol(
             len(test), output="uint8", input="noisy", noise=model.noise_options.kind, noise_seed=seed
         )
-        measurements += fidelity(values, protocol, test.pixels, tags={"level": level}, headline=level == shown)
+        measurements += fidelity(
+            "denoising", values, protocol, test.pixels, tags={"level": level}, headline=level == shown
+        )
         if level == shown:
             arrays = extremes(pixels, test, noisy, values["psnr"])
             if (mse := float(values["mse"].mean())) > 0.5:
@@ -110,7 +112,8 @@ def _compared(
             setting = filtered[subject].setting if subject != NETWORK else {}
             tuned: dict[str, Json] = {"setting": setting} if setting else {}
             measurements.append(mean_of(
-                "denoising.psnr", values, base.having(**tuned), unit="dB", subject=subject, tags={"level": level}
+                "denoising.compared_psnr", values, base.having(**tuned), unit="dB", subject=subject,
+                tags={"level": level},
             ))  # fmt: skip
         best = max((name for name in ratios if name != NETWORK), key=lambda name: ratios[name].mean())
         measurements.append(mean_of(

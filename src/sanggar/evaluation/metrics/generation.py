@@ -1,7 +1,8 @@
 """How good generated pictures are: distances to real ones beside their floor, variety, obedience to the condition.
 
 Generated and real pictures are compared by features, always as many of each, and always with test pictures. The floor
-of a value is what it is when training pictures stand in for generated ones.
+of a value is what it is when training pictures stand in for generated ones, or test pictures where
+nearness to training pictures is measured.
 """
 
 from __future__ import annotations
@@ -51,11 +52,14 @@ RARE = 0.01
 HEADLINES = ("precision", "recall", "agreement")
 """Shares to look at first"""
 
-DIRECTIONS: dict[str, Better] = {
-    "precision": "higher", "recall": "higher", "density": "higher", "coverage": "higher", "nearest": "higher",
+DIRECTIONS: dict[str, Better | None] = {
+    "precision": "higher", "recall": "higher", "density": "higher", "coverage": "higher", "nearest": None,
     "memorization": "lower", "duplicates": "lower",
 }  # fmt: skip
-"""Measures of variety, and where better lies"""
+"""Measures of variety, and where better lies: nowhere for `nearest`, which neither a copy nor a blot does well in"""
+NEARNESS = ("nearest", "memorization")
+"""Measures of nearness to training pictures: of test pictures at their floor, as the nearest to a training picture is
+itself"""
 
 
 class GenerationOptions(Options):
@@ -215,7 +219,8 @@ def _variety(of: Comparison) -> tuple[list[Measurement], list[Alarm]]:
     }  # fmt: skip
     measurements = []
     for quantity, better in DIRECTIONS.items():
-        protocol = of.protocol.having(**_settings(quantity, len(train)))
+        floor_of: dict[str, Json] = {"floor": "test"} if quantity in NEARNESS else {}
+        protocol = of.protocol.having(**_settings(quantity, len(train)), **floor_of)
         for subject, arrays in of_subject.items():
             measurements.append(_mean(quantity, arrays[quantity], protocol, subject, better))
     return measurements, _doubts({(m.key.split(".")[1], m.subject): m.value for m in measurements})
@@ -267,7 +272,7 @@ def _doubts(values: dict[tuple[str, str], float]) -> list[Alarm]:
     return alarms
 
 
-def _mean(quantity: str, values: np.ndarray, protocol: Protocol, subject: str, better: Better) -> Measurement:
+def _mean(quantity: str, values: np.ndarray, protocol: Protocol, subject: str, better: Better | None) -> Measurement:
     """Mean over pictures, or the share of those where it is so."""
     if values.dtype == bool:
         return _share(quantity, values, protocol, subject, better=better)
@@ -316,7 +321,7 @@ def _by_judge(of: Comparison, judge: Judge) -> Protocol:
 
 
 def _share(
-    quantity: str, hits: Bool[np.ndarray, "n"], protocol: Protocol, subject: str, *, better: Better = "higher",
+    quantity: str, hits: Bool[np.ndarray, "n"], protocol: Protocol, subject: str, *, better: Better | None = "higher",
     tags: dict[str, Tag] | None = None,
 ) -> Measurement:  # fmt: skip
     """Share of pictures as a measurement."""

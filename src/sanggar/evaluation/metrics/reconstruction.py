@@ -50,7 +50,9 @@ def _measurements(
     context: EvaluationContext, values: dict[str, np.ndarray], given: dict[str, Json], subject: str
 ) -> list[Measurement]:
     protocol = context.protocol(len(context.test), output="uint8", input="clean", **given)
-    found = fidelity(values, protocol, context.test.pixels, subject=subject, headline=subject == NETWORK)
+    found = fidelity(
+        "reconstruction", values, protocol, context.test.pixels, subject=subject, headline=subject == NETWORK
+    )
     if "perceptual" in values and context.judge is not None:
         judged = protocol.having(
             network=context.judge.name, weights=context.judge.hash, method="Zhang et al. 2018, Eq. 1, unweighted",
@@ -64,15 +66,15 @@ def _measurements(
 
 
 def fidelity(
-    values: dict[str, np.ndarray], protocol: Protocol, target: Pixels, *, subject: str = NETWORK,
+    metric: str, values: dict[str, np.ndarray], protocol: Protocol, target: Pixels, *, subject: str = NETWORK,
     tags: dict[str, Tag] | None = None, headline: bool = False,
 ) -> list[Measurement]:  # fmt: skip
-    """Means of MSE, PSNR and SSIM as measurements."""
+    """Means of MSE, PSNR and SSIM as measurements of a metric."""
     found = []
     for name, (unit, better, _) in FIDELITY.items():
         of = protocol.having(window=window(target), borders="mirrored") if name == "ssim" else protocol
         found.append(mean_of(
-            f"reconstruction.{name}", values[name], of, unit=unit, better=better, subject=subject, tags=tags,
+            f"{metric}.{name}", values[name], of, unit=unit, better=better, subject=subject, tags=tags,
             headline=headline,
         ))  # fmt: skip
     return found

@@ -32,7 +32,7 @@ def against_noise(views: Views) -> str | None:
     """
     groups: dict[str, Views] = {}
     for view in views:
-        found = view.find("denoising.psnr", NETWORK)
+        found = view.find("denoising.compared_psnr", NETWORK)
         if found:
             groups.setdefault(found[0].protocol.model_dump_json(), []).append(view)
     return "".join(_noise_chart(group, views) for group in groups.values()) or None
@@ -41,7 +41,7 @@ def against_noise(views: Views) -> str | None:
 def _noise_chart(group: Views, views: Views) -> str:
     curves: dict[str, dict[float, float]] = {}
     for view in group:
-        for m in view.find("denoising.psnr"):
+        for m in view.find("denoising.compared_psnr"):
             network = view.name if len(views) > 1 else labels.subject(NETWORK)
             name = network if m.subject == NETWORK else labels.subject(m.subject)
             curves.setdefault(name, {}).setdefault(float(m.tags["level"]), m.value)
@@ -68,7 +68,7 @@ def _noise_chart(group: Views, views: Views) -> str:
         who = view.name if len(views) > 1 else "network"
         cells = [number(gains[x].value, 3) if x in gains else "—" for x in levels]
         body += [[f"{who} above the best classical", *cells]]
-    sample = group[0].find("denoising.psnr")[0].protocol
+    sample = group[0].find("denoising.compared_psnr")[0].protocol
     words = (
         f"{view.name}: " * (len(views) > 1)
         + "PSNR by noise level. "
