@@ -17,7 +17,7 @@ from sanggar.evaluation.reference import NotComparable
 from sanggar.models.base import SamplingOptions
 from sanggar.models.vae.kl import kl_of_posterior
 from sanggar.results import FLOOR, NETWORK, Measurement
-from sanggar.tools.sampling import Mixture
+from sanggar.tools.mixture import Mixture
 from sanggar.trained import TrainedModel
 
 

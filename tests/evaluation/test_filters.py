@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sanggar.evaluation.filters import DENOISERS, denoise, tune
-from sanggar.evaluation.measures.fidelity import peak_ratios
+from sanggar.evaluation.measures.fidelity import psnr
 
 LEVEL = 0.3
 FILTERS = ("gaussian_filter", "median_filter")
@@ -30,16 +30,14 @@ def test_a_denoiser_gives_pictures_for_pictures_and_helps(name: str, channels: i
         assert cleaned.dtype == np.uint8
         assert cleaned.shape == noisy.shape
     best = denoise(name, noisy, LEVEL / 2, tune(name, noisy[:2], clean[:2], LEVEL / 2))
-    gain = peak_ratios(best, clean).mean() - peak_ratios(noisy, clean).mean()
+    gain = psnr(best, clean).mean() - psnr(noisy, clean).mean()
     assert gain == 0 if len(DENOISERS[name].settings) == 1 else gain > 1
 
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_tuning_finds_the_best_on_the_table(name: str) -> None:
     noisy, clean = pictures(1)
-    scores = [
-        peak_ratios(denoise(name, noisy, LEVEL / 2, setting), clean).mean() for setting in DENOISERS[name].settings
-    ]
+    scores = [psnr(denoise(name, noisy, LEVEL / 2, setting), clean).mean() for setting in DENOISERS[name].settings]
     assert tune(name, noisy, clean, LEVEL / 2) == DENOISERS[name].settings[int(np.argmax(scores))]
 
 

@@ -8,7 +8,7 @@ from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structu
 
 from sanggar.data.images import Images
 from sanggar.evaluation.context import first_of_each_class
-from sanggar.evaluation.measures.fidelity import mean_squared_errors, peak_ratios, similarities, window
+from sanggar.evaluation.measures.fidelity import mean_squared_errors, psnr, ssim, window
 from sanggar.evaluation.statistics import mean_interval, share_interval
 
 
@@ -29,7 +29,7 @@ def test_errors_and_ratios_are_scikit_images(shape: tuple[int, ...]) -> None:
     errors = [mean_squared_error(a / 127.5, b / 127.5) for a, b in zip(pixels, target, strict=True)]
     ratios = [peak_signal_noise_ratio(b, a, data_range=255) for a, b in zip(pixels, target, strict=True)]
     np.testing.assert_allclose(mean_squared_errors(pixels, target), errors, rtol=1e-5)
-    np.testing.assert_allclose(peak_ratios(pixels, target), ratios, rtol=1e-5)
+    np.testing.assert_allclose(psnr(pixels, target), ratios, rtol=1e-5)
 
 
 @SHAPES
@@ -47,20 +47,20 @@ def test_similarities_are_scikit_images_with_mirrored_borders(shape: tuple[int, 
         )
         for a, b in zip(pixels, target, strict=True)
     ]  # fmt: skip
-    np.testing.assert_allclose(similarities(pixels, target), expected, atol=2e-4)
+    np.testing.assert_allclose(ssim(pixels, target), expected, atol=2e-4)
 
 
 def test_a_perfect_picture_is_perfect() -> None:
     _, target = pairs(3, 16, 16, 1)
     assert mean_squared_errors(target, target).tolist() == [0] * 3
-    assert peak_ratios(target, target).tolist() == [100] * 3
-    np.testing.assert_allclose(similarities(target, target), 1)
-    assert peak_ratios(255 - 0 * target, 0 * target).tolist() == [0] * 3
+    assert psnr(target, target).tolist() == [100] * 3
+    np.testing.assert_allclose(ssim(target, target), 1)
+    assert psnr(255 - 0 * target, 0 * target).tolist() == [0] * 3
 
 
 def test_similarities_do_not_depend_on_how_many_are_measured_together() -> None:
     pixels, target = pairs(1003, 8, 8, 1)
-    np.testing.assert_allclose(similarities(pixels, target)[998:], similarities(pixels[998:], target[998:]), atol=1e-6)
+    np.testing.assert_allclose(ssim(pixels, target)[998:], ssim(pixels[998:], target[998:]), atol=1e-6)
 
 
 def test_an_interval_of_a_mean_covers_it_as_often_as_promised() -> None:

@@ -18,7 +18,7 @@ from sanggar.data.images import CHUNK
 from sanggar.models.vae.kl import kl_of_posterior
 from sanggar.models.vae.likelihood_regret import WEIGHED
 from sanggar.results.stored import read_tools
-from sanggar.tools.anomaly import (
+from sanggar.tools.detector import (
     SLACK,
     TOOL,
     Detector,

@@ -166,7 +166,7 @@ def sample(
     from tqdm.auto import tqdm
 
     from sanggar.data.writing import write_stack
-    from sanggar.tools.sampling import from_mixture
+    from sanggar.tools.mixture import from_mixture
     from sanggar.trained import open as open_run
 
     wanted = _pairs("--condition", conditions) | ({} if label is None else {"class": label})
@@ -218,7 +218,7 @@ def anomaly(run: str, images: str, out: Path) -> None:
     IMAGES is a file, a folder, or an .npz with `images`. Beside each score stands the share of normal validation
     pictures that score lower.
     """
-    from sanggar.tools.inspection import inspect
+    from sanggar.tools.anomaly import inspect
     from sanggar.trained import open as open_run
 
     click.echo(inspect(open_run(run), images, out, say=say))

@@ -16,7 +16,7 @@ from sanggar.evaluation.context import EvaluationContext
 from sanggar.instruments.cache import cached
 from sanggar.results import KNN, PCA
 from sanggar.runs import Arrays
-from sanggar.tools.anomaly import SLACK, Known, Scores, gaussian, residual_deviations, scores, together
+from sanggar.tools.detector import SLACK, Known, Scores, gaussian, residual_deviations, scores, together
 
 Pixels = UInt8[np.ndarray, "n height width channels"]
 
@@ -25,7 +25,7 @@ NEIGHBOURS = 5
 SCORES = (
     (PCA, "together"), (PCA, "reconstruction"), (PCA, "residual"), (PCA, "latent"), (KNN, "neighbours"),
 )  # fmt: skip
-"""Baselines and what they score pictures by, see `tools.anomaly.scores`"""
+"""Baselines and what they score pictures by, see `tools.detector.scores`"""
 VALUES = 2**28
 """Pixel values that there are floats of at a time: a gigabyte"""
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 
 from sanggar.data.images import Images
 from sanggar.evaluation.aspects import Aspect, AttributeJudge, Verdicts
-from sanggar.evaluation.measures.fidelity import peak_ratios
+from sanggar.evaluation.measures.fidelity import psnr
 from sanggar.evaluation.measures.probes import fit, logistic, normal, ridge
 from sanggar.instruments.judge import Judge
 from sanggar.tools.editing import Edit, Latents, Method, Strengths, Vector
@@ -92,7 +92,7 @@ class Bench:
         distance = None
         if perceptual and self.perceptual is not None:
             distance = self.perceptual.dissimilarity(pictures, chosen.unedited)
-        return Outcome(success.astype(np.float64), kept, peak_ratios(pictures, chosen.unedited), distance)
+        return Outcome(success.astype(np.float64), kept, psnr(pictures, chosen.unedited), distance)
 
     def others(self, aspect: Aspect | None) -> str:
         """For a protocol: the attributes that the judge can tell, but for the one that is edited."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from sanggar.evaluation.measures.fidelity import Pixels, peak_ratios
+from sanggar.evaluation.measures.fidelity import Pixels, psnr
 
 T = TypeVar("T")
 Setting = dict[str, Any]
@@ -29,7 +29,7 @@ class Denoiser:
     settings: tuple[Setting, ...]
 
 
-def nothing(stack: Stack, deviation: float) -> Stack:
+def identity(stack: Stack, deviation: float) -> Stack:
     """The disturbed picture itself."""
     return stack
 
@@ -77,7 +77,7 @@ def _table(**columns: tuple[Any, ...]) -> tuple[Setting, ...]:
 
 
 DENOISERS: dict[str, Denoiser] = {
-    "identity": Denoiser(nothing, ({},)),
+    "identity": Denoiser(identity, ({},)),
     "gaussian_filter": Denoiser(gaussian, _table(sigma=(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5))),
     "median_filter": Denoiser(median, _table(size=(1, 2, 3, 4, 5))),
     "non_local_means": Denoiser(
@@ -118,7 +118,7 @@ def _cleaned(name: str, noisy: Pixels, deviation: float, setting: Setting) -> Pi
 
 
 def _score(name: str, noisy: Pixels, clean: Pixels, deviation: float, setting: Setting) -> float:
-    return float(peak_ratios(_cleaned(name, noisy, deviation, setting), clean).mean())
+    return float(psnr(_cleaned(name, noisy, deviation, setting), clean).mean())
 
 
 def _on_all_cores(work: Callable[..., T], tasks: Sequence[tuple[Any, ...]]) -> list[T]:

@@ -11,15 +11,15 @@ from sanggar.data.images import mean_squared_errors, picture_chunks
 
 Pixels = UInt8[np.ndarray, "n height width channels"]
 
-__all__ = ["mean_squared_errors", "peak_ratios", "similarities", "window"]
+__all__ = ["mean_squared_errors", "psnr", "ssim", "window"]
 
 
-def peak_ratios(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
+def psnr(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
     """Peak signal-to-noise ratio of each picture in dB, at most 100: a picture without any error has no ratio."""
-    return _by_chunks(_peak_ratios, pixels, target)
+    return _by_chunks(_psnr, pixels, target)
 
 
-def similarities(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
+def ssim(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
     """Structural similarity (Wang et al. 2004) of each picture, in a Gaussian window as `window` says."""
     return _by_chunks(_similarities, pixels, target)
 
@@ -29,7 +29,7 @@ def window(pixels: Pixels) -> float:
     return 1.5 if min(pixels.shape[1:3]) >= 16 else 0.5
 
 
-def _peak_ratios(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def _psnr(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     import torch
     from torchmetrics.functional.image import peak_signal_noise_ratio
 

@@ -23,7 +23,7 @@ from sanggar.models.vae.likelihood_regret import RATE, WEIGHED
 from sanggar.options import Options
 from sanggar.results import NETWORK, PCA, Json, Measurement, Protocol, Tag
 from sanggar.runs import Arrays
-from sanggar.tools.anomaly import (
+from sanggar.tools.detector import (
     IMAGES,
     REGRET_STEPS,
     SLACK,

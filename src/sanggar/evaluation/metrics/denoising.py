@@ -11,7 +11,7 @@ from pydantic import Field
 
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric, first_of_each_class
 from sanggar.evaluation.filters import DENOISERS, denoise, tune
-from sanggar.evaluation.measures.fidelity import peak_ratios
+from sanggar.evaluation.measures.fidelity import psnr
 from sanggar.evaluation.metrics.reconstruction import FIDELITY, extremes, fidelity
 from sanggar.evaluation.statistics import mean_of
 from sanggar.instruments.cache import cached
@@ -107,7 +107,7 @@ def _compared(
         noisy = model.disturb(test, level, seed)
         pixels = model.reconstruct(noisy)
         filtered = _filters(context, level, test, tuning, noisy, chosen)
-        ratios = {NETWORK: peak_ratios(pixels, test)} | {name: each.ratios for name, each in filtered.items()}
+        ratios = {NETWORK: psnr(pixels, test)} | {name: each.ratios for name, each in filtered.items()}
         for subject, values in ratios.items():
             setting = filtered[subject].setting if subject != NETWORK else {}
             tuned: dict[str, Json] = {"setting": setting} if setting else {}
@@ -142,7 +142,7 @@ def _filters(
         for name, denoiser in DENOISERS.items():
             setting = tune(name, noisy_tuning, tuning, level / 2)
             cleaned = denoise(name, noisy, level / 2, setting)
-            arrays[f"{name}.ratios"] = peak_ratios(cleaned, test)
+            arrays[f"{name}.ratios"] = psnr(cleaned, test)
             arrays[f"{name}.setting"] = np.array([denoiser.settings.index(setting)])
             arrays[f"{name}.shown"] = cleaned[chosen]
         return arrays

@@ -30,7 +30,7 @@ from sanggar.options import Options
 from sanggar.results import FLOOR, NETWORK, Json, Measurement, Protocol, Tag
 from sanggar.runs import Arrays
 from sanggar.tools.interpolation import between_four
-from sanggar.tools.sampling import Mixture, fit_mixture, sample_mixture
+from sanggar.tools.mixture import Mixture, fit_mixture, sample_mixture
 from sanggar.trained import Noise, Pixels, Rows
 
 TEMPERATURES = (1.3, 1.0, 0.8, 0.6, 0.4)

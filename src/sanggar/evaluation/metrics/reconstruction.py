@@ -9,7 +9,7 @@ import numpy as np
 from sanggar.data.images import Images
 from sanggar.evaluation.baselines import pca_reconstructions
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric
-from sanggar.evaluation.measures.fidelity import mean_squared_errors, peak_ratios, similarities, window
+from sanggar.evaluation.measures.fidelity import mean_squared_errors, psnr, ssim, window
 from sanggar.evaluation.statistics import mean_of
 from sanggar.options import Options
 from sanggar.results import NETWORK, PCA, Better, Json, Measurement, Protocol, Tag, Unit
@@ -18,8 +18,8 @@ from sanggar.trained import Pixels
 
 FIDELITY: dict[str, tuple[Unit, Better, Callable[[Pixels, Pixels], np.ndarray]]] = {
     "mse": ("scale", "lower", mean_squared_errors),
-    "psnr": ("dB", "higher", peak_ratios),
-    "ssim": ("", "higher", similarities),
+    "psnr": ("dB", "higher", psnr),
+    "ssim": ("", "higher", ssim),
 }
 """By quantity: unit, direction, measure of each pair of pictures"""
 EXTREMES = 8

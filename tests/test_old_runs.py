@@ -24,7 +24,7 @@ from sanggar.results.format1 import NEITHER
 from sanggar.results.stored import read, read_arrays, read_tools, save
 from sanggar.runs import Arrays, Run, load_arrays, save_arrays
 
-ZIP = Path(__file__).parent.parent / "fixtures" / "format-1.zip"
+ZIP = Path(__file__).parent / "fixtures" / "format-1.zip"
 MEASURED = ("autoencoder", "ffnn", "classifier", "gan", "vae", "held-out", "faces")
 STOPPED = ("stopped", "stopped-gan")
 

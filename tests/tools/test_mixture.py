@@ -15,8 +15,8 @@ from sanggar.data.images import CHUNK
 from sanggar.errors import RunError
 from sanggar.results.stored import read_tools
 from sanggar.runs import load_arrays, save_arrays
-from sanggar.tools import sampling
-from sanggar.tools.sampling import COMPONENTS, Mixture, fit_mixture, from_mixture, mixture_of, sample_mixture
+from sanggar.tools import mixture as mixtures
+from sanggar.tools.mixture import COMPONENTS, Mixture, fit_mixture, from_mixture, mixture_of, sample_mixture
 from sanggar.trained import TrainedModel
 
 
@@ -67,7 +67,7 @@ def test_a_run_draws_from_the_mixture_it_keeps(model: TrainedModel, monkeypatch:
     kept = Mixture.of(read_tools(model.run)[0])
     data, seed = model.plan.data_of(model.run), model.plan.evaluation.seed
     monkeypatch.setattr(type(model.plan), "data_of", None)  # neither data nor fitting
-    monkeypatch.setattr(sampling, "fit_mixture", None)
+    monkeypatch.setattr(mixtures, "fit_mixture", None)
     drawn = np.concatenate([pixels for pixels, labels in from_mixture(model, CHUNK + 3, seed) if labels is None])
     np.testing.assert_array_equal(drawn, model.decode(sample_mixture(kept, CHUNK + 3, seed)))
     monkeypatch.undo()
