@@ -21,7 +21,7 @@ def psnr(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
 
 def ssim(pixels: Pixels, target: Pixels) -> Float[np.ndarray, "n"]:
     """Structural similarity (Wang et al. 2004) of each picture, in a Gaussian window as `window` says."""
-    return _by_chunks(_similarities, pixels, target)
+    return _by_chunks(_ssim, pixels, target)
 
 
 def window(pixels: Pixels) -> float:
@@ -38,7 +38,7 @@ def _psnr(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return ratios.clamp(max=100).double().numpy()
 
 
-def _similarities(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def _ssim(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     import torch
     from torchmetrics.functional.image import structural_similarity_index_measure
 

@@ -297,7 +297,7 @@ class VAE(Model):
     def regret(
         self, images: Pictures, noise: Float[Tensor, "batch draws latent"], condition: Condition | None = None
     ) -> Float[Tensor, "batch 2"]:
-        """The bound in nats with the encoder's posterior, and with one fitted to each picture (likelihood_regret.refitted)."""
+        """The bound in nats with the encoder's posterior, and with one fitted to each picture (`likelihood_regret`)."""
         with torch.inference_mode(False), torch.enable_grad():  # it takes gradients even where nothing else does
             images, noise = images.clone(), noise.clone()
             condition = None if condition is None else condition.clone()
