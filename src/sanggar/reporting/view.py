@@ -46,7 +46,7 @@ class View:
 
     def find(self, key: str, subject: str | None = None, **tags: Tag) -> list[Measurement]:
         """Measurements with this key, of this subject where one is given, with at least these tags."""
-        return self.evaluation.find(key, subject, None, **tags)
+        return self.evaluation.find(key, subject, **tags)
 
     def detail(self, metric: str, name: str, default: Json = None) -> Any:
         """A detail of a metric."""
