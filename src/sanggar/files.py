@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from sanggar.errors import DataError, RunError
+
+Tree = dict[str, Any]
+"""A mapping as JSON or YAML gives it: plain values, nested"""
+Content = Mapping[str, Any]
+"""The same, where it is only read and may be any kind of mapping"""
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from textwrap import wrap
-from typing import Any
 
 from sanggar.errors import RecipeError, suggest
+from sanggar.files import Content
 from sanggar.plan import schema
 
-Schema = Mapping[str, Any]
+Schema = Content
 
 TOP = {
     "format": "version of the keys; a recipe that leaves it out may use earlier names of keys",

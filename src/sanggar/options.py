@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, get_args
+from collections.abc import Iterator
+from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from sanggar.errors import RecipeError, suggest
+from sanggar.files import Content
 
 
 class Options(BaseModel):
@@ -20,7 +21,7 @@ class Options(BaseModel):
 OptionsT = TypeVar("OptionsT", bound=Options)
 
 
-def validated(where: str, part: str, options: type[OptionsT], values: Mapping[str, Any]) -> OptionsT:
+def validated(where: str, part: str, options: type[OptionsT], values: Content) -> OptionsT:
     """The options that a part of the recipe `where` gives. Raises RecipeError, a line for each thing that is wrong."""
     try:
         return options.model_validate(dict(values))
@@ -81,13 +82,13 @@ def _walk(options: type[BaseModel], location: tuple[int | str, ...], unknown: bo
     return names, [name for model in level for name in model.model_fields]
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):
         yield from _models_in(inner)
 
 
-def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+def _tags(model: type[BaseModel]) -> tuple[object, ...]:
     field = model.model_fields.get("kind")
     return get_args(field.annotation) if field else ()

@@ -18,6 +18,7 @@ from sanggar.data.dataset import DataOptions, Dataset, Source
 from sanggar.data.images import Attribute, ImageSpec
 from sanggar.data.sources import SOURCES
 from sanggar.errors import RecipeError, RunError, suggest
+from sanggar.files import Content, Tree
 from sanggar.instruments.inception import find_weights
 from sanggar.instruments.judge import JUDGES, judge_for, open_judge, that_sees
 from sanggar.models.augment import AugmentationOptions
@@ -207,7 +208,7 @@ class Plan:
             find_weights()
         measured_attributes(self.spec, self.evaluation.attributes)
 
-    def tree(self) -> dict[str, Any]:
+    def tree(self) -> Tree:
         """The resolved recipe as plain values: running it again gives the same run."""
         parts = {part: getattr(self, part).model_dump(mode="json") for part in PARTS}
         parts["model"] = {"family": self.family_name, **parts["model"]}
@@ -292,14 +293,14 @@ def build(plan: Plan, spec: ImageSpec, seed: int = 0) -> AnyModel:
     return model
 
 
-def schema() -> dict[str, Any]:
+def schema() -> Tree:
     """The JSON Schema of recipes, for editors that complete and check YAML as it is written."""
     parts: dict[str, type[BaseModel]] = {
         "training": TrainingOptions, "evaluation": evaluation_options(),
         **{f"data_{name}": source.Options for name, source in SOURCES.items()},
         **{f"model_{name}": family.Options for name, family in FAMILIES.items()},
     }  # fmt: skip
-    definitions: dict[str, Any] = {}
+    definitions: Tree = {}
     for part, options in parts.items():
         found = TypeAdapter(options).json_schema(ref_template="#/$defs/{model}")
         definitions.update(found.pop("$defs", {}))
@@ -325,7 +326,7 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _choice(where: str, path: str, part: Mapping[str, Any], key: str, table: Mapping[str, Any]) -> str:
+def _choice(where: str, path: str, part: Content, key: str, table: Mapping[str, object]) -> str:
     name = part.get(key)
     if name is None:
         raise RecipeError(f"{where}: {path}: missing. Known: {', '.join(table)}.")

@@ -12,8 +12,11 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import SafeRepresenter
 
 from sanggar.errors import RecipeError, suggest
+from sanggar.files import Content, Tree
 
 PARTS = ("data", "model", "training", "evaluation")
 KEYS = ("format", "name", "about", "base", *PARTS)
@@ -22,7 +25,6 @@ FORMAT = 2
 """Version of the keys of a recipe; raised when one is renamed or moved, with an entry in MIGRATIONS."""
 
 Override = str
-Tree = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def read(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[Override] = ()) -> Recipe:
+def read(source: str | Path | Content | Recipe, overrides: Sequence[Override] = ()) -> Recipe:
     """The recipe named or found at `source`, with its bases merged and `overrides` applied.
 
     `source` is the name of a shipped recipe, a path to a YAML file, a mapping, or a recipe. Each override is
@@ -85,7 +87,7 @@ Migration = Callable[[Tree, str], Tree]
 """From a recipe or a part of one, and what it is called in messages, to the same in a later format"""
 
 
-def moved(old: str, new: str, value: Callable[[Any], Any] = lambda given: given, keep: bool = False) -> Migration:
+def moved(old: str, new: str, value: Callable[[object], object] = lambda given: given, keep: bool = False) -> Migration:
     """Rename or move a dotted key, its value changed by `value`; `keep`: the old key is still to be moved elsewhere."""
 
     def move(tree: Tree, where: str) -> Tree:
@@ -94,13 +96,12 @@ def moved(old: str, new: str, value: Callable[[Any], Any] = lambda given: given,
             return tree
         if _at(tree, new) is not None:
             raise RecipeError(f"{where}: {old} is called {new} now; both are given. Leave out {old}.")
-        inner: Any = tree
+        inner: object = tree
         for name in new.split(".")[:-1]:
             inner = inner.get(name) if isinstance(inner, dict) else None
             if inner is not None and not isinstance(inner, dict):
                 raise RecipeError(f"{where}: {name}: expected `key: value` lines, got {_kind(inner)}.")
-        changed: Tree = merge(tree if keep else _without(tree, old), _nested(new, value(given[0])))
-        return changed
+        return merge(tree if keep else _without(tree, old), _nested(new, value(given[0])))
 
     return move
 
@@ -156,7 +157,7 @@ def migrate(tree: Tree, where: str) -> Tree:
     return {**tree, "format": FORMAT} if "format" in tree else tree
 
 
-def _at(tree: Any, key: str) -> tuple[Any] | None:
+def _at(tree: object, key: str) -> tuple[object] | None:
     """The value at a dotted key, in a tuple; None where there is none."""
     for name in key.split("."):
         if not isinstance(tree, dict) or name not in tree:
@@ -172,31 +173,35 @@ def _without(tree: Tree, key: str) -> Tree:
     return {**tree, name: _without(tree[name], rest)}
 
 
-def _nested(key: str, value: Any) -> Tree:
+def _nested(key: str, value: object) -> Tree:
     """A tree that holds a value at a dotted key."""
-    for name in reversed(key.split(".")):
-        value = {name: value}
-    return dict(value)
+    *above, last = key.split(".")
+    tree: Tree = {last: value}
+    for name in reversed(above):
+        tree = {name: tree}
+    return tree
 
 
 # -- reading ---------------------------------------------------------------------------------------------------
 
 
-def merge(base: Any, change: Any) -> Any:
+def merge(base: Tree, change: Tree) -> Tree:
     """`change` laid over `base`, key by key.
 
     Where the two choose different kinds of a thing (`kind`, `family` or `source` differs) nothing of the base's
     choice is kept: its options would mean nothing to the new one.
     """
-    if not (isinstance(base, dict) and isinstance(change, dict)):
-        return change
     for key in ("kind", "family", "source"):
         if key in change and key in base and change[key] != base[key]:
             return change
-    return {**base, **{key: merge(base.get(key), value) for key, value in change.items()}}
+    merged = dict(base)
+    for key, value in change.items():
+        below = base.get(key)
+        merged[key] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
 
 
-def to_yaml(tree: Mapping[str, Any]) -> str:
+def to_yaml(tree: Content) -> str:
     """Plain values as YAML 1.2 text."""
     writer = YAML(typ="safe", pure=True)
     writer.default_flow_style = None  # short lists and leaves on one line
@@ -208,7 +213,7 @@ def to_yaml(tree: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
-def _quoted(representer: Any, text: str) -> Any:
+def _quoted(representer: SafeRepresenter, text: str) -> ScalarNode:
     """Text with the line breaks of other alphabets in double quotes: the writer folds them away elsewhere."""
     style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
     return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
@@ -264,8 +269,7 @@ def _inherit(tree: Tree, folder: Path, above: tuple[Path, ...]) -> Tree:
         return tree
     if not isinstance(base, str):
         raise RecipeError(f"base: expected the name of a recipe, got {_kind(base)}.")
-    merged: Tree = merge(_read_file(_find(base, folder), above), tree)
-    return merged
+    return merge(_read_file(_find(base, folder), above), tree)
 
 
 def _parse_override(text: str) -> Tree:

@@ -12,36 +12,35 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
 from sanggar.errors import RunError
-from sanggar.files import write_atomic
+from sanggar.files import Content, Tree, write_atomic
 
 FORMAT = 2
 """Version of the run directory's layout; raised when an older sanggar could not read a newer run."""
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: lambda info: {**info, "format": 2}}
+MIGRATIONS: dict[int, Callable[[Tree], Tree]] = {1: lambda info: {**info, "format": 2}}
 """By the format of a stored `run.json`: what brings it to the next one. From 1 to 2 its own keys stayed."""
 
 Arrays = dict[str, np.ndarray]
 
 
-def save_arrays(path: Path, arrays: Arrays, meta: Mapping[str, Any] | None = None) -> None:
+def save_arrays(path: Path, arrays: Arrays, meta: Content | None = None) -> None:
     """Write named arrays and a JSON-able `meta` as one safetensors file that carries its own checksum."""
     header = {"meta": json.dumps(dict(meta or {})), "sha256": ""}
     header["sha256"] = _checksum(arrays, header["meta"])
     write_atomic(path, safetensors.numpy.save({k: np.asarray(v, order="C") for k, v in arrays.items()}, header))
 
 
-def load_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
+def load_arrays(path: Path) -> tuple[Arrays, Tree]:
     """The arrays and the meta that `save_arrays` wrote. Raises RunError when the content is not what was written."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -90,7 +89,7 @@ class Log:
             raise RunError(f"Cannot write {path}: {error.strerror}.") from None
         self._path = path
 
-    def write(self, line: Mapping[str, Any]) -> None:
+    def write(self, line: Content) -> None:
         """Append one line."""
         self._file.write(json.dumps(dict(line)).encode() + b"\n")
 
@@ -132,7 +131,7 @@ class Run:
         if not self.info_file.is_file():
             raise RunError(f"{self.path} is not a run directory, or was half-written: it has no {self.info_file.name}.")
         try:
-            self.info: dict[str, Any] = json.loads(self.info_file.read_text(encoding="utf-8"))
+            self.info: Tree = json.loads(self.info_file.read_text(encoding="utf-8"))
             written_as = int(self.info["format"])
             if written_as <= FORMAT:
                 _ = self.info["name"], self.info["status"]
@@ -147,7 +146,7 @@ class Run:
             )
 
     @classmethod
-    def create(cls, path: Path, recipe: str, info: Mapping[str, Any]) -> Run:
+    def create(cls, path: Path, recipe: str, info: Content) -> Run:
         """Begin a run at `path`, which must not exist or be empty."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             resumable = (path / "run.json").is_file()
@@ -234,12 +233,12 @@ class Run:
         except (OSError, UnicodeDecodeError):
             raise RunError(f"{self.path} is half-written: {self.recipe_file.name} is missing or unreadable.") from None
 
-    def update(self, **changes: Any) -> None:
+    def update(self, **changes: object) -> None:
         """Change entries of `run.json`."""
         self.info = {**self.info, **changes}
         write_atomic(self.info_file, _json(self.info))
 
-    def extend(self, recipe: str, identity: str, **changes: Any) -> None:
+    def extend(self, recipe: str, identity: str, **changes: object) -> None:
         """Take note that training goes on, perhaps by a longer recipe; what the run was before is kept."""
         for left in self.path.rglob(".*.new"):  # by a process that was killed while it wrote
             if left.is_dir():
@@ -255,11 +254,11 @@ class Run:
             changes |= {"identity": identity, "earlier": earlier}
         self.update(**changes)
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[Tree]:
         """The lines of `metrics.jsonl`; a last line cut short by a crash is left out."""
         return list(_read_lines(self.metrics_file))
 
-    def timing(self) -> list[dict[str, Any]]:
+    def timing(self) -> list[Tree]:
         """The lines of `timing.jsonl`; a last line cut short by a crash is left out."""
         return list(_read_lines(self.timing_file))
 
@@ -301,11 +300,11 @@ def find(root: Path) -> list[Run]:
     return sorted(found, key=lambda run: str(run.info.get("created")))
 
 
-def _json(content: Mapping[str, Any]) -> bytes:
+def _json(content: Content) -> bytes:
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def _read_lines(path: Path) -> Iterator[Tree]:
     if path.is_file():
         for line in path.read_bytes().splitlines(keepends=True):
             if line.endswith(b"\n"):

@@ -254,7 +254,7 @@ class TrainedModel:
             whole = torch.randn((CHUNK, *self._model.noise_shape), generator=generator).numpy()
             yield whole[: count - start]
 
-    def sampling_options(self, **options: Any) -> SamplingOptions:
+    def sampling_options(self, **options: object) -> SamplingOptions:
         """The model's own SamplingOptions. Raises RunError for an option it does not have, or a value out of range."""
         self.need("sample")
         known: type[SamplingOptions] = self._model.SamplingOptions
@@ -274,18 +274,18 @@ class TrainedModel:
         swept: str | None = self._model.SamplingOptions.swept
         return swept
 
-    def draw(self, noise: np.ndarray, condition: Rows | None = None, **options: Any) -> Pixels:
+    def draw(self, noise: np.ndarray, condition: Rows | None = None, **options: object) -> Pixels:
         """Picture of each noise, float `(N, *noise_shape)`, under a condition; None: unconditional."""
         chosen = self.sampling_options(**options)
         rows = None if condition is None else np.asarray(condition, np.float32)
         return self._compute("sample", np.asarray(noise, np.float32), rows, options=chosen)
 
-    def sample(self, count: int, condition: Wanted | None = None, seed: int = 0, **options: Any) -> Pixels:
+    def sample(self, count: int, condition: Wanted | None = None, seed: int = 0, **options: object) -> Pixels:
         """Sample `count` new pictures; the same seed gives the same pictures. See `samples`."""
         return np.concatenate([pixels for pixels, _ in self.samples(count, condition, seed, **options)])
 
     def samples(
-        self, count: int, condition: Wanted | None = None, seed: int = 0, **options: Any
+        self, count: int, condition: Wanted | None = None, seed: int = 0, **options: object
     ) -> Iterator[tuple[Pixels, Labels | None]]:
         """Sample pictures a chunk at a time, with the classes they were asked to be of: for more than memory holds.
 
@@ -374,7 +374,7 @@ class TrainedModel:
 
     # -- computing ---------------------------------------------------------------------------------------------
 
-    def _compute(self, capability: str, *arrays: np.ndarray | None, **how: Any) -> np.ndarray:
+    def _compute(self, capability: str, *arrays: np.ndarray | None, **how: object) -> np.ndarray:
         computed: np.ndarray = self._model.compute(capability, *arrays, **how)
         return computed
 

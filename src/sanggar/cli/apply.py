@@ -14,6 +14,7 @@ from sanggar.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
 
+    from sanggar.data.writing import Chunk
     from sanggar.trained import TrainedModel
 
 
@@ -177,14 +178,14 @@ def sample(
     if mixture and (wanted or unconditional or chosen):
         raise click.UsageError("--mixture: it has neither conditions nor options; leave the others out.")
     model = open_run(run)
-    drawn: Iterator[tuple[Any, Any]]
+    drawn: Iterator[Chunk]
     if mixture:
         drawn = from_mixture(model, count, seed)
     else:
         drawn = model.samples(count, wanted if wanted or unconditional else None, seed, **chosen)
     with tqdm(total=count, desc="sampling", unit="picture", disable=None, leave=False) as bar:
 
-        def chunks() -> Iterator[Any]:
+        def chunks() -> Iterator[Chunk]:
             for pixels, labels in drawn:
                 yield pixels, labels
                 bar.update(len(pixels))
@@ -201,7 +202,7 @@ def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     return dict(text.split("=", 1) for text in texts)
 
 
-def _plain(text: str) -> Any:
+def _plain(text: str) -> object:
     """A value as YAML has it: a number, true or false, text."""
     from sanggar.recipe import parse
 

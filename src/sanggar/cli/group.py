@@ -7,14 +7,14 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import click
 
 from sanggar import __version__
 from sanggar.errors import SanggarError, suggest
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 RUN = click.argument("run", metavar="RUN")
 IMAGES = click.argument("images", metavar="IMAGES")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from sanggar.cli.group import OUT, RUN, cli, into, is_first, say
+
+if TYPE_CHECKING:
+    from sanggar.runs import Run
 
 
 @cli.command()
@@ -71,7 +74,7 @@ def report(runs: Sequence[str], out: Path | None) -> None:
     click.echo(write(*runs, out=out))
 
 
-def _headlines(run: Any) -> None:
+def _headlines(run: Run) -> None:
     """Print the headline numbers of an evaluated run, and its alarms."""
     from sanggar.reporting import labels
     from sanggar.results import headlines

@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -17,7 +17,7 @@ from sanggar.errors import DataError, suggest
 from sanggar.options import Options
 
 
-def _part(value: Any) -> int | float:
+def _part(value: object) -> int | float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if value >= 1 and value == int(value):
             return int(value)

@@ -10,10 +10,10 @@ import os
 import sys
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -172,7 +172,7 @@ def why(error: Exception) -> str:
 def main(lines: io.BufferedIOBase, answers: io.BufferedIOBase) -> None:
     """A process that decodes: a job in JSON on the first line, some names on each other one, an answer to each."""
 
-    def answer(what: dict[str, Any]) -> None:
+    def answer(what: Mapping[str, object]) -> None:
         answers.write(json.dumps(what).encode() + b"\n")
         answers.flush()
 

@@ -6,7 +6,6 @@ import re
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -75,7 +74,7 @@ def check_sheet(out: Path, count: int, spec: ImageSpec, instead: str) -> None:
 
 def _write_npz(out: Path, chunks: Iterable[Chunk], count: int, spec: ImageSpec) -> None:
     shape = (count, *spec.shape) if spec.channels > 1 else (count, spec.height, spec.width)
-    header: dict[str, Any] = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    header: dict[str, object] = {"descr": "|u1", "fortran_order": False, "shape": shape}
     labels = []
     with written(out) as file, zipfile.ZipFile(file, "w") as archive:
         with archive.open(_member("images"), "w", force_zip64=True) as member:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from sanggar.data.images import Attribute, Images, ImageSpec
 from sanggar.evaluation.context import EvaluationContext
-from sanggar.evaluation.measures.probes import Table, fit, logistic, pixel_table, ridge
+from sanggar.evaluation.measures.probes import Components, Probe, Table, fit, logistic, pixel_table, ridge
 from sanggar.instruments.judge import Judge
 from sanggar.models.conditions import CLASS
 from sanggar.plan import measured_attributes
@@ -126,8 +126,8 @@ class PixelJudge:
     """A judge fitted on training pictures: principal components of the pixels, and a linear probe for each aspect."""
 
     name: str
-    components: Any = field(repr=False)
-    probes: tuple[Any, ...] = field(repr=False)
+    components: Components = field(repr=False)
+    probes: tuple[Probe | float, ...] = field(repr=False)
 
     @classmethod
     def fit(
@@ -140,7 +140,7 @@ class PixelJudge:
         from sklearn.decomposition import PCA
 
         components = PCA(min(COMPONENTS, *table.shape), random_state=seed).fit(table)
-        features, probes = components.transform(table), []
+        features, probes = components.transform(table), list[Probe | float]()
         for truth, is_number in zip(truths, numbers, strict=True):
             if len(np.unique(truth)) < 2:
                 probes.append(float(truth[0]))
@@ -155,7 +155,7 @@ class PixelJudge:
         return np.stack([_verdict(probe, features) for probe in self.probes], axis=1)
 
 
-def _verdict(probe: Any, features: Table) -> Float[np.ndarray, "n"]:
+def _verdict(probe: Probe | float, features: Table) -> Float[np.ndarray, "n"]:
     if isinstance(probe, float):
         return np.full(len(features), probe, np.float32)
     answers = probe.predict_proba(features)[:, 1] if hasattr(probe, "predict_proba") else probe.predict(features)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -13,8 +13,9 @@ from jaxtyping import Float, UInt8
 from sanggar.data.dataset import fingerprint
 from sanggar.data.images import CHUNK, Images
 from sanggar.evaluation.context import EvaluationContext
+from sanggar.evaluation.measures.probes import Components
 from sanggar.instruments.cache import cached
-from sanggar.results import KNN, PCA
+from sanggar.results import KNN, PCA, Better, Unit
 from sanggar.runs import Arrays
 from sanggar.tools.detector import SLACK, Known, Scores, gaussian, residual_deviations, scores, together
 
@@ -31,7 +32,7 @@ VALUES = 2**28
 
 
 def pca_reconstructions(
-    context: EvaluationContext, measures: dict[str, tuple[Any, Any, Callable[[Pixels, Pixels], np.ndarray]]]
+    context: EvaluationContext, measures: dict[str, tuple[Unit, Better, Callable[[Pixels, Pixels], np.ndarray]]]
 ) -> tuple[int, Arrays]:
     """Measure test pictures reconstructed by PCA of the latent's size: its size, and each measure picture by picture.
 
@@ -90,12 +91,21 @@ class Baselines:
         return "anomaly baselines", *contents, self.size, self.seed, NEIGHBOURS, SLACK
 
 
+@runtime_checkable
+class Neighbours(Protocol):
+    """Training pictures among which scikit-learn finds the nearest."""
+
+    def kneighbors(self, X: Float[np.ndarray, "n d"]) -> tuple[np.ndarray, np.ndarray]:
+        """Distances to the nearest of them, and which they are, a row a picture."""
+        ...
+
+
 @dataclass(frozen=True)
 class FittedBaselines:
     """Both baselines, fitted on the same training pictures."""
 
-    pca: Any
-    near: Any
+    pca: Components
+    near: Neighbours
     known: Known
 
     @classmethod
@@ -127,7 +137,7 @@ def flattened(pixels: Pixels) -> Float[np.ndarray, "n d"]:
     return pixels.reshape(len(pixels), -1).astype(np.float32)
 
 
-def fit_pca(pixels: Pixels, size: int, seed: int) -> Any:
+def fit_pca(pixels: Pixels, size: int, seed: int) -> Components:
     """Fit PCA to pictures, by scikit-learn, with `size` components or as many as there can be.
 
     Where they would be more than a gigabyte of floats, some at a time (Ross et al. 2008; twice `size` of them, which
@@ -137,14 +147,16 @@ def fit_pca(pixels: Pixels, size: int, seed: int) -> Any:
 
     size = min(size, len(pixels), pixels[0].size)
     if pixels.size <= VALUES:
-        return decomposition.PCA(size, random_state=seed).fit(flattened(pixels))
-    pca = decomposition.IncrementalPCA(size)
-    for part in np.array_split(np.arange(len(pixels)), max(1, len(pixels) // (2 * size))):
-        pca.partial_fit(flattened(pixels[part[0] : part[-1] + 1]))
-    return pca
+        pca = decomposition.PCA(size, random_state=seed).fit(flattened(pixels))
+    else:
+        pca = decomposition.IncrementalPCA(size)
+        for part in np.array_split(np.arange(len(pixels)), max(1, len(pixels) // (2 * size))):
+            pca.partial_fit(flattened(pixels[part[0] : part[-1] + 1]))
+    fitted: Components = pca
+    return fitted
 
 
-def reconstruct_by_pca(pca: Any, pixels: Pixels) -> tuple[Float[np.ndarray, "n d"], Pixels]:
+def reconstruct_by_pca(pca: Components, pixels: Pixels) -> tuple[Float[np.ndarray, "n d"], Pixels]:
     """Latents of PCA, and the pictures reconstructed from them, clamped and rounded like all else."""
     latents = pca.transform(flattened(pixels))
     back = np.clip(pca.inverse_transform(latents), 0, 255)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -20,6 +20,7 @@ from sanggar.runs import Arrays
 from sanggar.trained import Pixels, TrainedModel, Vectors
 
 Split = Literal["train", "test"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class EvaluationContext:
     model: TrainedModel
     dataset: Dataset
     options: EvaluationOptions
-    _known: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
+    _known: dict[tuple[Hashable, ...], Any] = field(default_factory=dict, repr=False)
 
     # -- data --------------------------------------------------------------------------------------------------
 
@@ -132,11 +133,12 @@ class EvaluationContext:
 
     # -- computed once -----------------------------------------------------------------------------------------
 
-    def once(self, *key: Any, compute: Callable[[], Any]) -> Any:
+    def once(self, *key: Hashable, compute: Callable[[], T]) -> T:
         """What `compute` gives, computed the first time this key is asked for."""
         if key not in self._known:
             self._known[key] = compute()
-        return self._known[key]
+        found: T = self._known[key]
+        return found
 
     def images(self, split: Split) -> Images:
         """Pictures of a split that this evaluation looks at."""
@@ -144,26 +146,22 @@ class EvaluationContext:
 
     def latents(self, split: Split) -> Vectors:
         """Latents of a split; of a model with a posterior, its means."""
-        latents: Vectors = self.once("latents", split, compute=lambda: self.model.encode(self.images(split).pixels))
-        return latents
+        return self.once("latents", split, compute=lambda: self.model.encode(self.images(split).pixels))
 
     def posterior(self) -> np.ndarray:
         """Mean and log variance of each test picture's latent, float32 `(n, 2, latent)`."""
-        posterior: np.ndarray = self.once("posterior", compute=lambda: self.model.posterior(self.test.pixels))
-        return posterior
+        return self.once("posterior", compute=lambda: self.model.posterior(self.test.pixels))
 
     def reconstructions(self, split: Split) -> Pixels:
         """Unconditional reconstructions of a split."""
         images = self.images(split)
-        pixels: Pixels = self.once("reconstructions", split, compute=lambda: self.model.reconstruct(images.pixels))
-        return pixels
+        return self.once("reconstructions", split, compute=lambda: self.model.reconstruct(images.pixels))
 
     def pixel_table(self, split: Split) -> np.ndarray:
         """Pixels of a split as features, see `measures.probes.pixel_table`."""
         from sanggar.evaluation.measures.probes import pixel_table
 
-        table: np.ndarray = self.once("pixels", split, compute=lambda: pixel_table(self.images(split)))
-        return table
+        return self.once("pixels", split, compute=lambda: pixel_table(self.images(split)))
 
 
 def doubts(context: EvaluationContext, measurements: Sequence[Measurement]) -> list[Alarm]:

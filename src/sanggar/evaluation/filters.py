@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -14,7 +14,8 @@ from jaxtyping import Float, UInt8
 from sanggar.evaluation.measures.fidelity import Pixels, psnr
 
 T = TypeVar("T")
-Setting = dict[str, Any]
+Parameter = int | float | str
+Setting = dict[str, Parameter]
 Stack = Float[np.ndarray, "n height width channels"]
 
 
@@ -72,7 +73,7 @@ def wavelet(stack: Stack, deviation: float, wavelet: str, method: str, mode: str
     return np.stack(spun)
 
 
-def _table(**columns: tuple[Any, ...]) -> tuple[Setting, ...]:
+def _table(**columns: tuple[Parameter, ...]) -> tuple[Setting, ...]:
     return tuple(dict(zip(columns, row, strict=True)) for row in product(*columns.values()))
 
 
@@ -121,7 +122,7 @@ def _score(name: str, noisy: Pixels, clean: Pixels, deviation: float, setting: S
     return float(psnr(_cleaned(name, noisy, deviation, setting), clean).mean())
 
 
-def _on_all_cores(work: Callable[..., T], tasks: Sequence[tuple[Any, ...]]) -> list[T]:
+def _on_all_cores(work: Callable[..., T], tasks: Sequence[tuple[object, ...]]) -> list[T]:
     """What `work` makes of each, in their order."""
     from joblib import Parallel, delayed
 

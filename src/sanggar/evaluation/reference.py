@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
@@ -105,7 +104,7 @@ def wanted_like(model: TrainedModel, images: Images) -> Images:
 
 
 def draw_and_extract(
-    model: TrainedModel, extractor: FeatureExtractor, noise: Noise, rows: Rows | None, **options: Any
+    model: TrainedModel, extractor: FeatureExtractor, noise: Noise, rows: Rows | None, **options: object
 ) -> tuple[Few, Features]:
     """Draw a picture of each noise, a chunk at a time: the first few, and the features of all."""
 

@@ -170,7 +170,7 @@ class Model(nn.Module):
         """Move to a device, the best one where none is named, and compute as in use, not as in training."""
         self.place(torch.device(device or best_device())).eval()
 
-    def compute(self, capability: str, *arrays: np.ndarray | None, **how: Any) -> np.ndarray:
+    def compute(self, capability: str, *arrays: np.ndarray | None, **how: object) -> np.ndarray:
         """Compute a capability on many pictures or latents, in float32; `how` and None are handed on as they are.
 
         Takes uint8 pixels `(N, H, W, C)`, float latents, integer labels, all equally many; pictures come back as

@@ -54,8 +54,7 @@ class Infers(Protocol):
     """Infer a distribution over latents, and bound the likelihood of a picture."""
 
     latent_size: int
-    likelihood: Any
-    """see Likelihood"""
+    likelihood: Likelihood
 
     def posterior(self, images: Pictures) -> Float[Tensor, "batch 2 latent"]:
         """Mean and log variance of each dimension."""

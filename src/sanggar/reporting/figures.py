@@ -39,8 +39,11 @@ PHOTOGRAPH = 64
 QUALITY = 85
 """Of WebP, 0 to 100"""
 
-Series = list[tuple[str, list[float], list[float], dict[str, Any]]]
-"""Lines of a chart: name, x, y, how it looks."""
+Look = dict[str, Any]
+"""How a line looks: what Matplotlib's `plot` is told"""
+Curve = tuple[str, list[float], list[float], Look]
+"""A line of a chart: name, x, y, how it looks"""
+Series = list[Curve]
 
 
 def axes(width: float = 5.4, height: float = 3.2) -> tuple[Figure, Axes]:
@@ -95,7 +98,7 @@ def img(pixels: UInt8[np.ndarray, ...], words: str, edge: int = 0) -> str:
     )
 
 
-def _encoded(pixels: UInt8[np.ndarray, ...], kind: str, **how: Any) -> bytes:
+def _encoded(pixels: UInt8[np.ndarray, ...], kind: str, **how: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format=kind, **how)
     return buffer.getvalue()
@@ -179,8 +182,9 @@ def line_chart(
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
     with rc_context(STYLE):
-        # a long legend stands under the axes, where it covers no line
-        place: Any = {"loc": "best"} if len(series) <= 4 else {"loc": "outside lower center", "ncols": 2}
         names = [name if len(name) <= 40 else f"{name[:39]}…" for name, *_ in series]
-        (ax if len(series) <= 4 else figure).legend(lines, names, **place)
+        if len(series) <= 4:
+            ax.legend(lines, names, loc="best")
+        else:  # a long legend stands under the axes, where it covers no line
+            figure.legend(lines, names, loc="outside lower center", ncols=2)
     return svg(figure, words)

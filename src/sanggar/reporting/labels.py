@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from sanggar.files import Tree
 from sanggar.results import NETWORK, Alarm, Json, Measurement
 
 LABELS: dict[str, str] = {
@@ -216,7 +216,7 @@ ENTRIES: dict[str, str] = {"classes": "{class} {n}", "lowest": "{class} {share:.
 """By the name of a list in an alarm's values: how an entry of it is written"""
 
 
-class _Known(dict[str, Any]):
+class _Known(dict[str, object]):
     """Values for a template; a name without a value stands as it is."""
 
     def __missing__(self, name: str) -> str:
@@ -266,9 +266,9 @@ def alarm(given: Alarm) -> str:
         return f"{given.key}: " + ", ".join(f"{name} {value}" for name, value in given.values.items())
 
 
-def _alarm_words(given: Alarm) -> dict[str, Any]:
+def _alarm_words(given: Alarm) -> Tree:
     """Values of an alarm as its template takes them."""
-    values: dict[str, Any] = dict(given.values)
+    values: Tree = dict(given.values)
     for name in ENTRIES.keys() & values.keys():
         values[name] = [ENTRIES[name].format(**entry) for entry in values[name]]
     if "network" in values:
@@ -329,5 +329,5 @@ def _word(value: object) -> object:
     return SUBJECTS.get(value, value) if isinstance(value, str) else value
 
 
-def _listed(value: object) -> Any:
+def _listed(value: object) -> object:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value

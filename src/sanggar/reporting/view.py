@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from sanggar.files import Tree
 from sanggar.reporting import labels
 from sanggar.reporting.figures import number
 from sanggar.results import Evaluation, Json, Measurement, Tag
@@ -19,12 +20,12 @@ class View:
 
     name: str
     run: Run
-    metrics: list[dict[str, Any]]
+    metrics: list[Tree]
     evaluation: Evaluation
     arrays: Arrays
 
     @property
-    def info(self) -> dict[str, Any]:
+    def info(self) -> Tree:
         """The run's record."""
         return self.run.info
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
+from sanggar.files import Tree
 from sanggar.results import FLOOR, JUDGE, KNN, NETWORK, PCA, PIXELS, Better, Finite, Json, Record
 from sanggar.runs import Arrays
 
-Tree = dict[str, Any]
 Settings = dict[str, Json]
 
 

@@ -6,16 +6,16 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from pydantic import ValidationError
 
 from sanggar.errors import RunError
-from sanggar.files import write_atomic
+from sanggar.files import Tree, write_atomic
 from sanggar.results import FORMAT, Evaluation, Json, format1
 from sanggar.runs import Arrays, Run, load_arrays, save_arrays
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: format1.evaluation}
+MIGRATIONS: dict[int, Callable[[Tree], Tree]] = {1: format1.evaluation}
 """By the format of a stored evaluation: what brings it to the next one"""
 
 
@@ -46,7 +46,7 @@ def read_arrays(run: Run) -> Arrays:
         return format1.arrays(arrays)
 
 
-def read_tools(run: Run) -> tuple[Arrays, dict[str, Any]]:
+def read_tools(run: Run) -> tuple[Arrays, Tree]:
     """Read what `evaluate` fitted for later use: arrays by tool and name, details by tool; empty where there is none.
 
     Among the details, `step` is the step of the weights it was fitted for. Raises RunError as `read` does.
@@ -71,7 +71,7 @@ def save(run: Run, evaluation: Evaluation, arrays: Arrays, tools: Arrays, tool_d
     write_atomic(run.evaluation_file, content.encode() + b"\n")
 
 
-def _tree(run: Run) -> dict[str, Any]:
+def _tree(run: Run) -> Tree:
     """The stored evaluation in this format, not yet checked."""
     tree = _read_json(run)
     written = _format_of(run, tree)
@@ -85,7 +85,7 @@ def _tree(run: Run) -> dict[str, Any]:
     return tree
 
 
-def _format_of(run: Run, tree: dict[str, Any]) -> int:
+def _format_of(run: Run, tree: Tree) -> int:
     written = tree.get("format")
     if isinstance(written, bool) or not isinstance(written, int) or written < 1:
         raise _damaged(run, run.evaluation_file)
@@ -97,7 +97,7 @@ def _format_of(run: Run, tree: dict[str, Any]) -> int:
     return written
 
 
-def _read_json(run: Run) -> dict[str, Any]:
+def _read_json(run: Run) -> Tree:
     try:
         tree = json.loads(run.evaluation_file.read_text(encoding="utf-8"), parse_constant=_refused)
     except FileNotFoundError:

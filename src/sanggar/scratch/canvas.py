@@ -12,9 +12,13 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from sanggar.errors import NetworkError, SanggarError
 from sanggar.scratch.tensor import Array
+
+Points = Sequence[float] | Array
+"""`(points,)`: what is drawn stands over these."""
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 WIDTH = 9.0
@@ -43,7 +47,7 @@ def largest(values: Array, count: int) -> Array:
     return np.sort(np.argsort(-values, kind="stable")[:count])
 
 
-def layers_of(given: Mapping[str, Any], what: str) -> dict[str, Array]:
+def layers_of(given: Mapping[str, ArrayLike], what: str) -> dict[str, Array]:
     """Matrices with a row of biases, by layer. Raises NetworkError for anything else."""
     arrays = {name: np.asarray(a) for name, a in given.items()}
     for name, a in arrays.items():
@@ -64,7 +68,7 @@ def named(given: Sequence[str] | None, count: int, of: str, error: type[SanggarE
     return [name if len(name) <= 20 else f"{name[:19]}…" for name in names]
 
 
-def panels_of(names: Iterable[str], x_label: str, x: Any = (0.5,)) -> tuple[Figure, list[Axes]]:
+def panels_of(names: Iterable[str], x_label: str, x: Points = (0.5,)) -> tuple[Figure, list[Axes]]:
     """Axes for each name, two or three beside each other; whole numbers at the ticks where `x` are whole."""
     count = len([*names])
     if not count:
@@ -108,11 +112,11 @@ def tidy_key(key: Colorbar) -> None:
     tidy(key.ax, framed=False)
 
 
-def number(value: Any) -> str:
+def number(value: float) -> str:
     """Two digits and a real minus sign."""
     return fixed(value) if 0.1 <= abs(value) < 100 else f"{value + 0.0:.2g}".replace("-", "−")  # + 0.0: no −0
 
 
-def fixed(value: Any) -> str:
+def fixed(value: float) -> str:
     """Two decimals and a real minus sign."""
     return f"{round(float(value), 2) + 0.0:.2f}".replace("-", "−")

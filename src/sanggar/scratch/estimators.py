@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import TypeGuard, TypeVar
 
 import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_regressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import Tags, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sanggar.errors import TrainingError, suggest
 from sanggar.scratch.activations import ACTIVATIONS
+from sanggar.scratch.initializers import Initializer
 from sanggar.scratch.network import FFNN
 from sanggar.scratch.optimizers import SGD, Adam, Optimizer, RMSProp, constant, cosine
 from sanggar.scratch.tensor import Array
@@ -39,7 +42,7 @@ SMALLEST_RATE = 1e-6
 """Where an adaptive learning rate falls no further."""
 
 Kind = TypeVar("Kind", bound="FFNNEstimator")
-Rule = tuple[str, Callable[[Any], bool]]
+Rule = tuple[str, Callable[[object], bool]]
 FROM_0: Rule = "a number from 0", lambda v: _real(v) and 0 <= v < math.inf
 ABOVE_0: Rule = "a number above 0", lambda v: _real(v) and 0 < v < math.inf
 SHARE: Rule = "a number from 0, below 1", lambda v: _real(v) and 0 <= v < 1
@@ -104,13 +107,14 @@ class FFNNEstimator(BaseEstimator):  # type: ignore[misc]
     """the highest, whose weights are kept; None without early stopping"""
 
     def __init__(
-        self, hidden_layer_sizes: Any = (100,), activation: Any = "relu", *, solver: Any = "adam", alpha: Any = 1e-4,
-        l1: Any = 0.0, batch_size: Any = "auto", learning_rate: Any = "constant", learning_rate_init: Any = 0.001,
-        power_t: Any = 0.5, max_iter: Any = 200, shuffle: Any = True, random_state: Any = None, tol: Any = 1e-4,
-        verbose: Any = False, warm_start: Any = False, momentum: Any = 0.9, nesterovs_momentum: Any = True,
-        early_stopping: Any = False, validation_fraction: Any = 0.1, beta_1: Any = 0.9, beta_2: Any = 0.999,
-        epsilon: Any = 1e-8, n_iter_no_change: Any = 10, initializer: Any = "xavier_uniform", normalization: Any = None,
-        dropout: Any = 0.0, weight_decay: Any = 0.01,
+        self, hidden_layer_sizes: int | Sequence[int] = (100,), activation: str | Sequence[str] = "relu", *,
+        solver: str = "adam", alpha: float = 1e-4, l1: float = 0.0, batch_size: int | str = "auto",
+        learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200,
+        shuffle: bool = True, random_state: int | RandomState | None = None, tol: float = 1e-4, verbose: bool = False,
+        warm_start: bool = False, momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
+        validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
+        n_iter_no_change: float = 10, initializer: str | Initializer = "xavier_uniform",
+        normalization: str | None = None, dropout: float = 0.0, weight_decay: float = 0.01,
     ) -> None:  # fmt: skip
         # scikit-learn wants parameters kept as they were given: `fit` looks at them
         self.hidden_layer_sizes, self.activation, self.solver = hidden_layer_sizes, activation, solver
@@ -124,7 +128,7 @@ class FFNNEstimator(BaseEstimator):  # type: ignore[misc]
         self.initializer, self.normalization = initializer, normalization
         self.dropout, self.weight_decay = dropout, weight_decay
 
-    def fit(self: Kind, X: Any, y: Any) -> Kind:
+    def fit(self: Kind, X: ArrayLike, y: ArrayLike) -> Kind:
         """Train on `X (n, features)` and `y (n,)` or `(n, outputs)`; with `warm_start`, go on from where it is.
 
         Raises ValueError for parameters and examples that make no sense, and when the loss is not finite any more.
@@ -142,13 +146,13 @@ class FFNNEstimator(BaseEstimator):  # type: ignore[misc]
         """By layer, the biases `(outputs,)`: views into the network's."""
         return [neurons[-1] for neurons in self.network_.weights.values()]
 
-    def _outputs(self, X: Any) -> Array:
+    def _outputs(self, X: ArrayLike) -> Array:
         check_is_fitted(self, "network_")
         return self.network_.predict(validate_data(self, X, reset=False, dtype=DTYPES))
 
     # -- where the two differ ----------------------------------------------------------------------------------
 
-    def _targets(self, y: Array, first: bool, classes: Any) -> tuple[Array, int, str]:
+    def _targets(self, y: Array, first: bool, classes: ArrayLike | None) -> tuple[Array, int, str]:
         """What the network is trained on, the number of its outputs, and its loss."""
         raise NotImplementedError
 
@@ -157,16 +161,18 @@ class FFNNEstimator(BaseEstimator):  # type: ignore[misc]
 
     # -- training ----------------------------------------------------------------------------------------------
 
-    def _train(self: Kind, X: Any, y: Any, *, first: bool, once: bool = False, classes: Any = None) -> Kind:
+    def _train(
+        self: Kind, X: ArrayLike, y: ArrayLike, *, first: bool, once: bool = False, classes: ArrayLike | None = None
+    ) -> Kind:
         """All epochs, or with `once` a single one."""
         self._check()
         if once and (self.early_stopping or self.learning_rate == "cosine"):
             raise ValueError("partial_fit knows no last epoch: early_stopping and learning_rate='cosine' need fit.")
         regression = is_regressor(self)
-        x, y = validate_data(self, X, y, reset=first, multi_output=True, y_numeric=regression, dtype=DTYPES)
-        y = y.toarray() if hasattr(y, "toarray") else y
-        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-        targets, outputs, loss = self._targets(y, first, classes)
+        x, given = validate_data(self, X, y, reset=first, multi_output=True, y_numeric=regression, dtype=DTYPES)
+        given = given.toarray() if hasattr(given, "toarray") else given
+        given = column_or_1d(given, warn=True) if given.ndim == 2 and given.shape[1] == 1 else given
+        targets, outputs, loss = self._targets(given, first, classes)
         random = check_random_state(self.random_state)
         held: tuple[Array, Array] | None = None
         if self.early_stopping:
@@ -212,7 +218,7 @@ class FFNNEstimator(BaseEstimator):  # type: ignore[misc]
             if not holds(value := getattr(self, name)):
                 raise ValueError(f"{name} is {wanted}, got {value!r}.")
 
-    def _begin(self, x: Array, outputs: int, loss: str, first: bool, random: np.random.RandomState) -> int:
+    def _begin(self, x: Array, outputs: int, loss: str, first: bool, random: RandomState) -> int:
         """Set up network and records, new or those that are there; returns the examples of a batch."""
         size = min(200, len(x)) if self.batch_size == "auto" else int(self.batch_size)
         if size > len(x):
@@ -303,7 +309,7 @@ class FFNNClassifier(ClassifierMixin, FFNNEstimator):  # type: ignore[misc]
     classes_: Array
     """in order; for several labels at once, their numbers"""
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FFNNClassifier:
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> FFNNClassifier:
         """One epoch more. The first call needs all `classes` that will ever come, unless y are several labels at once.
 
         Raises ValueError as `fit`, and where a class is new.
@@ -311,34 +317,35 @@ class FFNNClassifier(ClassifierMixin, FFNNEstimator):  # type: ignore[misc]
         first = not hasattr(self, "network_")
         if first and classes is None and type_of_target(y) != "multilabel-indicator":
             raise ValueError("the first partial_fit needs classes: all that will ever come.")
-        same = first or classes is None or self._multilabel or set(classes) == set(self.classes_.tolist())
-        if not same:
-            raise ValueError(f"classes are {self.classes_.tolist()} since the first fit, now {classes} are given.")
+        if not first and classes is not None and not self._multilabel:
+            given, known = np.asarray(classes).tolist(), self.classes_.tolist()
+            if set(given) != set(known):
+                raise ValueError(f"classes are {known} since the first fit, now {given} are given.")
         return self._train(X, y, first=first, once=True, classes=classes)
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: ArrayLike) -> Array:
         """The likeliest class `(n,)`, or for several labels at once 1 where a label is likely, `(n, labels)`."""
         found = self._outputs(X)
         if self._multilabel:
             return (found > 0.5).astype(int)
         return self.classes_[found.argmax(axis=1) if self.n_outputs_ > 1 else (found[:, 0] > 0.5).astype(int)]
 
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: ArrayLike) -> Array:
         """The probability of each class, or of each label, `(n, classes)`, in the order of `classes_`."""
         found = self._outputs(X)
         return found if self.n_outputs_ > 1 else np.hstack([1 - found, found])
 
-    def predict_log_proba(self, X: Any) -> Array:
+    def predict_log_proba(self, X: ArrayLike) -> Array:
         """The logarithm of `predict_proba`."""
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
 
-    def _targets(self, y: Array, first: bool, classes: Any) -> tuple[Array, int, str]:
+    def _targets(self, y: Array, first: bool, classes: ArrayLike | None) -> tuple[Array, int, str]:
         check_classification_targets(y)
         found, multilabel = unique_labels(y), type_of_target(y) == "multilabel-indicator"
         if first:
@@ -365,28 +372,30 @@ class FFNNClassifier(ClassifierMixin, FFNNEstimator):  # type: ignore[misc]
 class FFNNRegressor(RegressorMixin, FFNNEstimator):  # type: ignore[misc]
     """A regressor of one number or several, by least squares. The parameters are those of `FFNNEstimator`."""
 
-    def partial_fit(self, X: Any, y: Any) -> FFNNRegressor:
+    def partial_fit(self, X: ArrayLike, y: ArrayLike) -> FFNNRegressor:
         """One epoch more. Raises ValueError as `fit`."""
         return self._train(X, y, first=not hasattr(self, "network_"), once=True)
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: ArrayLike) -> Array:
         """The numbers `(n,)`, or `(n, outputs)` where there are several."""
         found = self._outputs(X)
         return found if self.n_outputs_ > 1 else found[:, 0]
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
-    def _targets(self, y: Array, first: bool, classes: Any) -> tuple[Array, int, str]:
+    def _targets(self, y: Array, first: bool, classes: ArrayLike | None) -> tuple[Array, int, str]:
         return np.asarray(y, float), 1 if y.ndim == 1 else y.shape[1], "mse"
 
     def _validation_score(self, x: Array, targets: Array) -> float:
         return float(r2_score(targets, self.network_.predict(x)))
 
 
-def _held_out(x: Array, targets: Array, share: float, random: Any, stratify: Array | None) -> Any:
+def _held_out(
+    x: Array, targets: Array, share: float, random: RandomState, stratify: Array | None
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Examples and targets to train on, and to score with."""
     x, held_x, targets, held = train_test_split(x, targets, test_size=share, random_state=random, stratify=stratify)
     if len(held_x) < 2:
@@ -394,9 +403,9 @@ def _held_out(x: Array, targets: Array, share: float, random: Any, stratify: Arr
     return (x, targets), (held_x, held)
 
 
-def _real(value: Any) -> bool:
+def _real(value: object) -> TypeGuard[float]:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _whole(value: Any) -> bool:
+def _whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1

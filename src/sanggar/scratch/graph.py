@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from matplotlib import rc_context, rcParams
@@ -14,6 +13,7 @@ from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.colors import FuncNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
+from numpy.typing import ArrayLike
 
 from sanggar.errors import NetworkError
 from sanggar.scratch.canvas import (
@@ -34,8 +34,8 @@ from sanggar.scratch.tensor import Array
 
 @rc_context(STYLE)
 def graph(
-    weights: Mapping[str, Any], gradients: Mapping[str, Any] | None = None, *, names: Sequence[str] | None = None,
-    classes: Sequence[str] | None = None, most: tuple[int, int] = (16, 96),
+    weights: Mapping[str, ArrayLike], gradients: Mapping[str, ArrayLike] | None = None, *,
+    names: Sequence[str] | None = None, classes: Sequence[str] | None = None, most: tuple[int, int] = (16, 96),
 ) -> Figure:  # fmt: skip
     """The network as neurons and lines: colour and width of a line by its weight, fill of a neuron by its bias.
 
@@ -86,7 +86,13 @@ def graph(
 class _Plan:
     """What of a network is drawn, and how."""
 
-    def __init__(self, layers: dict[str, Array], names: Any, classes: Any, most: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        layers: dict[str, Array],
+        names: Sequence[str] | None,
+        classes: Sequence[str] | None,
+        most: tuple[int, int],
+    ) -> None:
         sizes = [np.abs(a[:-1]) for a in layers.values()]
         self.names, self.totals = ["inputs", *layers], [len(sizes[0]), *(a.shape[1] for a in sizes)]
         self.labels = [[str(i) for i in range(n)] for n in self.totals]
@@ -164,7 +170,7 @@ def _lines(ax: Axes, start: Array, end: Array, values: Array, scale: Normalize, 
 def _values(ax: Axes, start: Array, end: Array, texts: list[str]) -> None:
     """A text at each line, where other lines and texts are farthest: tried along it and on both its sides."""
     t, side = (a.ravel() for a in np.meshgrid(np.linspace(0.2, 0.8, 31), (0.09j, -0.09j)))
-    placed: list[Any] = []
+    placed: list[complex] = []
     for i, text in enumerate(texts):
         way = (end[i] - start[i]) / abs(end[i] - start[i])
         spots = start[i] + t * (end[i] - start[i]) + side * way

@@ -6,9 +6,8 @@ measures its batch. Called without one it does what it does in use.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import DTypeLike
 
 from sanggar.errors import NetworkError
 from sanggar.scratch import ops
@@ -41,7 +40,7 @@ class Dense(Layer):
 
     def __init__(
         self, inputs: int, outputs: int, start: str | Initializer = "he_normal", *, seed: int | Generator = 0,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
     ) -> None:  # fmt: skip
         super().__init__()
         shape = _width(inputs), _width(outputs)
@@ -92,7 +91,7 @@ class Dropout(Layer):
 class RMSNorm(Layer):
     """Each example divided by the root of its mean square, times a learned scale (Zhang & Sennrich 2019)."""
 
-    def __init__(self, width: int, epsilon: float = 1e-6, dtype: Any = np.float32) -> None:
+    def __init__(self, width: int, epsilon: float = 1e-6, dtype: DTypeLike = np.float32) -> None:
         super().__init__()
         self.epsilon = epsilon
         self.parameters["scale"] = Tensor(np.ones(_width(width), dtype), requires_grad=True)
@@ -105,7 +104,7 @@ class RMSNorm(Layer):
 class LayerNorm(Layer):
     """Each example with mean 0 and variance 1, then a learned scale and shift (Ba et al. 2016, arXiv:1607.06450)."""
 
-    def __init__(self, width: int, epsilon: float = 1e-5, dtype: Any = np.float32) -> None:
+    def __init__(self, width: int, epsilon: float = 1e-5, dtype: DTypeLike = np.float32) -> None:
         super().__init__()
         self.epsilon = epsilon
         self.parameters["scale"] = Tensor(np.ones(_width(width), dtype), requires_grad=True)
@@ -123,7 +122,7 @@ class BatchNorm(Layer):
     counts with `momentum`, its variance without bias.
     """
 
-    def __init__(self, width: int, epsilon: float = 1e-5, momentum: float = 0.1, dtype: Any = np.float32) -> None:
+    def __init__(self, width: int, epsilon: float = 1e-5, momentum: float = 0.1, dtype: DTypeLike = np.float32) -> None:
         super().__init__()
         self.epsilon, self.momentum = epsilon, momentum
         self.parameters["scale"] = Tensor(np.ones(_width(width), dtype), requires_grad=True)
@@ -166,7 +165,7 @@ class Sequential(Layer):
         return x
 
 
-def _width(width: Any) -> int:
+def _width(width: object) -> int:
     if not isinstance(width, int | np.integer) or width < 1:
         raise NetworkError(f"a layer's width is a whole number above 0, got {width!r}.")
     return int(width)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from sanggar.errors import DataError, NetworkError, TrainingError, suggest
 from sanggar.files import write_atomic
@@ -26,7 +27,7 @@ from sanggar.scratch.layers import Activation, BatchNorm, Dense, Dropout, Layer,
 from sanggar.scratch.losses import FROM_LOGITS, check_labels, one_hot
 from sanggar.scratch.losses import loss as named_loss
 from sanggar.scratch.optimizers import SGD, Optimizer, Schedule, constant
-from sanggar.scratch.tensor import Array, Tensor, no_grad
+from sanggar.scratch.tensor import Array, Operand, Tensor, no_grad
 
 NORMALIZATIONS: dict[str, Callable[..., Layer]] = {"rms": RMSNorm, "layer": LayerNorm, "batch": BatchNorm}
 LAST = {"mse": "linear", "binary_cross_entropy": "sigmoid", "categorical_cross_entropy": "softmax"}
@@ -85,7 +86,7 @@ class FFNN:
         self, widths: Sequence[int], activations: str | Sequence[str] = "relu", *,
         loss: str = "categorical_cross_entropy", initializer: str | Initializer = "he_normal",
         normalization: str | None = None, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.0,
-        seed: int | Generator = 0, dtype: Any = np.float32,
+        seed: int | Generator = 0, dtype: DTypeLike = np.float32,
     ) -> None:  # fmt: skip
         self.widths, self.loss_name, self.dtype = [*widths], loss, _dtype(dtype)
         self.activations = _activations(activations, len(self.widths) - 1, loss)
@@ -121,15 +122,15 @@ class FFNN:
 
     # -- a step ------------------------------------------------------------------------------------------------
 
-    def forward(self, x: Any, rng: Generator | None = None) -> Tensor:
+    def forward(self, x: Operand, rng: Generator | None = None) -> Tensor:
         """The outputs `(n, outputs)` of a batch `(n, inputs)`; with a generator, as in training."""
         return self.head(self.logits(x, rng))
 
-    def logits(self, x: Any, rng: Generator | None = None) -> Tensor:
+    def logits(self, x: Operand, rng: Generator | None = None) -> Tensor:
         """What goes into the last activation, `(n, outputs)`; with a generator, as in training."""
         return self.body(x if isinstance(x, Tensor) else Tensor(np.asarray(x, self.dtype)), rng)
 
-    def error(self, logits: Tensor, y: Any) -> Tensor:
+    def error(self, logits: Tensor, y: ArrayLike) -> Tensor:
         """The mean loss of a batch by its logits, without penalty."""
         return self._from_logits(logits, y) if self._from_logits else self._loss(self.head(logits), y)
 
@@ -140,7 +141,7 @@ class FFNN:
             value = value + ops.penalty(layer.neurons, self.l1, self.l2)
         return value
 
-    def loss(self, x: Any, y: Any, rng: Generator | None = None) -> Tensor:
+    def loss(self, x: Operand, y: ArrayLike, rng: Generator | None = None) -> Tensor:
         """The mean loss of a batch, penalty included; with a generator, as in training."""
         error = self.error(self.logits(x, rng), y)
         return error + self.penalty() if self.l1 or self.l2 else error
@@ -152,7 +153,7 @@ class FFNN:
             parameter.grad = None
         loss.backward()
 
-    def train_step(self, x: Any, y: Any, optimizer: Optimizer, rng: Generator) -> float:
+    def train_step(self, x: Operand, y: ArrayLike, optimizer: Optimizer, rng: Generator) -> float:
         """One step on a batch; its loss. Raises TrainingError when that is not finite."""
         return self.descend(self.loss(x, y, rng), optimizer)
 
@@ -171,8 +172,8 @@ class FFNN:
     # -- training ----------------------------------------------------------------------------------------------
 
     def fit(
-        self, x: Any, y: Any, *, epochs: int = 10, batch_size: int = 32, optimizer: Optimizer | None = None,
-        schedule: Schedule = constant, validation: tuple[Any, Any] | None = None, seed: int | Generator = 0,
+        self, x: ArrayLike, y: ArrayLike, *, epochs: int = 10, batch_size: int = 32, optimizer: Optimizer | None = None,
+        schedule: Schedule = constant, validation: tuple[ArrayLike, ArrayLike] | None = None, seed: int | Generator = 0,
         verbose: bool = True,
     ) -> list[Epoch]:  # fmt: skip
         """Train, and return what each epoch did; `verbose` prints a line for each as it ends.
@@ -192,8 +193,8 @@ class FFNN:
         return history
 
     def epochs(
-        self, x: Any, y: Any, *, epochs: int, batch_size: int = 32, optimizer: Optimizer | None = None,
-        schedule: Schedule = constant, validation: tuple[Any, Any] | None = None, seed: int | Generator = 0,
+        self, x: ArrayLike, y: ArrayLike, *, epochs: int, batch_size: int = 32, optimizer: Optimizer | None = None,
+        schedule: Schedule = constant, validation: tuple[ArrayLike, ArrayLike] | None = None, seed: int | Generator = 0,
         shuffle: bool = True, distributions: bool = True,
     ) -> Iterator[Epoch]:  # fmt: skip
         """As `fit`, but an iterator of the epochs: whoever walks it may stop whenever it likes.
@@ -264,18 +265,18 @@ class FFNN:
 
     # -- use ---------------------------------------------------------------------------------------------------
 
-    def predict(self, x: Any) -> Array:
+    def predict(self, x: ArrayLike) -> Array:
         """The outputs `(n, outputs)`: for a softmax, the probability of each class. Raises DataError."""
         return self.head(Tensor(self.predict_logits(x))).data
 
-    def predict_logits(self, x: Any) -> Array:
+    def predict_logits(self, x: ArrayLike) -> Array:
         """What goes into the last activation, `(n, outputs)`. Raises DataError."""
         x = self._inputs(x, "x")
         with no_grad():
             parts = [self.logits(x[i : i + CHUNK]).data for i in range(0, len(x), CHUNK)]
         return np.concatenate(parts)
 
-    def evaluate(self, x: Any, y: Any) -> tuple[float, float | None]:
+    def evaluate(self, x: ArrayLike, y: ArrayLike) -> tuple[float, float | None]:
         """Mean loss without penalty, and accuracy where there are classes. Raises DataError."""
         x, y = self.examples(x, y, name="evaluation")
         total, hits = 0.0, 0
@@ -295,7 +296,7 @@ class FFNN:
             return np.asarray(outputs.argmax(axis=1) == (targets if targets.ndim == 1 else targets.argmax(axis=1)))
         return np.asarray(((outputs > 0.5) == (targets > 0.5)).all(axis=1))
 
-    def examples(self, x: Any, y: Any, name: str = "training") -> tuple[Array, Array]:
+    def examples(self, x: ArrayLike, y: ArrayLike, name: str = "training") -> tuple[Array, Array]:
         """Inputs and targets as training wants them. Raises DataError with what is wrong."""
         x, y = self._inputs(x, f"{name} x"), _array(y, f"{name} y")
         if y.shape[:1] != x.shape[:1]:
@@ -314,7 +315,7 @@ class FFNN:
             raise DataError(f"{name} y: expected rows of probabilities that sum to 1.")
         return x, y
 
-    def _inputs(self, x: Any, name: str) -> Array:
+    def _inputs(self, x: ArrayLike, name: str) -> Array:
         x = _array(x, name)
         if x.ndim != 2 or x.shape[1] != self.widths[0]:
             raise DataError(f"{name}: expected shape (n, {self.widths[0]}), got {x.shape}.")
@@ -413,19 +414,19 @@ class FFNN:
         return network
 
 
-def _array(given: Any, name: str) -> Array:
+def _array(given: ArrayLike, name: str) -> Array:
     try:
         return np.asarray(given)
     except ValueError:
         raise DataError(f"{name}: expected an array, got rows of different lengths.") from None
 
 
-def _dtype(given: Any) -> np.dtype[Any]:
+def _dtype(given: DTypeLike) -> np.dtype[np.floating]:
     try:
-        found = np.dtype(given)
+        found: np.dtype[Any] | None = np.dtype(given)
     except TypeError:
         found = None
-    if found not in (np.float32, np.float64):
+    if found is None or found not in (np.float32, np.float64):
         raise NetworkError(f"a network computes in float32 or float64, not in {found or repr(given)}.")
     return found
 

@@ -7,31 +7,32 @@ Shapes follow NumPy. Raises NetworkError where shapes do not fit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from sanggar.errors import NetworkError
-from sanggar.scratch.tensor import Array, Axis, Tensor, record, tensor
+from sanggar.scratch.tensor import Array, Axis, Derivative, Operand, Tensor, record, tensor
 
 # -- arithmetic ------------------------------------------------------------------------------------------------
 
 
-def add(a: Any, b: Any) -> Tensor:
+def add(a: Operand, b: Operand) -> Tensor:
     """a + b."""
     a, b = _pair(a, b, "+")
     return record(a.data + b.data, (a, lambda g: _summed(g, a.shape)), (b, lambda g: _summed(g, b.shape)))
 
 
-def subtract(a: Any, b: Any) -> Tensor:
+def subtract(a: Operand, b: Operand) -> Tensor:
     """a − b."""
     a, b = _pair(a, b, "-")
     return record(a.data - b.data, (a, lambda g: _summed(g, a.shape)), (b, lambda g: _summed(-g, b.shape)))
 
 
-def multiply(a: Any, b: Any) -> Tensor:
+def multiply(a: Operand, b: Operand) -> Tensor:
     """a · b, entry by entry."""
     a, b = _pair(a, b, "*")
     return record(
@@ -41,7 +42,7 @@ def multiply(a: Any, b: Any) -> Tensor:
     )
 
 
-def divide(a: Any, b: Any) -> Tensor:
+def divide(a: Operand, b: Operand) -> Tensor:
     """a / b, entry by entry."""
     a, b = _pair(a, b, "/")
     y = a.data / b.data
@@ -86,7 +87,7 @@ def absolute(a: Tensor) -> Tensor:
 # -- matrices --------------------------------------------------------------------------------------------------
 
 
-def matmul(a: Any, b: Any) -> Tensor:
+def matmul(a: Operand, b: Operand) -> Tensor:
     """The matrix product a @ b, with NumPy's rules for vectors and for stacks of matrices."""
     a, b = tensor(a, like=b), tensor(b, like=a)
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
@@ -152,7 +153,7 @@ def product(a: Array, b: Array, out: Array | None = None) -> Array:
 
 
 @lru_cache(maxsize=16)
-def ones(shape: int | tuple[int, ...], dtype: Any) -> Array:
+def ones(shape: int | tuple[int, ...], dtype: DTypeLike) -> Array:
     """An array of ones, not to be changed. A product with it sums along an axis, three times as fast as `sum`."""
     return np.ones(shape, dtype)
 
@@ -272,7 +273,7 @@ def concatenate(parts: Sequence[Tensor], axis: int = 0) -> Tensor:
         raise NetworkError(f"concatenate: {shapes} cannot be joined along axis {axis}.") from None
     ends = np.cumsum([part.shape[axis] for part in parts])
 
-    def share(end: int, width: int) -> Any:
+    def share(end: int, width: int) -> Derivative:
         index = (slice(None),) * (axis % y.ndim) + (slice(end - width, end),)
         return lambda g: g[index]
 
@@ -301,7 +302,7 @@ def getitem(a: Tensor, index: Any) -> Tensor:
 # -- what they share -------------------------------------------------------------------------------------------
 
 
-def _pair(a: Any, b: Any, sign: str) -> tuple[Tensor, Tensor]:
+def _pair(a: Operand, b: Operand, sign: str) -> tuple[Tensor, Tensor]:
     """Both as tensors. Raises NetworkError when they cannot be broadcast against each other."""
     a, b = tensor(a, like=b), tensor(b, like=a)
     if a.shape != b.shape:
@@ -338,7 +339,7 @@ def _kept(g: Array, a: Tensor, axes: tuple[int, ...]) -> Array:
 
 # -- attached to Tensor: what Python's operators do ------------------------------------------------------------
 
-OPERATORS: dict[str, Any] = {
+OPERATORS: dict[str, Callable[..., Tensor] | property] = {
     "__add__": add,
     "__radd__": lambda a, b: add(b, a),
     "__sub__": subtract,

@@ -16,6 +16,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullFormatter
+from numpy.typing import ArrayLike
 
 from sanggar.errors import DataError, NetworkError, suggest
 from sanggar.scratch.canvas import (
@@ -25,6 +26,7 @@ from sanggar.scratch.canvas import (
     SHARES,
     SIGNED,
     STYLE,
+    Points,
     largest,
     layers_of,
     named,
@@ -42,12 +44,15 @@ __all__ = [
     "bands", "confusion", "curves", "distributions", "first_layer", "graph", "lines", "misclassified", "movement",
 ]  # fmt: skip
 
+Line = Sequence[float | None] | Array
+"""A value for each point; None, or not a number, where there is none."""
+
 # -- values, and how they move ---------------------------------------------------------------------------------
 
 
 @rc_context(STYLE)
 def distributions(
-    arrays: Mapping[str, Any], layers: Sequence[str] | None = None, *, label: str = "weight", log: bool = False
+    arrays: Mapping[str, ArrayLike], layers: Sequence[str] | None = None, *, label: str = "weight", log: bool = False
 ) -> Figure:
     """A histogram for each layer, or for those named: of weights or gradients, biases included.
 
@@ -83,7 +88,7 @@ def movement(history: Sequence[Epoch], of: str = "weights") -> Figure:
 
 
 @rc_context(STYLE)
-def bands(x: Any, layers: Mapping[str, Any], *, label: str = "weights", x_label: str = "epoch") -> Figure:
+def bands(x: Points, layers: Mapping[str, ArrayLike], *, label: str = "weights", x_label: str = "epoch") -> Figure:
     """By layer the median and two bands over `x (points,)`, of `(points, 5)`: 5, 25, 50, 75 and 95 % quantiles.
 
     Raises NetworkError for arrays of another shape.
@@ -107,13 +112,16 @@ def bands(x: Any, layers: Mapping[str, Any], *, label: str = "weights", x_label:
 
 def curves(history: Sequence[Epoch]) -> Figure:
     """Loss and accuracy, epoch by epoch."""
-    loss = {"train": [e.train_loss for e in history], "validation": [e.validation_loss for e in history]}
+    loss: dict[str, Line] = {
+        "train": [e.train_loss for e in history],
+        "validation": [e.validation_loss for e in history],
+    }
     return lines([e.number for e in history], loss, {"validation": [e.validation_accuracy for e in history]})
 
 
 @rc_context(STYLE)
 def lines(
-    x: Any, loss: Mapping[str, Any], accuracy: Mapping[str, Any] | None = None, *, x_label: str = "epoch"
+    x: Points, loss: Mapping[str, Line], accuracy: Mapping[str, Line] | None = None, *, x_label: str = "epoch"
 ) -> Figure:
     """Loss and accuracy over `x (points,)`, by name ("train", "validation"): a value for each x, or None.
 
@@ -141,7 +149,7 @@ def lines(
 
 
 @rc_context(STYLE)
-def confusion(matrix: Any, classes: Sequence[str] | None = None) -> Figure:
+def confusion(matrix: ArrayLike, classes: Sequence[str] | None = None) -> Figure:
     """How often a class (row) was taken for another (column): counts, coloured by their share of the row.
 
     `matrix (classes, classes)` of whole numbers. Raises DataError for another, and for names that do not fit.
@@ -171,7 +179,7 @@ def confusion(matrix: Any, classes: Sequence[str] | None = None) -> Figure:
 
 
 @rc_context(STYLE)
-def first_layer(weights: Any, shape: tuple[int, int], count: int = 24) -> Figure:
+def first_layer(weights: ArrayLike, shape: tuple[int, int], count: int = 24) -> Figure:
     """The weights of first-layer neurons as pictures, on one scale around 0; biases are not shown.
 
     `weights (inputs + 1, neurons)`, whose inputs are the pixels of `shape (height, width)`. Raises NetworkError.
@@ -193,7 +201,12 @@ def first_layer(weights: Any, shape: tuple[int, int], count: int = 24) -> Figure
 
 @rc_context(STYLE)
 def misclassified(
-    images: Any, labels: Any, predictions: Any, probabilities: Any, classes: Sequence[str], count: int = 24
+    images: ArrayLike,
+    labels: ArrayLike,
+    predictions: ArrayLike,
+    probabilities: ArrayLike,
+    classes: Sequence[str],
+    count: int = 24,
 ) -> Figure:
     """Wrongly classified pictures, most confident first: true class → predicted class, and the probability of that.
 

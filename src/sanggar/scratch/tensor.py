@@ -12,14 +12,17 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
 from operator import attrgetter
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from sanggar.errors import NetworkError
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 Axis = int | tuple[int, ...] | None
+Index = int | slice | EllipsisType | Sequence[int] | Array | None
 Derivative = Callable[[Array], Array]
 """From the gradient of some end by a result to the gradient by one operand. It returns what it was given, a view of
 something, or a new array that nothing else holds."""
@@ -39,7 +42,7 @@ class Tensor:
     __slots__ = ("_sources", "_when", "data", "grad", "requires_grad")
     __array_ufunc__ = None  # array + tensor is the tensor's business
 
-    def __init__(self, data: Any, requires_grad: bool = False) -> None:
+    def __init__(self, data: ArrayLike, requires_grad: bool = False) -> None:
         self.data = _real(data)
         self.grad: Array | None = None
         self.requires_grad = requires_grad
@@ -64,7 +67,7 @@ class Tensor:
         return self.data.size
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[np.floating]:
         """float32 or float64."""
         return self.data.dtype
 
@@ -74,7 +77,7 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         return np.array(self.data, dtype) if copy else np.asarray(self.data, dtype)
 
     def __repr__(self) -> str:
@@ -95,19 +98,19 @@ class Tensor:
 
     if TYPE_CHECKING:
 
-        def __add__(self, other: Any) -> Tensor: ...
-        def __radd__(self, other: Any) -> Tensor: ...
-        def __sub__(self, other: Any) -> Tensor: ...
-        def __rsub__(self, other: Any) -> Tensor: ...
-        def __mul__(self, other: Any) -> Tensor: ...
-        def __rmul__(self, other: Any) -> Tensor: ...
-        def __truediv__(self, other: Any) -> Tensor: ...
-        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __add__(self, other: Operand) -> Tensor: ...
+        def __radd__(self, other: Operand) -> Tensor: ...
+        def __sub__(self, other: Operand) -> Tensor: ...
+        def __rsub__(self, other: Operand) -> Tensor: ...
+        def __mul__(self, other: Operand) -> Tensor: ...
+        def __rmul__(self, other: Operand) -> Tensor: ...
+        def __truediv__(self, other: Operand) -> Tensor: ...
+        def __rtruediv__(self, other: Operand) -> Tensor: ...
         def __neg__(self) -> Tensor: ...
         def __pow__(self, exponent: float) -> Tensor: ...
-        def __matmul__(self, other: Any) -> Tensor: ...
-        def __rmatmul__(self, other: Any) -> Tensor: ...
-        def __getitem__(self, index: Any) -> Tensor: ...
+        def __matmul__(self, other: Operand) -> Tensor: ...
+        def __rmatmul__(self, other: Operand) -> Tensor: ...
+        def __getitem__(self, index: Index | tuple[Index, ...]) -> Tensor: ...
         def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...  # noqa: D102
         def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...  # noqa: D102
         def reshape(self, *shape: int) -> Tensor: ...  # noqa: D102
@@ -120,7 +123,7 @@ class Tensor:
         """Forget the gradient."""
         self.grad = None
 
-    def backward(self, gradient: Any = None) -> None:
+    def backward(self, gradient: ArrayLike | None = None) -> None:
         """Add to `grad` of every tensor that this one was computed from the gradient of this one by it.
 
         `gradient` is the gradient of some end by this tensor, of its shape or one number for all of it; it may be
@@ -170,7 +173,11 @@ class Tensor:
         return sorted(found, key=attrgetter("_when"), reverse=True)
 
 
-def record(data: Any, *sources: tuple[Tensor, Derivative]) -> Tensor:
+Operand = Tensor | ArrayLike
+"""What an operator takes: what is no tensor yet is a constant."""
+
+
+def record(data: ArrayLike, *sources: tuple[Tensor, Derivative]) -> Tensor:
     """The result of an operation, and how gradients go back through it: each operand with its derivative."""
     result = Tensor.__new__(Tensor)
     result.data = data if type(data) is np.ndarray else np.asarray(data)
@@ -181,7 +188,7 @@ def record(data: Any, *sources: tuple[Tensor, Derivative]) -> Tensor:
     return result
 
 
-def tensor(value: Any, like: Any = None) -> Tensor:
+def tensor(value: Operand, like: Operand | None = None) -> Tensor:
     """`value` itself if it is a tensor, else a constant, of the dtype of the tensor that it meets."""
     if isinstance(value, Tensor):
         return value
@@ -198,7 +205,7 @@ def no_grad() -> Iterator[None]:
         _recording.reset(before)
 
 
-def _real(data: Any) -> Array:
+def _real(data: ArrayLike) -> Array:
     try:
         array = np.asarray(data)
     except ValueError:

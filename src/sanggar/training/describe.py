@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -15,6 +14,7 @@ from jaxtyping import Float64
 from sanggar import recipe as recipes
 from sanggar.data.batches import Batches
 from sanggar.data.images import Attribute, Images
+from sanggar.files import Tree
 from sanggar.plan import Plan, resolve
 from sanggar.training.learners.base import Layer
 from sanggar.training.start import learner_of
@@ -40,7 +40,7 @@ class Description:
     layers: list[Layer]
     phases: list[str]
     cost: Cost
-    machine: dict[str, Any]
+    machine: Tree
 
     def __str__(self) -> str:
         rows = self._rows()

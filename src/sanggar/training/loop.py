@@ -6,23 +6,22 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import FrameType, TracebackType
-from typing import Any
 
 import numpy as np
 
 from sanggar.data.batches import Batches
 from sanggar.data.images import Images, grid, write_png
 from sanggar.errors import Interrupted, TrainingError
-from sanggar.files import write_atomic
+from sanggar.files import Content, write_atomic
 from sanggar.plan import Plan
 from sanggar.runs import Log, Run, save_arrays
 from sanggar.training import checkpoint
 from sanggar.training.checkpoint import Progress
-from sanggar.training.learners.base import Learner, Values
+from sanggar.training.learners.base import Learner, Pending, Values
 
 LONGEST_UNSAVED = 120.0
 """seconds after which a checkpoint is kept, however far the next validation is: what a power cut can cost"""
@@ -52,7 +51,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def _ask(self, number: int, _: FrameType | None) -> None:
         self.signal = number
@@ -96,7 +95,7 @@ class Loop:
 
     def _walk(self, stop: StopRequest, logs: _Logs) -> Iterator[Record]:
         progress, learner = self.progress, self.learner
-        pending: list[dict[str, Any]] = []
+        pending: list[Pending] = []
         begun = kept = time.perf_counter()
         while progress.step < self.steps and not progress.stopped_early:
             step = progress.step
@@ -132,7 +131,7 @@ class Loop:
 
     # -- what happens at the end of steps ------------------------------------------------------------------------
 
-    def _settle(self, pending: list[dict[str, Any]]) -> list[Record]:
+    def _settle(self, pending: list[Pending]) -> list[Record]:
         """The pending steps' terms as numbers, each checked, each added to the interval's sums."""
         progress, records = self.progress, []
         first = progress.step - len(pending) + 1
@@ -262,11 +261,11 @@ class _Logs:
         settled, self.settled = self.settled, 0
         return settled / max(self._last - before, 1e-9)
 
-    def metrics(self, line: Mapping[str, Any]) -> None:
+    def metrics(self, line: Content) -> None:
         if self._metrics is not None:
             self._metrics.write(line)
 
-    def timing(self, line: Mapping[str, Any]) -> None:
+    def timing(self, line: Content) -> None:
         if self._timing is not None:
             self._timing.write(line)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 
 from sanggar.errors import RecipeError
+from sanggar.files import Tree
 from sanggar.plan import TrainingOptions
 
 
@@ -52,7 +52,7 @@ def computes_bf16(device: torch.device) -> bool:
     return False
 
 
-def described(device: dict[str, Any], *packages: str) -> dict[str, Any]:
+def described(device: Tree, *packages: str) -> Tree:
     """What a run's record says of the machine: its device, and the versions of Python and of some packages."""
     versions = {name: version(name) for name in packages}
     return {

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from sanggar import recipe as recipes
 from sanggar.data.batches import Batches
 from sanggar.data.images import ImageSpec
 from sanggar.data.sources import Dataset
 from sanggar.errors import RecipeError, RunError
+from sanggar.files import Content, Tree
 from sanggar.plan import AnyModel, Plan, TrainingOptions, differing, resolve
 from sanggar.recipe import Recipe
 from sanggar.runs import Run, fresh_folder, save_arrays
@@ -33,7 +33,7 @@ EXTENDABLE = ("epochs", "steps")
 
 
 def train(
-    source: str | Path | Mapping[str, Any] | Recipe,
+    source: str | Path | Content | Recipe,
     overrides: Sequence[str] = (),
     *,
     out: str | Path | None = None,
@@ -139,7 +139,7 @@ def _walk(
     return run
 
 
-def _info(plan: Plan, dataset: Dataset, learner: Learner) -> dict[str, Any]:
+def _info(plan: Plan, dataset: Dataset, learner: Learner) -> Tree:
     spec = plan.spec
     return {
         "name": plan.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -20,26 +20,58 @@ RESAMPLES = 1000
 """Bootstrap draws behind the interval of R²"""
 
 
-def logistic(*, balanced: bool = False) -> Any:
+@runtime_checkable
+class Probe(Protocol):
+    """A pipeline of scikit-learn's: standardization, then a linear model."""
+
+    def fit(self, X: Table, y: np.ndarray) -> Probe:
+        """Fit to features and the truth of each row; the probe itself."""
+        ...
+
+    def predict(self, X: Table) -> np.ndarray:
+        """What it tells of each row."""
+        ...
+
+    def __getitem__(self, step: int) -> Any: ...
+
+
+@runtime_checkable
+class Components(Protocol):
+    """Principal components, fitted by scikit-learn: all at once or some pictures at a time."""
+
+    n_components_: int
+
+    def transform(self, X: Table) -> Table:
+        """Features as their components."""
+        ...
+
+    def inverse_transform(self, X: Table) -> Table:
+        """The way back."""
+        ...
+
+
+def logistic(*, balanced: bool = False) -> Probe:
     """Logistic regression on standardized features; balanced: each value weighs as much, however rare it is."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     model = LogisticRegression(max_iter=300, class_weight="balanced" if balanced else None)
-    return make_pipeline(StandardScaler(), model)
+    probe: Probe = make_pipeline(StandardScaler(), model)
+    return probe
 
 
-def ridge(pictures: int) -> Any:
+def ridge(pictures: int) -> Probe:
     """Ridge regression on standardized features, for so many pictures."""
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), Ridge(alpha=SHRINKAGE * pictures))
+    probe: Probe = make_pipeline(StandardScaler(), Ridge(alpha=SHRINKAGE * pictures))
+    return probe
 
 
-def fit(model: Any, table: Table, truth: np.ndarray) -> Any:
+def fit(model: Probe, table: Table, truth: np.ndarray) -> Probe:
     """Fit a probe. It has 300 iterations by its protocol, and no warning is given where they do not converge."""
     from sklearn.exceptions import ConvergenceWarning
 
@@ -48,7 +80,7 @@ def fit(model: Any, table: Table, truth: np.ndarray) -> Any:
         return model.fit(table, truth)
 
 
-def normal(model: Any) -> Float[np.ndarray, "d"]:
+def normal(model: Probe) -> Float[np.ndarray, "d"]:
     """Direction in which a fitted probe's verdict grows, in the scale of the features, of length 1."""
     scaler, linear = model[0], model[-1]
     direction = np.ravel(linear.coef_) / scaler.scale_

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import UInt8
 from pydantic import Field
 
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric, first_of_each_class
-from sanggar.evaluation.filters import DENOISERS, denoise, tune
+from sanggar.evaluation.filters import DENOISERS, Setting, denoise, tune
 from sanggar.evaluation.measures.fidelity import psnr
 from sanggar.evaluation.metrics.reconstruction import FIDELITY, extremes, fidelity
 from sanggar.evaluation.statistics import mean_of
@@ -45,7 +45,7 @@ class Filtered:
 
     ratios: np.ndarray
     """PSNR of each picture in dB"""
-    setting: dict[str, Any]
+    setting: Setting
     """chosen on validation"""
     shown: np.ndarray
     """the pictures of the grid"""
@@ -110,7 +110,7 @@ def _compared(
         ratios = {NETWORK: psnr(pixels, test)} | {name: each.ratios for name, each in filtered.items()}
         for subject, values in ratios.items():
             setting = filtered[subject].setting if subject != NETWORK else {}
-            tuned: dict[str, Json] = {"setting": setting} if setting else {}
+            tuned: dict[str, Json] = {"setting": {**setting}} if setting else {}
             measurements.append(mean_of(
                 "denoising.compared_psnr", values, base.having(**tuned), unit="dB", subject=subject,
                 tags={"level": level},

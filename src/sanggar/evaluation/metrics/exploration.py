@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -89,9 +88,9 @@ def _sources(context: EvaluationContext, mixture: Mixture, count: int) -> list[S
     if model.can("sample"):
         noise, swept = model.noise(count, seed), model.swept == "temperature"
         for temperature in TEMPERATURES if swept else (1.0,):
-            chosen: dict[str, Any] = {"temperature": temperature} if swept else {}
+            draw = partial(model.draw, temperature=temperature) if swept else model.draw
             tags: dict[str, Tag] = {"source": "prior", "temperature": temperature}
-            sources.append(Source(tags, {}, noise, partial(model.draw, **chosen)))
+            sources.append(Source(tags, {}, noise, draw))
     settings: dict[str, Json] = {"components": len(mixture), "fitted_on": len(context.train)}
     latents = sample_mixture(mixture, count, seed)
     return [*sources, Source({"source": "mixture"}, settings, latents, model.decode, headline=True)]

@@ -7,7 +7,7 @@ KL divergence in that convention. The prior is a standard normal distribution, t
 from __future__ import annotations
 
 from math import prod
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -43,6 +43,21 @@ Posterior = tuple[Latents, Latents]
 """Mean and logarithm of the variance, of each dimension"""
 LOG_VARIANCES = (-14.0, 6.0)
 """Between these a posterior's stay, so that no single picture can make a step infinite."""
+
+
+@runtime_checkable
+class PerceptualJudge(Protocol):
+    """A trained classifier as an instrument: what a loss needs of it."""
+
+    @property
+    def network(self) -> Classifier:
+        """Whose features are compared."""
+        ...
+
+    @property
+    def spec(self) -> ImageSpec:
+        """The pictures that it looks at."""
+        ...
 
 
 class Perceptual(Options):
@@ -152,19 +167,21 @@ class VAE(Model):
         self.encoder = Encoder(ladder, 2 * options.latent_size, style)
         self.decoder = Decoder(ladder, options.latent_size + self.conditions.width, style)
         self.likelihood = options.likelihood.build(spec.channels)
-        self.critic: Any = None
+        self.critic: nn.Module | None = None
         if options.adversarial is not None:
             self.critic = options.adversarial.critic.build(Task(spec, options.latent_size, Conditions((), spec)))
             self.uncompiled = ("critic",) if differentiates(options.adversarial.penalty) else ()
         self.register_buffer("trained", torch.zeros(()))
-        self._judge: Any = None  # an instrument, and no part of the network: neither trained nor saved
+        self._judge: PerceptualJudge | None = (
+            None  # an instrument, and no part of the network: neither trained nor saved
+        )
         if options.perceptual is not None:
             self.perceptual_judge = options.perceptual.judge
 
-    def use_judge(self, judge: Any) -> None:
+    def use_judge(self, judge: PerceptualJudge) -> None:
         """Take the judge whose features the perceptual loss compares."""
         self._judge = judge
-        self._judge.network.requires_grad_(False)
+        judge.network.requires_grad_(False)
 
     def phases(self) -> list[Phase]:
         """One phase, and before it the critic's where there is one."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib import rc_context
 
 from sanggar.reporting import labels
-from sanggar.reporting.figures import LINES, STYLE, Series, axes, line_chart, number, rows, svg, table
+from sanggar.reporting.figures import LINES, STYLE, Look, Series, axes, line_chart, number, rows, svg, table
 from sanggar.reporting.view import View, Views, of_each, value
 from sanggar.results import KNN, NETWORK, PCA, Measurement
 
@@ -177,7 +176,7 @@ def _roc(view: View, trial: str, pairs: dict[Line, tuple[Vector, Vector]]) -> st
     for (subject, score), (normal, odd) in pairs.items():
         false, true, _ = roc_curve(np.repeat([0, 1], [len(normal), len(odd)]), np.concatenate([normal, odd]))
         kept = np.unique(np.linspace(0, len(false) - 1, min(POINTS, len(false))).astype(np.int64))
-        look: dict[str, Any] = {
+        look: Look = {
             "color": LINES[len(series) % len(LINES)], "linewidth": 1.8 if subject == NETWORK else 1.1,
             "linestyle": "-" if subject == NETWORK else "--",
         }  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -76,14 +75,15 @@ def _trade(places: dict[str, Place]) -> str:
     with rc_context(STYLE):
         for i, (name, place) in enumerate(places.items()):
             label = name if place.beta is None else f"{name}, beta {place.beta:g}"
-            look: Any = {"linestyle": "", "marker": "osD^vP"[i % 6], "color": LINES[i % len(LINES)]}
-            ax.plot([place.rate], [place.distortion], label=label if len(label) <= 40 else f"{label[:39]}…", **look)
+            ax.plot(
+                [place.rate], [place.distortion], label=label if len(label) <= 40 else f"{label[:39]}…", linestyle="",
+                marker="osD^vP"[i % 6], color=LINES[i % len(LINES)],
+            )  # fmt: skip
         ax.margins(0.15)
         across, down = (max(ax.get_xlim()[0], 0.0), ax.get_xlim()[1]), ax.get_ylim()
         sums = [place.rate + place.distortion for place in places.values()]
         for total in np.linspace(min(sums), max(sums), 3) if max(sums) > min(sums) else sums[:1]:
-            look = {"color": INK, "alpha": 0.35, "linewidth": 0.8, "linestyle": "--"}
-            ax.plot(across, [total - x for x in across], **look)
+            ax.plot(across, [total - x for x in across], color=INK, alpha=0.35, linewidth=0.8, linestyle="--")
         ax.set(xlim=across, ylim=down, xlabel="rate in nats", ylabel="distortion in nats")
         figure.legend(loc="outside lower center", ncols=2)
     words = "; ".join(

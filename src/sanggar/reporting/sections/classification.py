@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from html import escape
-from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -147,7 +146,7 @@ def _neurons(view: View, of: str) -> Arrays:
     return {key.removeprefix(prefix): array for key, array in view.arrays.items() if key.startswith(prefix)}
 
 
-def _drawn(draw: Callable[..., Figure], words: str, **how: Any) -> str:
+def _drawn(draw: Callable[..., Figure], words: str, *, wide: bool = False) -> str:
     """A figure of the engine's in the page's colours."""
     with rc_context(STYLE):
-        return svg(draw(), words, **how)
+        return svg(draw(), words, wide=wide)

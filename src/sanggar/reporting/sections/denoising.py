@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
 
 from sanggar.reporting import labels
-from sanggar.reporting.figures import LINES, Series, line_chart, number, rows, table
+from sanggar.reporting.figures import LINES, Look, Series, line_chart, number, rows, table
 from sanggar.reporting.view import View, Views, of_each
 from sanggar.results import NETWORK
 
@@ -51,7 +50,7 @@ def _noise_chart(group: Views, views: Views) -> str:
     series: Series = []
     curves = dict(sorted(curves.items(), key=lambda item: item[0] not in networks))
     for name, curve in curves.items():
-        look: dict[str, Any] = {
+        look: Look = {
             "color": LINES[len(series) % len(LINES)],
             "linewidth": 2.4,
             "marker": "o",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from html import escape
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -91,8 +90,10 @@ def _bars(view: View, key: str) -> str:
         ax.barh(range(len(names)), values, height=0.62, color=LINES[0], label="network")
         marked = [(real[name], place) for place, name in enumerate(names) if name in real]
         if marked:
-            look: Any = {"linestyle": "", "marker": "|", "markersize": 13, "markeredgewidth": 2, "color": INK}
-            ax.plot(*zip(*marked, strict=True), **look, label="real pictures")
+            ax.plot(
+                *zip(*marked, strict=True), linestyle="", marker="|", markersize=13, markeredgewidth=2, color=INK,
+                label="real pictures",
+            )  # fmt: skip
         ax.set_yticks(range(len(names)), [_short(name) for name in names])
         end = max([*values, *real.values(), 1e-9])
         ax.set_xlim(0, 1.15 * end)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
-from typing import Any
 
+from sanggar.files import Tree
 from sanggar.reporting import labels
 from sanggar.reporting.comparison import cells, comparable, protocols, row_label
 from sanggar.reporting.figures import table
@@ -93,7 +93,7 @@ def everything(views: Views) -> str:
     return "".join(parts)
 
 
-def _machine(info: dict[str, Any]) -> str:
+def _machine(info: Tree) -> str:
     device = info["device"]
     count = device["threads"]
     threads = f", {count} thread{'s' * (count > 1)}" if device["kind"] == "cpu" else ""

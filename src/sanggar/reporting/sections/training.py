@@ -6,17 +6,14 @@ import base64
 import io
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from sanggar.reporting.figures import LINES, Series, img, line_chart, number, rows, sheet, table
+from sanggar.reporting.figures import LINES, Curve, Series, img, line_chart, number, rows, sheet, table
 from sanggar.reporting.view import View, Views, headed, of_each
 
-Curve = tuple[str, list[float], list[float], dict[str, Any]]
-"""A line of a chart: name, x, y, how it looks"""
 Grid = UInt8[np.ndarray, "rows columns height width channels"]
 
 SCALE, GAP = 2, 2
@@ -211,7 +208,7 @@ def _moving(pictures: list[Grid], words: str) -> str:
     )
 
 
-def _data(image: Image.Image, kind: str, **how: Any) -> str:
+def _data(image: Image.Image, kind: str, **how: object) -> str:
     """A picture as an address that holds it."""
     buffer = io.BytesIO()
     image.save(buffer, format=kind, **how)

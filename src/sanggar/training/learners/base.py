@@ -13,9 +13,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from sanggar.data.images import Images
+from sanggar.files import Tree
 from sanggar.runs import Arrays
 
 Values = dict[str, float]
+Pending = dict[str, Any]
+"""The terms of a step by name: numbers, or what a learner makes numbers of later"""
 
 CHUNK = 500
 """Pictures of a split that are evaluated at a time; part of what the validation noise depends on."""
@@ -59,11 +62,11 @@ class Learner(Protocol):
     watched: frozenset[str]
     """names among the terms that are looked at and not minimized"""
 
-    def step(self, step: int, batches: Sequence[Images]) -> dict[str, Any]:
+    def step(self, step: int, batches: Sequence[Images]) -> Pending:
         """One step of every phase; its loss terms, named `phase/term`, perhaps still being computed."""
         ...
 
-    def read(self, terms: Sequence[dict[str, Any]]) -> list[Values]:
+    def read(self, terms: Sequence[Pending]) -> list[Values]:
         """Terms as numbers, averaged over the processes."""
         ...
 
@@ -103,7 +106,7 @@ class Learner(Protocol):
         """What a step does, in words."""
         ...
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Tree:
         """Device, precision and versions, for the run's record."""
         ...
 

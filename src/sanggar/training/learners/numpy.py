@@ -6,13 +6,14 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from threadpoolctl import threadpool_info
 
 from sanggar.data.images import Images, ImageSpec
 from sanggar.errors import RecipeError, RunError
+from sanggar.files import Tree
 from sanggar.models.feed_forward import FeedForward
 from sanggar.plan import Plan, build
 from sanggar.runs import Arrays
@@ -167,7 +168,7 @@ class NumpyLearner:
         """Of each, whether any process says yes: there is one."""
         return list(flags)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Tree:
         """The processor, its threads, and versions."""
         threads = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
         device = {"kind": "cpu", "name": processor(), "threads": threads, "processes": 1, "precision": "fp32"}

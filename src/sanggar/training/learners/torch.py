@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sanggar.data.images import Images, ImageSpec, to_float, to_uint8
 from sanggar.errors import RecipeError, RunError
+from sanggar.files import Tree
 from sanggar.models.augment import augment
 from sanggar.models.base import Batch, Model, Phase, StepContext
 from sanggar.models.capabilities import capabilities_of
@@ -271,7 +272,7 @@ class TorchLearner:
         asked = torch.tensor(flags, dtype=torch.float32, device=self.device)
         return [count > 0 for count in self.accelerator.reduce(asked, "sum").tolist()]
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Tree:
         """Device, precision, threads and versions."""
         device = {
             "kind": self.device.type,
@@ -297,7 +298,7 @@ class TorchLearner:
         hooks = []
         for name, module in leaves.items():
 
-            def note(module: nn.Module, given: Any, output: Tensor, name: str = name) -> None:
+            def note(module: nn.Module, given: tuple[object, ...], output: Tensor, name: str = name) -> None:
                 if output is not given[0]:  # what hands on what it was given is not a layer: a dropout of 0, say
                     size = output.numel() * output.element_size()
                     found.setdefault(name, _layer(name, module, tuple(output.shape[1:]) or (1,), size))
