@@ -188,7 +188,7 @@ def test_filters_are_compared_on_fewer_pictures_where_these_are_large(
     monkeypatch.setattr(denoising, "COMPARED", 12 * 64)
     monkeypatch.setattr(denoising, "TUNED", 7 * 64)
     found = denoising.measure(context, denoising.DenoisingOptions())
-    compared = [m.protocol for m in found.measurements if m.metric == "denoising"]
+    compared = [m.protocol for m in found.measurements if m.key == "denoising.compared_psnr"]
     assert {(p.n, p.settings["tuned_on"]) for p in compared} == {(12, 7)}
 
 

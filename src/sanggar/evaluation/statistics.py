@@ -22,8 +22,8 @@ def mean_of(
 
 
 def share_of(
-    key: str, hits: Bool[np.ndarray, "n"], protocol: Protocol, *, better: Better | None = "higher", subject: str = NETWORK,
-    tags: dict[str, Tag] | None = None, headline: bool = False,
+    key: str, hits: Bool[np.ndarray, "n"], protocol: Protocol, *, better: Better | None = "higher",
+    subject: str = NETWORK, tags: dict[str, Tag] | None = None, headline: bool = False,
 ) -> Measurement:  # fmt: skip
     """Share of pictures as a measurement, with its interval."""
     return Measurement(
