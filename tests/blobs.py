@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -26,6 +26,7 @@ from sanggar.results import FORMAT, Evaluation, Measurement
 from sanggar.results.stored import save
 from sanggar.runs import Run, save_arrays
 from sanggar.trained import TrainedModel
+from typed import there
 
 ATTRIBUTES = (
     Attribute("right", "flag", ("left", "right")),
@@ -54,7 +55,9 @@ DATASET = Dataset(blobs(600, 0), blobs(200, 1), blobs(300, 2), "0" * 64)
 
 def changed(change: Callable[[Images], Images], *splits: str) -> Dataset:
     """The same data with some splits changed, all of them where none is named, and another fingerprint."""
-    parts = {split: change(getattr(DATASET, split)) for split in splits or ("train", "validation", "test")}
+    parts: dict[str, Any] = {
+        split: change(getattr(DATASET, split)) for split in splits or ("train", "validation", "test")
+    }
     dataset = replace(DATASET, **parts)
     return replace(dataset, fingerprint=fingerprint(dataset.train, dataset.validation, dataset.test))
 
@@ -98,7 +101,7 @@ class Line(Model):
 class Eye(Line):
     """The same without a decoder."""
 
-    decode = None
+    decode: Any = None
 
 
 @contextmanager
@@ -129,7 +132,7 @@ def run_at(
     run = Run.create(path, recipe, info)
     flat = DATASET.train.pixels.reshape(600, -1) / 127.5 - 1
     pca = PCA(8, random_state=0).fit(flat)
-    right = DATASET.train.attributes[:, 0] > 0
+    right = there(DATASET.train.attributes)[:, 0] > 0
     between = (flat[right].mean(axis=0) - flat[~right].mean(axis=0)) / 2
     basis = pca.components_
     if blind:  # latents know nothing of the place

@@ -13,7 +13,9 @@ from importlib.util import find_spec
 from jaxtyping import install_import_hook
 
 # not the from-scratch engine: its derivatives are functions within functions, which would be wrapped at each call
-FOLDERS = find_spec("sanggar").submodule_search_locations
+SPEC = find_spec("sanggar")
+assert SPEC is not None
+FOLDERS = SPEC.submodule_search_locations
 ROOMS = [room.name for room in pkgutil.iter_modules(FOLDERS) if room.name != "scratch"]
 install_import_hook([f"sanggar.{room}" for room in ROOMS], "beartype.beartype")
 

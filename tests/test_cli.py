@@ -118,7 +118,7 @@ def test_reconstruct_gives_back_as_many_pictures(run_cli: Cli, tiny_run: Run, pi
     out, again, sheet = tmp_path / "out.npz", tmp_path / "again.npz", tmp_path / "sheet.png"
     assert run_cli("reconstruct", tiny_run.path, pictures, "--out", out) == (0, f"{out}\n", "")
     assert list(arrays(out)) == ["images"]
-    assert (arrays(out)["images"].dtype, arrays(out)["images"].shape) == (np.uint8, (12, 8, 8))
+    assert (arrays(out)["images"].dtype, arrays(out)["images"].shape) == (np.dtype(np.uint8), (12, 8, 8))
     first = min(pictures.iterdir())
     assert run_cli("reconstruct", tiny_run.path, first, "--out", again)[0] == 0
     np.testing.assert_array_equal(arrays(again)["images"], arrays(out)["images"][:1])
@@ -146,7 +146,7 @@ def test_encode_names_what_it_encodes(run_cli: Cli, tiny_run: Run, pictures: Pat
     assert run_cli("encode", tiny_run.path, pictures, "--out", out)[0] == 0
     found = arrays(out)
     assert sorted(found) == ["latents", "names"]
-    assert (found["latents"].dtype, found["latents"].shape) == (np.float32, (12, 6))
+    assert (found["latents"].dtype, found["latents"].shape) == (np.dtype(np.float32), (12, 6))
     assert found["names"].tolist() == sorted(path.name for path in pictures.iterdir())
     assert run_cli("data", "digits", "--count", "12", "--out", stack)[0] == 0
     assert run_cli("encode", tiny_run.path, stack, "--out", out)[0] == 0
@@ -184,7 +184,7 @@ def test_classify_writes_the_probability_of_every_class(
     assert sorted(found) == ["classes", "names", "probabilities"]
     assert found["classes"].tolist() == ffnn_run.info["data"]["classes"]
     assert found["names"].tolist() == sorted(path.name for path in pictures.iterdir())
-    assert (found["probabilities"].dtype, found["probabilities"].shape) == (np.float32, (12, 10))
+    assert (found["probabilities"].dtype, found["probabilities"].shape) == (np.dtype(np.float32), (12, 10))
     np.testing.assert_array_equal(found["probabilities"], sanggar.open(ffnn_run).classify(pictures))
 
 
@@ -193,7 +193,7 @@ def test_interpolate_walks_between_two_pictures(run_cli: Cli, tiny_run: Run, pic
     out, sheet, back = tmp_path / "walk.npz", tmp_path / "walk.png", tmp_path / "back.npz"
     assert run_cli("interpolate", tiny_run.path, *ends, "--steps", "5", "--out", out)[0] == 0
     walk = arrays(out)["images"]
-    assert (walk.dtype, walk.shape) == (np.uint8, (5, 8, 8))
+    assert (walk.dtype, walk.shape) == (np.dtype(np.uint8), (5, 8, 8))
     assert run_cli("reconstruct", tiny_run.path, pictures, "--out", back)[0] == 0
     np.testing.assert_array_equal(walk[[0, -1]], arrays(back)["images"][:2])
     assert run_cli("interpolate", tiny_run.path, *ends, "--out", sheet)[0] == 0
@@ -214,8 +214,8 @@ def test_data_lists_the_sets_and_writes_labelled_pictures(run_cli: Cli, tmp_path
     out = tmp_path / "some.npz"
     assert run_cli("data", "digits", "--out", out)[0] == 0
     found = arrays(out)
-    assert (found["images"].dtype, found["images"].shape) == (np.uint8, (10, 8, 8))
-    assert (found["labels"].dtype, found["labels"].shape) == (np.int64, (10,))
+    assert (found["images"].dtype, found["images"].shape) == (np.dtype(np.uint8), (10, 8, 8))
+    assert (found["labels"].dtype, found["labels"].shape) == (np.dtype(np.int64), (10,))
     folder = tmp_path / "some"
     assert run_cli("data", "digits", "--out", folder)[0] == 0
     names = sorted(path.name for path in folder.iterdir())

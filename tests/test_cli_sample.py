@@ -25,6 +25,8 @@ from sanggar.options import Options
 from sanggar.plan import FAMILIES
 from sanggar.runs import Run
 
+RunOf = Callable[[bool], Run]
+
 
 class DotOptions(Options):
     """Whether it is conditioned on the class."""
@@ -74,7 +76,7 @@ def dots() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def run_of(tmp_path_factory: pytest.TempPathFactory, dots: None) -> Callable[[bool], Run]:
+def run_of(tmp_path_factory: pytest.TempPathFactory, dots: None) -> RunOf:
     recipe = {
         "name": "dots",
         "data": {"source": "digits", "validation": 237},
@@ -103,14 +105,14 @@ def asked_for(images: np.ndarray) -> list[int]:
 
 @pytest.mark.parametrize("count", [1, 25, 1100])
 def test_arrays_hold_what_the_painter_draws_each_class_in_turn(
-    count: int, run_of: Callable, run_cli: Cli, tmp_path: Path
+    count: int, run_of: RunOf, run_cli: Cli, tmp_path: Path
 ) -> None:
     status, out, err = run_cli("sample", run_of(True).path, "--count", count, "--out", tmp_path / "x" / "x.npz")
     assert (status, out, err) == (0, f"{tmp_path / 'x' / 'x.npz'}\n", "")
     found = arrays(tmp_path / "x" / "x.npz")
     assert sorted(found) == ["images", "labels"]
-    assert (found["images"].dtype, found["images"].shape) == (np.uint8, (count, 8, 8))
-    assert (found["labels"].dtype, found["labels"].tolist()) == (np.int64, [i % 10 for i in range(count)])
+    assert (found["images"].dtype, found["images"].shape) == (np.dtype(np.uint8), (count, 8, 8))
+    assert (found["labels"].dtype, found["labels"].tolist()) == (np.dtype(np.int64), [i % 10 for i in range(count)])
     assert asked_for(found["images"]) == [min(label, 8) for label in found["labels"]]
     np.testing.assert_array_equal(found["images"][..., None], sanggar.open(run_of(True).path).sample(count))
     np.testing.assert_array_equal(read_images(tmp_path / "x" / "x.npz", ImageSpec(8, 8, 1))[0][..., 0], found["images"])
@@ -118,7 +120,7 @@ def test_arrays_hold_what_the_painter_draws_each_class_in_turn(
 
 
 def test_the_same_seed_gives_the_same_file_and_another_seed_another(
-    run_of: Callable, run_cli: Cli, tmp_path: Path
+    run_of: RunOf, run_cli: Cli, tmp_path: Path
 ) -> None:
     for name in ("a.npz", "b.npz", "a.png", "b.png"):
         assert run_cli("sample", run_of(True).path, "--count", 30, "--seed", 3, "--out", tmp_path / name)[0] == 0
@@ -131,7 +133,7 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_another(
 
 @pytest.mark.parametrize("label", ["3", "three"])
 def test_a_label_is_a_number_or_a_name(
-    label: str, run_of: Callable, run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    label: str, run_of: RunOf, run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named = ImageSpec(8, 8, 1, ("zero", "one", "two", "three", *"456789"))
     monkeypatch.setattr("sanggar.trained.spec_of", lambda run: named)
@@ -140,7 +142,7 @@ def test_a_label_is_a_number_or_a_name(
     assert found["labels"].tolist() == asked_for(found["images"]) == [3] * 12
 
 
-def test_truncation_reaches_the_network(run_of: Callable, run_cli: Cli, tmp_path: Path) -> None:
+def test_truncation_reaches_the_network(run_of: RunOf, run_cli: Cli, tmp_path: Path) -> None:
     spread = []
     for option in (["--truncation", "1"], ["--truncation", "0.5"], ["--set", "truncation=0.5"]):
         out = tmp_path / "x.npz"
@@ -151,7 +153,7 @@ def test_truncation_reaches_the_network(run_of: Callable, run_cli: Cli, tmp_path
 
 
 def test_a_class_is_a_condition_like_any_other_and_none_can_be_asked_for(
-    run_of: Callable, run_cli: Cli, tmp_path: Path
+    run_of: RunOf, run_cli: Cli, tmp_path: Path
 ) -> None:
     out, run = tmp_path / "x.npz", run_of(True).path
     for option in (["--condition", "class=3"], ["--attribute", "class=3"], ["--label", "3"]):
@@ -162,7 +164,7 @@ def test_a_class_is_a_condition_like_any_other_and_none_can_be_asked_for(
     assert not arrays(out)["images"][:, 0].any(), "all zeros of the condition"
 
 
-def test_a_network_that_is_not_told_classes_writes_none(run_of: Callable, run_cli: Cli, tmp_path: Path) -> None:
+def test_a_network_that_is_not_told_classes_writes_none(run_of: RunOf, run_cli: Cli, tmp_path: Path) -> None:
     for name in ("x.npz", "x.png", "x"):
         assert run_cli("sample", run_of(False).path, "--count", 5, "--out", tmp_path / name)[0] == 0
     assert list(arrays(tmp_path / "x.npz")) == ["images"]
@@ -171,7 +173,7 @@ def test_a_network_that_is_not_told_classes_writes_none(run_of: Callable, run_cl
         assert image.size == (4 * (5 * 10 - 2), 4 * 8)
 
 
-def test_a_folder_holds_a_picture_each_named_by_its_class(run_of: Callable, run_cli: Cli, tmp_path: Path) -> None:
+def test_a_folder_holds_a_picture_each_named_by_its_class(run_of: RunOf, run_cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     for folder in ("out", "new/out"):  # an empty folder, and none
         assert run_cli("sample", run_of(True).path, "--count", 23, "--out", tmp_path / folder)[0] == 0
@@ -280,7 +282,7 @@ def test_what_stops_halfway_leaves_nothing(error: BaseException, name: str, tmp_
     ("--count 1000000 --out x.png", "1,000,000 pictures are too many for one sheet; write FILE.npz or a folder"),
 ])  # fmt: skip
 def test_a_mistake_ends_with_one_line_and_leaves_nothing(
-    arguments: str, says: str, run_of: Callable, run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: str, says: str, run_of: RunOf, run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("FILE").write_text("words")
@@ -297,7 +299,7 @@ def test_a_mistake_ends_with_one_line_and_leaves_nothing(
 
 
 def test_a_run_that_cannot_is_told_so(
-    run_of: Callable, run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_of: RunOf, run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = ("--count", "3", "--out", tmp_path / "x.npz")
     told = run_cli("sample", run_of(False).path, *asked, "--label", "3")

@@ -23,6 +23,7 @@ from sanggar.results import FORMAT, Evaluation
 from sanggar.results.format1 import NEITHER
 from sanggar.results.stored import read, read_arrays, read_tools, save
 from sanggar.runs import Arrays, Run, load_arrays, save_arrays
+from typed import listed
 
 ZIP = Path(__file__).parent / "fixtures" / "format-1.zip"
 MEASURED = ("autoencoder", "ffnn", "classifier", "gan", "vae", "held-out", "faces")
@@ -272,7 +273,7 @@ def test_text_and_counts_that_lay_among_the_arrays_are_details(unpacked: Path) -
     given = load_arrays(unpacked / "ffnn" / "evaluation.safetensors")[0]
     wrong, n = given["mistakes.count"].tolist()
     assert details["ffnn"]["classification"] == {"wrong": wrong, "n": n}
-    edits = details["vae"]["edits"]["edits"]
+    edits = listed(details["vae"]["edits"]["edits"])
     assert [set(edit) for edit in edits] == [{"name", "method", "kind"}] * len(edits)
     assert {edit["kind"] for edit in edits} == {"flag"}
     assert details["classifier"].keys() == {"classification"}
@@ -299,7 +300,7 @@ def test_an_edit_by_another_condition_is_called_so(old: Copy) -> None:
     text = np.frombuffer(json.dumps(edits).encode(), np.uint8)
     save_arrays(run.arrays_file, {**arrays, "attributes.edits": text})
     assert read_tools(run)[1]["edits"][1]["method"] == "condition"
-    assert read(run).details["edits"]["edits"][1]["method"] == "condition"
+    assert listed(read(run).details["edits"]["edits"])[1]["method"] == "condition"
 
 
 def test_what_is_read_of_an_old_run_is_saved_and_read_in_this_format(old: Copy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import sys
@@ -93,8 +94,7 @@ def test_a_run_whose_model_cannot_be_imported_any_more_says_so_and_loses_nothing
         assert status == 2
         assert "there is no module 'my_models' to import" in err
     assert {path: path.read_bytes() for path in (beside / "run").rglob("*") if path.is_file()} == before
-    from elsewhere import OneLayer
-
-    assert sanggar.open("run", family=OneLayer).latent_size == 8
+    elsewhere = importlib.import_module("elsewhere")
+    assert sanggar.open("run", family=elsewhere.OneLayer).latent_size == 8
     with pytest.raises(RecipeError, match="there is no module"):
         sanggar.open("run")

@@ -98,7 +98,9 @@ TRAININGS = st.builds(
 
 
 @given(model=MODELS | FEED_FORWARD, training=TRAININGS, seed=st.integers(0, 2**40))
-def test_resolving_what_was_resolved_changes_nothing(model: dict, training: dict, seed: int) -> None:
+def test_resolving_what_was_resolved_changes_nothing(
+    model: dict[str, Any], training: dict[str, Any], seed: int
+) -> None:
     plan = resolve(read({"data": {"source": "digits", "seed": seed}, "model": model, "training": training}))
     assert again(plan) == plan
     assert again(plan).identity("f") == plan.identity("f")
@@ -212,7 +214,7 @@ def test_a_wrong_level_of_noise_is_told_in_the_recipes_own_keys(value: str) -> N
 
 
 @pytest.mark.parametrize("training", [{}, {"epochs": 1, "steps": 1}, {"epochs": None, "steps": None}])
-def test_a_length_is_given_once(training: dict) -> None:
+def test_a_length_is_given_once(training: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match="training: give either epochs or steps"):
         resolve(read({"data": {"source": "digits"}, "model": {"family": "autoencoder"}, "training": training}))
 
@@ -248,7 +250,7 @@ def test_momentum_that_does_not_exist_cannot_look_ahead() -> None:
 # -- the schema for editors ------------------------------------------------------------------------------------
 
 
-def fits(value: Any, rule: dict, definitions: dict) -> bool:
+def fits(value: Any, rule: dict[str, Any], definitions: dict[str, Any]) -> bool:
     """Whether a value has the structure that a JSON Schema asks for, as far as our schema's vocabulary goes."""
     if "$ref" in rule:
         rule = definitions[rule["$ref"].removeprefix("#/$defs/")]
@@ -259,8 +261,10 @@ def fits(value: Any, rule: dict, definitions: dict) -> bool:
         return False
     if "enum" in rule and value not in rule["enum"]:
         return False
-    types = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None),
-             "integer": int, "number": (int, float)}  # fmt: skip
+    types: dict[str, type | tuple[type, ...]] = {
+        "object": dict, "array": list, "string": str, "boolean": bool, "null": type(None), "integer": int,
+        "number": (int, float),
+    }  # fmt: skip
     if "type" in rule and not isinstance(value, types[rule["type"]]):
         return False
     if isinstance(value, dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -28,7 +29,7 @@ def write(folder: Path, **texts: str) -> None:
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
 
 
-def refusal(*arguments: object) -> str:
+def refusal(*arguments: Any) -> str:
     with pytest.raises(RecipeError) as raised:
         read(*arguments)
     return str(raised.value)
@@ -44,7 +45,9 @@ def test_yaml_is_read_as_1_2() -> None:
 
 @example(data={}, model={"_": "\x85", "a": "b\u2028c"}, about="")
 @given(data=TREES, model=TREES, about=st.text("abc é:#'\"\n").map(str.strip))
-def test_a_recipe_written_as_yaml_is_read_back_unchanged(data: dict, model: dict, about: str) -> None:
+def test_a_recipe_written_as_yaml_is_read_back_unchanged(
+    data: dict[str, Any], model: dict[str, Any], about: str
+) -> None:
     first = read({"name": "x", "about": about, "data": data, "model": model})
     assert read(parse(first.yaml(), "x")) == first
 
@@ -77,7 +80,7 @@ def test_another_kind_drops_the_options_of_the_one_before(key: str) -> None:
 
 
 @given(TREES, TREES)
-def test_merging_is_idempotent_and_changes_neither_side(base: dict, change: dict) -> None:
+def test_merging_is_idempotent_and_changes_neither_side(base: dict[str, Any], change: dict[str, Any]) -> None:
     before = repr((base, change))
     once = merge(base, change)
     assert merge(once, change) == once
@@ -166,7 +169,7 @@ NEW = {
 
 
 @pytest.mark.parametrize("said", [{}, {"format": 1}])
-def test_keys_of_format_1_are_those_of_format_2(said: dict) -> None:
+def test_keys_of_format_1_are_those_of_format_2(said: dict[str, Any]) -> None:
     recipe = read({**said, "name": "x", "model": {"untold": 0.2}, "evaluation": OLD})
     assert recipe == read({"format": 2, "name": "x", "model": {"condition_dropout": 0.2}, "evaluation": NEW})
     assert recipe.evaluation == NEW
@@ -196,7 +199,7 @@ def test_one_number_of_samples_became_two_of_which_one_had_a_limit(samples: obje
     (None, {"condition": None}),
     (7, {"condition": 7}),
 ])  # fmt: skip
-def test_a_gans_condition_said_how_and_says_on_what(old: object, new: dict) -> None:
+def test_a_gans_condition_said_how_and_says_on_what(old: object, new: dict[str, Any]) -> None:
     assert read({"model": {"family": "gan", "condition": old}}).model == {"family": "gan", **new}
     assert migrate({"model": {"condition": old}}, "here") == {"model": new}
 
@@ -296,14 +299,14 @@ def test_old_keys_on_a_shipped_recipe_and_on_a_base_with_defaults_of_its_own(tmp
 
 
 @given(TREES)
-def test_migrating_twice_changes_nothing_more(tree: dict) -> None:
+def test_migrating_twice_changes_nothing_more(tree: dict[str, Any]) -> None:
     once = migrate({"format": 1, **tree}, "here")
     assert migrate(once, "here") == once
     assert once == {**tree, "format": FORMAT}
 
 
 @pytest.mark.parametrize("tree", [{"evaluation": None}, {"evaluation": 5}, {"model": [1]}, {"model": "x"}, {}])
-def test_parts_that_hold_nothing_stay_as_they_are(tree: dict) -> None:
+def test_parts_that_hold_nothing_stay_as_they_are(tree: dict[str, Any]) -> None:
     assert migrate(tree, "here") == tree
 
 

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from sanggar.errors import RunError
 from sanggar.files import write_atomic
 from sanggar.reporting.figures import number
 from sanggar.results.stored import read, read_arrays, read_tools, save
-from sanggar.runs import FORMAT, Log, Run, find, fresh_folder, load_arrays, rounded, save_arrays
+from sanggar.runs import FORMAT, Arrays, Log, Run, find, fresh_folder, load_arrays, rounded, save_arrays
 
 # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -84,7 +85,7 @@ META = st.dictionaries(
 
 @given(arrays=ARRAYS, meta=META)
 def test_arrays_are_loaded_as_they_were_saved(
-    tmp_path_factory: pytest.TempPathFactory, arrays: dict, meta: dict
+    tmp_path_factory: pytest.TempPathFactory, arrays: Arrays, meta: dict[str, Any]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "arrays.safetensors"
     save_arrays(path, arrays, meta)

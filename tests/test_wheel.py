@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,9 @@ from sanggar.recipe import shipped
 ROOT = Path(__file__).parent.parent
 
 
-def done(*command: str | Path, **options: object) -> str:
-    finished = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, **options)  # type: ignore[call-overload]
+def done(*command: str | Path, **options: Any) -> str:
+    arguments = [sys.executable, *map(str, command)]
+    finished: subprocess.CompletedProcess[str] = subprocess.run(arguments, capture_output=True, text=True, **options)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout
 

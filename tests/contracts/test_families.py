@@ -12,7 +12,7 @@ import torch
 
 from sanggar.data.images import CHUNK, ImageSpec, at_once
 from sanggar.models.base import Model
-from sanggar.models.capabilities import CAPABILITIES
+from sanggar.models.capabilities import CAPABILITIES, HasNeurons, Reconstructs
 from sanggar.plan import FAMILIES, AnyModel, Plan, build, resolve
 from sanggar.recipe import Recipe
 from sanggar.runs import Arrays, load_arrays, save_arrays
@@ -53,7 +53,7 @@ def pictures(spec: ImageSpec, count: int = N) -> np.ndarray:
 
 def encoded(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     latents = model.compute("encode", given)
-    assert (latents.ndim, len(latents), latents.dtype) == (2, len(given), np.float32)
+    assert (latents.ndim, len(latents), latents.dtype) == (2, len(given), np.dtype(np.float32))
     assert np.isfinite(latents).all()
     return {"encode": latents}
 
@@ -62,31 +62,32 @@ def decoded(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     if not isinstance(model, CAPABILITIES["encode"]):
         return {}  # where its latents come from, its own test knows
     found = model.compute("decode", model.compute("encode", given))
-    assert (found.dtype, found.shape) == (np.uint8, given.shape)
+    assert (found.dtype, found.shape) == (np.dtype(np.uint8), given.shape)
     return {"decode": found}
 
 
 def reconstructed(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     found = model.compute("reconstruct", given)
-    assert (found.dtype, found.shape) == (np.uint8, given.shape)
+    assert (found.dtype, found.shape) == (np.dtype(np.uint8), given.shape)
     return {"reconstruct": found}
 
 
 def inferred(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     assert isinstance(model, CAPABILITIES["posterior"])
+    assert isinstance(model, Model) and model.latent_size is not None
     posterior = model.compute("posterior", given)
-    assert (posterior.dtype, posterior.shape) == (np.float32, (len(given), 2, model.latent_size))
+    assert (posterior.dtype, posterior.shape) == (np.dtype(np.float32), (len(given), 2, model.latent_size))
     np.testing.assert_array_equal(posterior[:, 0], model.compute("encode", given))
     noise = np.random.default_rng(0).standard_normal((len(given), model.latent_size)).astype(np.float32)
     weighed = model.compute("log_weight_terms", given, noise)
-    assert (weighed.dtype, weighed.shape) == (np.float32, (len(given), 3))
+    assert (weighed.dtype, weighed.shape) == (np.dtype(np.float32), (len(given), 3))
     assert np.isfinite(weighed).all()
     return {"posterior": posterior, "log_weight_terms": weighed}
 
 
 def classified(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     shares = model.compute("classify", given)
-    assert (shares.dtype, shares.shape) == (np.float32, (len(given), len(spec.classes)))
+    assert (shares.dtype, shares.shape) == (np.dtype(np.float32), (len(given), len(spec.classes)))
     assert (shares >= 0).all()
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
     return {"classify": shares}
@@ -94,13 +95,14 @@ def classified(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
 
 def drawn(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     assert isinstance(model, CAPABILITIES["sample"])
+    assert isinstance(model, Model) and model.latent_size is not None
     latents = np.random.default_rng(0).standard_normal((len(given), model.latent_size)).astype(np.float32)
     assert model.noise_shape == (model.latent_size,)
     rows = None  # each of the shipped families is unconditional by default
     chosen = [model.SamplingOptions.model_validate({model.SamplingOptions.swept: t}) for t in (1.0, 0.5)]
     found = {f"sample {o}": model.compute("sample", latents, rows, options=o) for o in chosen}
     for array in found.values():
-        assert (array.dtype, array.shape) == (np.uint8, given.shape)
+        assert (array.dtype, array.shape) == (np.dtype(np.uint8), given.shape)
     one, other = found.values()
     assert (one != other).any()
     return found
@@ -108,6 +110,7 @@ def drawn(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
 
 def refitted(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     assert isinstance(model, CAPABILITIES["posterior"])
+    assert isinstance(model, Model) and model.latent_size is not None
     noise = np.random.default_rng(1).standard_normal((len(given), 10, model.latent_size)).astype(np.float32)
     bounds = model.compute("regret", given, noise)
     assert bounds.shape == (len(given), 2)
@@ -117,6 +120,7 @@ def refitted(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
 
 def looked_into(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     assert isinstance(model, CAPABILITIES["neurons"])
+    assert isinstance(model, HasNeurons)
     neurons = {name: array.copy() for name, array in model.neurons().items()}
     gradients = model.neuron_gradients(given, np.arange(len(given)) % len(spec.classes))
     assert neurons
@@ -179,7 +183,7 @@ def test_large_pictures_go_through_a_network_a_few_at_a_time(monkeypatch: pytest
     assert [at_once(edge, edge) for edge in (8, 32, 128, 4096)] == [CHUNK, CHUNK, 32, 1]
     large = ImageSpec(128, 128, 3, CLASSES)
     model, given = made("autoencoder", large), pictures(large, 34)
-    assert isinstance(model, Model)
+    assert isinstance(model, Model) and isinstance(model, Reconstructs)
     reconstruct, sizes = model.reconstruct, []
 
     def watched(shown: torch.Tensor) -> torch.Tensor:
@@ -204,15 +208,22 @@ def test_a_recipe_calls_it_by_its_name(name: str) -> None:
     assert planned(name).tree()["model"]["family"] == name
 
 
+def numpys_state() -> bytes:
+    """Of the generator that NumPy shares."""
+    state = np.random.get_state()  # noqa: NPY002
+    assert isinstance(state, tuple)
+    return state[1].tobytes()
+
+
 @EVERY
 @AT_EACH_SIZE
 def test_a_seed_decides_its_first_weights_and_nothing_else_is_drawn_from(name: str, spec: ImageSpec) -> None:
     torch.manual_seed(1)
     np.random.seed(1)  # noqa: NPY002
-    before = torch.get_rng_state(), np.random.get_state()[1].tobytes()  # noqa: NPY002
+    before = torch.get_rng_state(), numpys_state()
     one, other = (answers(made(name, spec, seed), pictures(spec), spec) for seed in (3, 4))
     assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.random.get_state()[1].tobytes() == before[1]  # noqa: NPY002
+    assert numpys_state() == before[1]
     torch.manual_seed(2)
     assert same(answers(made(name, spec, 3), pictures(spec), spec), one)
     assert not same(one, other)

@@ -23,6 +23,7 @@ from sanggar.training.learners.base import Layer, Learner, Values
 from sanggar.training.start import learner_of
 
 SOURCE = SOURCES["digits"]
+SPEC = SOURCE.spec_for(DataOptions(source="digits"))
 BATCH = 24
 PLAIN: dict[str, Any] = {}
 RICH: dict[str, Any] = {
@@ -45,7 +46,7 @@ def planned(name: str, **training: Any) -> Plan:
 
 
 def made(name: str, **training: Any) -> Learner:
-    learner = learner_of(planned(name, **training), SOURCE.spec)
+    learner = learner_of(planned(name, **training), SPEC)
     learner.steps = 20
     return learner
 
@@ -153,7 +154,7 @@ def test_its_preview_is_rows_of_pictures_and_changes_nothing(name: str, digits: 
     assert isinstance(rows, list)
     assert len({len(row) for row in rows}) <= 1
     for row in rows:
-        assert (row.dtype, row.shape[1:]) == (np.uint8, shown.pixels.shape[1:])
+        assert (row.dtype, row.shape[1:]) == (np.dtype(np.uint8), shown.pixels.shape[1:])
     assert [row.tobytes() for row in learner.preview(shown)] == [row.tobytes() for row in rows]
     assert same(frozen(learner), before)
 
@@ -210,7 +211,7 @@ def test_its_weights_are_those_of_a_model_that_can_be_loaded(
     learner = made(name, **training)
     walked(learner, digits, 0, 3)
     save_arrays(tmp_path / "weights", learner.weights())
-    model = build(planned(name, **training), SOURCE.spec, 9)
+    model = build(planned(name, **training), SPEC, 9)
     model.load(load_arrays(tmp_path / "weights")[0])
     now = {key.removeprefix("model."): array for key, array in learner.state().items() if key.startswith("model.")}
     begun = made(name, **training).weights()

@@ -10,7 +10,7 @@ import pytest
 import sanggar
 from sanggar import recipe
 from sanggar.data.sources import presence, root
-from sanggar.models.base import best_device
+from sanggar.models.base import Model, best_device
 from sanggar.plan import build, resolve
 from sanggar.reporting.page import report
 from sanggar.runs import fresh_folder
@@ -43,7 +43,9 @@ def test_one_for_a_gpu_is_built_anywhere(name: str) -> None:
     if presence(plan.data.source, plan.data).state == "absent":
         pytest.skip(f"{plan.data.source} is not under the data root (SANGGAR_DATA)")
     usual = resolve(recipe.read(name.removesuffix("-gpu")))
-    large, small = (sum(p.numel() for p in build(which, which.spec).parameters()) for which in (plan, usual))
+    one, other = build(plan, plan.spec), build(usual, usual.spec)
+    assert isinstance(one, Model) and isinstance(other, Model)
+    large, small = (sum(p.numel() for p in model.parameters()) for model in (one, other))
     assert large > 2 * small
 
 

@@ -13,6 +13,7 @@ from sanggar.data.batches import Batches
 from sanggar.data.images import Images
 from sanggar.errors import DataError
 from sanggar.seeding import address
+from typed import there
 
 
 def numbered(n: int) -> Images:
@@ -21,7 +22,7 @@ def numbered(n: int) -> Images:
 
 
 def shown(batches: Batches, step: int) -> list[list[int]]:
-    return [part.labels.tolist() for part in batches.at(step)]
+    return [there(part.labels).tolist() for part in batches.at(step)]
 
 
 @given(n=st.integers(1, 200), seed=st.integers(0, 2**63), epoch=st.integers(0, 10**6))

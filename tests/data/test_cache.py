@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from gathering import encoded, load, write_pictures
 from sanggar.data import cache as prepared
 from sanggar.data import workers
 from sanggar.data.cache import evict, kept
+from sanggar.data.decoding import Done
 from sanggar.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -69,8 +71,9 @@ def test_it_is_made_once_and_anew_only_for_other_pictures(place: Path, cache: Pa
     (place / "003.png").write_bytes(encoded(3))  # the same content at another time
     assert load(place).fingerprint == known.fingerprint
     assert len(left(cache)) == 2
-    for options in ({"seed": 1}, {"size": 9}, {"fit": "squash"}, {"colour": False}):
-        load(place, **options)
+    changes: list[dict[str, object]] = [{"seed": 1}, {"size": 9}, {"fit": "squash"}, {"colour": False}]
+    for change in changes:
+        load(place, **change)
     assert len(left(cache)) == 6
 
 
@@ -201,7 +204,7 @@ def test_a_preparation_that_cannot_be_read_is_evicted_like_any(place: Path, cach
 
 def test_a_worker_that_dies_is_reported(place: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Dying(workers.Worker):
-        def ask(self, start: int, names: list[str]) -> workers.Done:
+        def ask(self, start: int, names: Sequence[str]) -> Done:
             self.process.kill()
             return super().ask(start, names)
 

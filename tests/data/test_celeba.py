@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,6 +160,7 @@ def test_a_copy_that_does_not_fit_is_refused(name: str, place: Path) -> None:
 
 def test_a_recipe_names_it_and_keeps_the_partition_open(place: Path) -> None:
     plan = resolve(Recipe("x", data={"source": "celeba"}, model={"family": "autoencoder"}, training={"steps": 1}))
-    assert (plan.data.validation, plan.data.test) == (None, None)
+    options: Any = plan.data
+    assert (options.validation, options.test) == (None, None)
     assert plan.source.counted(plan.data) == 24
     assert plan.source.memory(plan.data) == 0

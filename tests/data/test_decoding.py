@@ -6,7 +6,9 @@ import io
 import json
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -18,8 +20,10 @@ from skimage.transform import resize
 from sanggar.data.decoding import Decoder, Job, main, square
 from sanggar.data.images import MAX_PIXELS
 
+Fit = Literal["crop", "squash"]
 
-def file(image: Image.Image, kind: str = "PNG", **how: object) -> bytes:
+
+def file(image: Image.Image, kind: str = "PNG", **how: Any) -> bytes:
     out = io.BytesIO()
     image.save(out, kind, **how)
     return out.getvalue()
@@ -31,11 +35,11 @@ def smooth(height: int, width: int) -> np.ndarray:
     return np.stack([127 + 120 * np.sin(3 * x + y), 255 * x * y, 200 - 150 * y], axis=2).clip(0, 255).astype(np.uint8)
 
 
-MODES = {
+MODES: dict[str, tuple[tuple[int, int, int], Callable[[], Image.Image]]] = {
     "1": ((255, 255, 255), lambda: Image.new("1", (9, 7), 1)),
     "L": ((90, 90, 90), lambda: Image.new("L", (9, 7), 90)),
     "LA": ((172, 172, 172), lambda: Image.new("LA", (9, 7), (90, 128))),
-    "P": ((10, 200, 30), lambda: Image.new("RGB", (9, 7), (10, 200, 30)).convert("P", palette=1)),
+    "P": ((10, 200, 30), lambda: Image.new("RGB", (9, 7), (10, 200, 30)).convert("P", palette=Image.Palette.ADAPTIVE)),
     "RGB": ((10, 200, 30), lambda: Image.new("RGB", (9, 7), (10, 200, 30))),
     "RGBA": ((255, 128, 128), lambda: Image.new("RGBA", (9, 7), (255, 0, 0, 127))),
     "clear": ((255, 255, 255), lambda: Image.new("RGBA", (9, 7), (0, 0, 0, 0))),
@@ -45,10 +49,10 @@ MODES = {
 
 @pytest.mark.parametrize("name", MODES)
 @pytest.mark.parametrize("fit", ["crop", "squash"])
-def test_every_mode_becomes_eight_bits(name: str, fit: str) -> None:
+def test_every_mode_becomes_eight_bits(name: str, fit: Fit) -> None:
     expected, draw = MODES[name]
     pixels = square(file(draw()), 5, fit, True)
-    assert (pixels.dtype, pixels.shape) == (np.uint8, (5, 5, 3))
+    assert (pixels.dtype, pixels.shape) == (np.dtype(np.uint8), (5, 5, 3))
     assert np.abs(pixels.astype(int) - expected).max() <= (3 if name == "P" else 1)
     grey = square(file(draw()), 5, fit, False)
     assert grey.shape == (5, 5, 1)
@@ -101,7 +105,8 @@ def test_scaling_agrees_with_a_second_system(height: int, width: int, size: int,
         edge -= (max(height, width) - edge) % 2  # only whole pixels are cut off below
         top, left = (height - edge) // 2, (width - edge) // 2
         picture = picture[top : top + edge, left : left + edge]
-    expected = resize(picture.astype(float), (size, size), order=3, anti_aliasing=True)
+    scaled: Callable[..., np.ndarray] = resize
+    expected = scaled(picture.astype(float), (size, size), order=3, anti_aliasing=True)
     assert np.abs(found - expected).mean() < 4
 
 
@@ -122,7 +127,7 @@ def test_crop_keeps_the_middle_and_squash_keeps_all() -> None:
 
 
 @pytest.mark.parametrize("fit", ["crop", "squash"])
-def test_a_large_jpeg_is_read_in_part_and_looks_the_same(fit: str) -> None:
+def test_a_large_jpeg_is_read_in_part_and_looks_the_same(fit: Fit) -> None:
     picture = Image.fromarray(smooth(1500, 1000))
     found = square(file(picture, "JPEG", quality=95), 64, fit, True).astype(int)
     assert np.abs(found - square(file(picture), 64, fit, True)).mean() < 2

@@ -10,8 +10,9 @@ import struct
 import tracemalloc
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from sanggar.data import cache as prepared
 from sanggar.data.decoding import Decoder, read_member
 from sanggar.data.images import Attribute, Images
 from sanggar.data.sources import SOURCES, presence
-from sanggar.data.tables import read_table
+from sanggar.data.tables import Kind, read_table
 from sanggar.errors import DataError, RecipeError, RunError
 from sanggar.plan import resolve
 from sanggar.recipe import Recipe, read
@@ -175,7 +176,7 @@ def test_columns_are_typed_by_what_they_hold(kinds: list[str], count: int, data:
 
 NAMES = ["a/0.png", "a/1.png", "b/1.png", "b/2.png"]
 TABLE = "file,age,sex\n0.png,5,m\na/1.png,6,f\nb/1.png,7,f\n2.png,8,m\n"
-BAD_TABLES = {
+BAD_TABLES: dict[str, tuple[str | bytes, dict[str, Kind] | None, str]] = {
     "no column file": (TABLE.replace("file", "pic"), None, "no column `file` that says which picture a row is about"),
     "empty": ("", None, "no column `file`"),
     "not text": (b"\xff\xfe\x00", None, "not a CSV in UTF-8"),
@@ -325,11 +326,11 @@ def _cut(place: Path) -> Path:
     return place
 
 
-def _zip(place: Path, change: Callable[[bytes], bytes] = bytes, **members: bytes) -> Path:
+def _zip(place: Path, change: Callable[[bytes], bytes] = bytes, members: Mapping[str, bytes] | None = None) -> Path:
     path = zipped(write_pictures(place, 20), place.with_suffix(".zip"))
     with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name, content in members.items():
+        for name, content in (members or {}).items():
             archive.writestr(name, content)
     path.write_bytes(change(path.read_bytes()))
     return path
@@ -352,7 +353,7 @@ def _declared(content: bytes) -> bytes:
     return content[: at + 24] + struct.pack("<I", 2**31) + content[at + 28 :]
 
 
-BAD_PLACES = {
+BAD_PLACES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing": (lambda p: p, "data.path: there is no folder or zip"),
     "no pictures": (_empty, "holds no pictures (.png, .jpg"),
     "one picture": (lambda p: write_pictures(p, 1), "holds 1 picture: too few to split"),
@@ -362,10 +363,10 @@ BAD_PLACES = {
     "a cut zip": (lambda p: _zip(p, lambda c: c[:-300]), "neither a folder nor a zip that can be read"),
     "damaged pictures": (lambda p: _zip(p, lambda c: c[:60] + bytes(900) + c[960:]), "more than 1 % cannot be read"),
     "encrypted": (lambda p: _zip(p, _encrypted), "is encrypted. Unpack it"),
-    "climbing": (lambda p: _zip(p, **{"../up.png": b"x"}), "holds '../up.png', which climbs out of it"),
-    "absolute": (lambda p: _zip(p, **{"/etc/x.png": b"x"}), "which climbs out of it"),
-    "a drive": (lambda p: _zip(p, **{"C:/x.png": b"x"}), "which climbs out of it"),
-    "twice": (lambda p: _zip(p, **{"003.png": b"x"}), "holds two files called 003.png"),
+    "climbing": (lambda p: _zip(p, members={"../up.png": b"x"}), "holds '../up.png', which climbs out of it"),
+    "absolute": (lambda p: _zip(p, members={"/etc/x.png": b"x"}), "which climbs out of it"),
+    "a drive": (lambda p: _zip(p, members={"C:/x.png": b"x"}), "which climbs out of it"),
+    "twice": (lambda p: _zip(p, members={"003.png": b"x"}), "holds two files called 003.png"),
     "lying": (lambda p: _zip(p, _lying), "attributes.csv cannot be read (Bad CRC-32"),
     "links to nowhere": (_dangling, "of 22 pictures more than 1 % cannot be read, which is more than an accident."),
     "huge": (lambda p: _zip(p, _declared), "declares 2,147,483,648 bytes, more than any picture here has"),
@@ -423,7 +424,7 @@ def test_few_broken_pictures_are_left_out_and_listed(
     ({"validation": 40, "test": 20}, "60 pictures cannot be split into 20 for test, 40 for validation"),
     ({"test": 0.99}, "60 pictures cannot be split into 59 for test, 6 for validation"),
 ])  # fmt: skip
-def test_splits_that_leave_nothing_are_refused(place: Path, options: dict, words: str) -> None:
+def test_splits_that_leave_nothing_are_refused(place: Path, options: dict[str, Any], words: str) -> None:
     with pytest.raises(DataError, match=words):
         load(place, **options)
 
@@ -457,7 +458,7 @@ def test_a_recipe_is_resolved_without_looking_at_the_disk(place: Path) -> None:
     ({"path": "x", "validation": "a"}, "data.validation: expected a number of pictures, or a share"),
     ({"path": "x", "attributes": {"age": "numbr"}}, "data.attributes: there is no 'numbr'. Did you mean 'number'?"),
 ])  # fmt: skip
-def test_a_mistake_in_a_recipe_is_said_in_its_words(data: dict, words: str) -> None:
+def test_a_mistake_in_a_recipe_is_said_in_its_words(data: dict[str, Any], words: str) -> None:
     with pytest.raises(RecipeError) as raised:
         resolve(recipe(**data))
     assert words in str(raised.value)
@@ -502,7 +503,7 @@ def trained(tmp_path_factory: Temporary) -> Callable[..., Run]:
     unknown = write_pictures(tmp_path_factory.mktemp("unknown") / "faces", 60, table=False)
 
     def train(family: str, known: bool = True, **model: object) -> Run:
-        tree = {
+        tree: dict[str, Any] = {
             "name": "own", "data": {"source": "folder", "path": str(place if known else unknown), "size": 8},
             "model": {"family": family, "widths": [4, 8], "latent_size": 4, "norm": "none", **model},
             "training": {"steps": 2, "batch_size": 8, "device": "cpu", "precision": "fp32"},

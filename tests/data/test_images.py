@@ -7,6 +7,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from sanggar.data.images import (
 )
 from sanggar.data.images import write_images as npz_or_png
 from sanggar.errors import DataError
+from typed import there
 
 Temporary = pytest.TempPathFactory
 GREY = ImageSpec(6, 5, 1)
@@ -42,7 +44,7 @@ def refusal(path: Path, spec: ImageSpec = GREY) -> str:
     return str(raised.value)
 
 
-def saved(path: Path, pixels: np.ndarray, mode: str | None = None, **options: object) -> Path:
+def saved(path: Path, pixels: np.ndarray, mode: str | None = None, **options: Any) -> Path:
     image = Image.fromarray(pixels)
     (image.convert(mode) if mode else image).save(path, **options)
     return path
@@ -86,7 +88,7 @@ def test_a_flat_picture_stays_flat() -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp"])
 def test_what_was_saved_without_loss_is_read_as_it_was(tmp_path: Path, suffix: str) -> None:
-    path = saved(tmp_path / f"x{suffix}", RANDOM, **({"lossless": True} if suffix == ".webp" else {}))
+    path = saved(tmp_path / f"x{suffix}", RANDOM, None, **({"lossless": True} if suffix == ".webp" else {}))
     np.testing.assert_array_equal(read_image(path, COLOUR), RANDOM)
 
 
@@ -229,7 +231,7 @@ def test_arrays_are_read_with_and_without_a_channel(tmp_path: Path, shape: tuple
     ({"images": np.array([{"a": 1}], object)}, "not an .npz file that can be read"),
     ({"images": np.zeros((0, 6, 5), np.uint8)}, "no pictures"),
 ])  # fmt: skip
-def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], words: str) -> None:
+def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, Any], words: str) -> None:
     np.savez(tmp_path / "x.npz", **arrays)
     assert words in refusal(tmp_path / "x.npz")
 
@@ -292,7 +294,7 @@ def test_a_grid_holds_every_picture_in_its_place(n: int, columns: int, scale: in
 def test_taking_and_chunking_keep_pictures_and_labels_together() -> None:
     images = Images(np.arange(7, dtype=np.uint8).reshape(7, 1, 1, 1), np.arange(7))
     taken = images.take(np.array([5, 2]))
-    assert taken.pixels.ravel().tolist() == taken.labels.tolist() == [5, 2]
-    assert [chunk.labels.tolist() for chunk in images.chunks(3)] == [[0, 1, 2], [3, 4], [5, 6]]
+    assert taken.pixels.ravel().tolist() == there(taken.labels).tolist() == [5, 2]
+    assert [there(chunk.labels).tolist() for chunk in images.chunks(3)] == [[0, 1, 2], [3, 4], [5, 6]]
     assert len(images.first(None)) == 7
     assert as_pixels(images.pixels, ImageSpec(1, 1, 1)) is images.pixels

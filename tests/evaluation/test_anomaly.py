@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from sanggar.evaluation.metrics.anomaly import CORRUPTED, HELD_OUT, AnomalyOptio
 from sanggar.plan import EvaluationOptions, resolve
 from sanggar.reporting import labels
 from sanggar.trained import TrainedModel
+from typed import number, there
 
 LATENT = 6
 ALL = AnomalyOptions(images=None)
@@ -41,17 +43,20 @@ class Linear(TrainedModel):
         self.pca = PCA(LATENT, random_state=0).fit(pixels.astype(np.float32))
         self.plan = replace(resolve(recipe.read(RECIPE)), data=Chosen(source="digits", only=only))
         self.spec = self.plan.spec
-        self.run = SimpleNamespace(info={"data": {"source": "digits", "fingerprint": dataset.fingerprint}})
+        run: Any = SimpleNamespace(info={"data": {"source": "digits", "fingerprint": dataset.fingerprint}})
+        self.run = run
 
     def can(self, capability: str) -> bool:
         return capability in ("encode", "reconstruct")
 
-    def encode(self, images: np.ndarray) -> np.ndarray:
-        return self.pca.transform(images.reshape(len(images), -1).astype(np.float32))
+    def encode(self, images: Any) -> np.ndarray:
+        codes: np.ndarray = self.pca.transform(images.reshape(len(images), -1).astype(np.float32))
+        return codes
 
-    def reconstruct(self, images: np.ndarray, condition: None = None) -> np.ndarray:
-        flat = self.pca.inverse_transform(self.encode(images))
-        return np.rint(np.clip(flat, 0, 255)).astype(np.uint8).reshape(images.shape)
+    def reconstruct(self, images: Any, condition: np.ndarray | None = None) -> np.ndarray:
+        flat: np.ndarray = self.pca.inverse_transform(self.encode(images))
+        pictures: np.ndarray = np.rint(np.clip(flat, 0, 255)).astype(np.uint8).reshape(images.shape)
+        return pictures
 
 
 def linear(*only: str) -> EvaluationContext:
@@ -60,7 +65,7 @@ def linear(*only: str) -> EvaluationContext:
     whole = SOURCES["digits"].load(options)
 
     def normal(images: Images) -> Images:
-        return images.take(np.flatnonzero(np.isin(images.labels, [int(name) for name in only])))
+        return images.take(np.flatnonzero(np.isin(there(images.labels), [int(name) for name in only])))
 
     dataset = replace(whole, train=normal(whole.train), validation=normal(whole.validation)) if only else whole
     return EvaluationContext(Linear(dataset, only or None), dataset, EvaluationOptions())
@@ -73,7 +78,7 @@ def held_out() -> Findings:
 
 def areas(findings: Findings, subject: str, odd: str) -> dict[str, float]:
     return {
-        m.tags["score"]: m.value
+        str(m.tags["score"]): m.value
         for m in findings.measurements
         if m.key == "anomaly.auroc" and m.subject == subject and m.tags["odd"] == odd
     }
@@ -93,10 +98,10 @@ def test_a_network_that_is_pca_is_as_good_as_pca(held_out: Findings) -> None:
 
 def test_every_number_has_its_protocol_and_one_is_a_headline(held_out: Findings) -> None:
     test = SOURCES["digits"].load(SOURCES["digits"].Options(source="digits", validation=400)).test
-    normal = int(np.isin(test.labels, [0, 6]).sum())
+    normal = int(np.isin(there(test.labels), [0, 6]).sum())
     for m in held_out.measurements:
         settings = m.protocol.settings
-        odd = settings["odd_pictures"]
+        odd = number(settings["odd_pictures"])
         assert m.protocol.n == normal
         assert settings["trial"] != HELD_OUT or odd == len(test) - normal
         assert settings["normal_classes"] == "0, 6"
@@ -121,9 +126,10 @@ def test_corrupted_pictures_are_looked_for_beside_classes_that_training_never_sa
 
 def test_other_metrics_look_at_normal_pictures_alone() -> None:
     context = linear("0", "6")
-    assert set(context.test.labels) == {0, 6}
-    assert set(context.held_out.labels) == {1, 2, 3, 4, 5, 7, 8, 9}
-    assert len(context.test) + len(context.held_out) == len(linear().test)
+    held_out = there(context.held_out)
+    assert set(there(context.test.labels)) == {0, 6}
+    assert set(there(held_out.labels)) == {1, 2, 3, 4, 5, 7, 8, 9}
+    assert len(context.test) + len(held_out) == len(linear().test)
     assert linear().held_out is None
 
 
@@ -131,7 +137,7 @@ def test_without_held_out_classes_normal_pictures_are_disturbed() -> None:
     findings = measure(linear(), ALL)
     odd = dict.fromkeys(m.tags["odd"] for m in findings.measurements)
     assert list(odd) == ["corrupted", "blur", "noise", "occlusion", "defect"]
-    counts = {m.tags["odd"]: m.protocol.settings["odd_pictures"] for m in findings.measurements}
+    counts = {m.tags["odd"]: number(m.protocol.settings["odd_pictures"]) for m in findings.measurements}
     assert counts["corrupted"] == 360 == sum(counts.values()) / 2
     assert areas(findings, "network", "noise")["residual"] > 0.8
     headlines = [m for m in findings.measurements if m.headline]

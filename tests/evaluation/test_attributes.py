@@ -17,6 +17,7 @@ from sanggar.evaluation.metrics.attributes import columns_of, disentanglement, m
 from sanggar.instruments.cache import cache_folder
 from sanggar.options import Options
 from sanggar.runs import Run
+from typed import there
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,9 +37,10 @@ def test_a_fitted_judge_tells_pictures_it_has_not_seen() -> None:
     truths = [aspect.truth(DATASET.train, SPEC) for aspect in aspects]
     judge = PixelJudge.fit(pixel_table(DATASET.train), truths, [aspect.kind == "number" for aspect in aspects], 0)
     verdicts = judge.judge(DATASET.test.pixels)
-    right, brightness = DATASET.test.attributes[:, 0], DATASET.test.attributes[:, 2]
+    known = there(DATASET.test.attributes)
+    right, brightness = known[:, 0], known[:, 2]
     assert ((verdicts[:, 0] > 0.5) == right).mean() > 0.98
-    assert ((verdicts[:, 3] > 0.5) == (DATASET.test.attributes[:, 1] == 2)).mean() > 0.9
+    assert ((verdicts[:, 3] > 0.5) == (known[:, 1] == 2)).mean() > 0.9
     assert np.corrcoef(verdicts[:, 4], brightness)[0, 1] > 0.9
     assert verdicts[:, :4].min() >= 0
     assert verdicts[:, :4].max() <= 1
@@ -51,7 +53,7 @@ def test_probes_stand_beside_pca_and_pixels_and_carry_their_floor(found: Finding
     for (name, subject), m in probes.items():
         assert m.interval is not None
         assert m.interval[0] <= m.value <= m.interval[1]
-        assert m.protocol.settings["floor"] == {"right": 0.5, "size": 1 / 3, "brightness": 0}[name]
+        assert m.protocol.settings["floor"] == {"right": 0.5, "size": 1 / 3, "brightness": 0}[str(name)]
         assert m.protocol.settings["score"] == ("R²" if name == "brightness" else "balanced accuracy")
         assert m.headline == (subject == "network")
     for column in ATTRIBUTES:  # the network is principal components: what PCA tells, it tells
@@ -84,7 +86,7 @@ def test_disentanglement_is_measured_of_the_network_and_of_pca(found: Findings) 
 def test_a_network_whose_dimensions_are_the_factors_is_disentangled_and_pca_of_pixels_is_not() -> None:
     columns = columns_of(SPEC, DATASET.train, DATASET.test)
     size, pixels = 3, DATASET.test.pixels.reshape(300, -1).astype(np.float32)
-    factors = disentanglement(columns, DATASET.test.attributes, 0)
+    factors = disentanglement(columns, there(DATASET.test.attributes), 0)
     pca = disentanglement(columns, PCA(size, random_state=0).fit_transform(pixels), 0)
     for key in ("mig", "disentanglement", "completeness"):
         assert factors[key] > 0.9
@@ -92,10 +94,10 @@ def test_a_network_whose_dimensions_are_the_factors_is_disentangled_and_pca_of_p
 
 
 def test_attributes_that_never_vary_are_not_probed() -> None:
-    still = replace(DATASET.train, attributes=DATASET.train.attributes * np.array([0, 1, 1], np.float32))
+    still = replace(DATASET.train, attributes=there(DATASET.train.attributes) * np.array([0, 1, 1], np.float32))
     assert [column.attribute.name for column in columns_of(SPEC, still, DATASET.test)] == ["size", "brightness"]
     assert columns_of(SPEC, replace(still, attributes=None), DATASET.test) == []
     wanted = ("brightness", "right")
     assert [aspect.name for aspect in aspects_of(SPEC, wanted)] == list(wanted)
     (column,) = columns_of(SPEC, still, DATASET.test, wanted)
-    np.testing.assert_array_equal(column.train, still.attributes[:, 2])
+    np.testing.assert_array_equal(column.train, there(still.attributes)[:, 2])

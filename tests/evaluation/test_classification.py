@@ -26,6 +26,7 @@ from sanggar.results import NETWORK, Measurement, headlines
 from sanggar.results.stored import read, read_arrays
 from sanggar.runs import Run
 from sanggar.trained import TrainedModel
+from typed import there
 
 NAMES = ("ant", "bee", "cat", "dog")
 
@@ -36,14 +37,16 @@ class Fixed(TrainedModel):
     def __init__(self, shares: np.ndarray, classes: tuple[str, ...] = NAMES) -> None:
         self.shares, self.spec = shares, ImageSpec(2, 1, 1, classes)
         data = {"source": "made-up", "fingerprint": "0" * 64}
-        self.run = SimpleNamespace(info={"data": data})
-        self.plan = SimpleNamespace(data=SimpleNamespace(test=None, only=None))
+        run: Any = SimpleNamespace(info={"data": data})
+        plan: Any = SimpleNamespace(data=SimpleNamespace(test=None, only=None))
+        self.run, self.plan = run, plan
 
     def can(self, capability: str) -> bool:
         return capability == "classify"
 
     def classify(self, images: Any) -> np.ndarray:
-        return self.shares[images.reshape(-1, 2).astype(int) @ [256, 1]]
+        rows: np.ndarray = self.shares[images.reshape(-1, 2).astype(int) @ [256, 1]]
+        return rows
 
 
 def numbered(labels: np.ndarray | None, count: int) -> Images:
@@ -260,7 +263,7 @@ def test_what_is_written_of_a_run_is_of_its_own_test_pictures(trained: Trained) 
     assert accuracy.protocol.n == 200
     kept = read_arrays(model.run)
     np.testing.assert_array_equal(kept["classification.confusion"], metrics.confusion_matrix(test.labels, predicted))
-    weights, gradients = model.neurons(), model.neuron_gradients(test.pixels, test.labels)
+    weights, gradients = model.neurons(), model.neuron_gradients(test.pixels, there(test.labels))
     assert len(test) <= GRADIENT_IMAGES
     assert {key for key in kept if key.startswith(("classification.weights.", "classification.gradients."))} == {
         f"classification.{of}.{name}" for of in ("weights", "gradients") for name in weights
@@ -272,10 +275,10 @@ def test_what_is_written_of_a_run_is_of_its_own_test_pictures(trained: Trained) 
 
 def test_gradients_are_of_the_first_pictures_alone(trained: Trained) -> None:
     context = context_of(trained("ffnn"))
-    many = Images(np.tile(context.dataset.test.pixels, (2, 1, 1, 1)), np.tile(context.dataset.test.labels, 2))
+    many = Images(np.tile(context.dataset.test.pixels, (2, 1, 1, 1)), np.tile(there(context.dataset.test.labels), 2))
     whole = EvaluationContext(context.model, replace(context.dataset, test=many), EvaluationOptions())
     arrays = measure(whole, METRIC.Options()).arrays
-    expected = context.model.neuron_gradients(many.pixels[:GRADIENT_IMAGES], many.labels[:GRADIENT_IMAGES])
+    expected = context.model.neuron_gradients(many.pixels[:GRADIENT_IMAGES], there(many.labels)[:GRADIENT_IMAGES])
     for name, array in expected.items():
         np.testing.assert_allclose(arrays[f"gradients.{name}"], array, rtol=1e-5, atol=1e-8)
 

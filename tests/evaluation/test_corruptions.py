@@ -19,7 +19,7 @@ def test_corruptions_are_seeded_and_leave_the_original_alone(name: str, edge: in
     pixels = pictures(0, 5, edge, channels)
     before = pixels.copy()
     corrupted = CORRUPTIONS[name](pixels, 4)
-    assert (corrupted.dtype, corrupted.shape) == (np.uint8, pixels.shape)
+    assert (corrupted.dtype, corrupted.shape) == (np.dtype(np.uint8), pixels.shape)
     assert (corrupted != pixels).any(axis=(1, 2, 3)).all()
     np.testing.assert_array_equal(pixels, before)
     np.testing.assert_array_equal(corrupted, CORRUPTIONS[name](pixels, 4))

@@ -27,6 +27,7 @@ from sanggar.tools import editing
 from sanggar.tools.editing import SHOWN, edited, edits_of
 from sanggar.tools.interpolation import interpolate
 from sanggar.trained import TrainedModel
+from typed import listed, there
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -87,7 +88,7 @@ def test_no_two_measurements_have_one_name(plain: tuple[Run, Findings], conditio
 
 def test_test_pictures_choose_nothing(plain: tuple[Run, Findings], tmp_path: Path) -> None:
     other = run_at(tmp_path / "run")
-    measured(other, changed(lambda test: replace(test, attributes=test.attributes[::-1].copy()), "test"))
+    measured(other, changed(lambda test: replace(test, attributes=there(test.attributes)[::-1].copy()), "test"))
     ours, theirs = edits_of(TrainedModel(plain[0])), edits_of(TrainedModel(other))
     for name in ours.keys() & theirs.keys():
         assert ours[name].method == theirs[name].method
@@ -137,8 +138,10 @@ def left(found: Findings) -> list[str]:
     """The attributes that were not edited."""
     alarms = [alarm for alarm in found.alarms if alarm.key == "edits.left_out"]
     for alarm in alarms:
-        assert labels.alarm(alarm).startswith(f"Edits of {', '.join(map(str, alarm.values['names']))} are not measured")
-    return [str(name) for alarm in alarms for name in alarm.values["names"]]
+        assert labels.alarm(alarm).startswith(
+            f"Edits of {', '.join(map(str, listed(alarm.values['names'])))} are not measured"
+        )
+    return [str(name) for alarm in alarms for name in listed(alarm.values["names"])]
 
 
 def test_headlines_hold_the_mean_over_attributes(plain: tuple[Run, Findings]) -> None:
@@ -195,7 +198,7 @@ def test_what_a_judge_cannot_tell_or_hardly_any_picture_has_is_left_out_and_said
     chance = np.random.default_rng(0)
 
     def spoiled(images: Images) -> Images:
-        columns = images.attributes.copy()
+        columns = there(images.attributes).copy()
         columns[:, 0] = chance.integers(0, 2, len(columns))
         columns[:, 1] = 0
         columns[:2, 1] = 2
@@ -211,7 +214,7 @@ def test_of_pictures_with_classes_only_the_class_is_edited(same: bool, tmp_path:
     spec = replace(SPEC, attributes=(), classes=("left", "right"))
 
     def labelled(images: Images) -> Images:
-        labels = images.attributes[:, 0].astype(np.int64) * (not same)
+        labels = there(images.attributes)[:, 0].astype(np.int64) * (not same)
         return Images(images.pixels, labels, None)
 
     found = measure(context_of(run_at(tmp_path / "run", spec), changed(labelled)), Options())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,6 +36,7 @@ from sanggar.plan import EvaluationOptions, resolve
 from sanggar.reporting import labels as words
 from sanggar.results import FLOOR, NETWORK
 from sanggar.trained import TrainedModel
+from typed import listed, there
 
 LATENT = 12
 RECIPE = {"name": "fake", "data": {"source": "digits"}, "model": {"family": "ffnn"}, "training": {"epochs": 1}}
@@ -70,9 +71,10 @@ class Fake(TrainedModel):
         self.capabilities = frozenset({"sample"})
         self.plan = resolve(recipe.read(RECIPE))
         self.spec = spec
-        self.run = SimpleNamespace(
+        run: Any = SimpleNamespace(
             path=Path("fake"), info={"data": {"source": "digits", "fingerprint": dataset.fingerprint}}
         )
+        self.run = run
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +84,7 @@ def digits() -> Dataset:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The cache that these tests share."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
@@ -94,7 +96,7 @@ def context_of(
     dataset: Dataset, draw: Generator, names: tuple[str, ...] = ("class",), spec: ImageSpec | None = None,
     unconditional: bool = False, **options: Any,
 ) -> EvaluationContext:  # fmt: skip
-    spec = spec or SOURCES["digits"].spec
+    spec = spec or SOURCES["digits"].spec_for(DataOptions(source="digits"))
     model = Fake(dataset, Network(draw, spec, names, unconditional), spec)
     return EvaluationContext(model, dataset, EvaluationOptions(**options))
 
@@ -127,7 +129,8 @@ def noisy(images: Images) -> Generator:
 
     def draw(latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         noise = np.tile(latents, (1, 6))[:, :64].reshape(-1, 8, 8, 1) * 10
-        return np.clip(choose(latents, labels) + noise, 0, 255).astype(np.uint8)
+        drawn: np.ndarray = np.clip(choose(latents, labels) + noise, 0, 255).astype(np.uint8)
+        return drawn
 
     return draw
 
@@ -184,7 +187,12 @@ def test_a_collapsed_generator_is_found_out(copies: Findings, collapsed: Finding
 
 def test_a_disobedient_generator_is_found_out(digits: Dataset) -> None:
     draw = noisy(digits.train)
-    findings = measured(digits, lambda latents, labels: draw(latents, np.where(labels == 3, 8, labels)))
+
+    def disobedient(latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        labels = there(labels)
+        return draw(latents, np.where(labels == 3, 8, labels))
+
+    findings = measured(digits, disobedient)
     assert value(findings, "class_agreement", name="3") < 0.1
     assert value(findings, "class_agreement", name="4") > 0.8
     assert 0.8 < value(findings, "agreement") < 0.93
@@ -199,6 +207,7 @@ def test_a_disobedient_generator_is_found_out(digits: Dataset) -> None:
 def test_a_good_generator_raises_no_alarm(digits: Dataset) -> None:
     def fresh(_: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         """As good as it gets: new pictures of the same kind, none twice."""
+        labels = there(labels)
         chosen = np.zeros(len(labels), np.int64)
         for label in range(10):
             chosen[labels == label] = np.flatnonzero(digits.test.labels == label)[::-1][: np.sum(labels == label)]
@@ -296,7 +305,10 @@ def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path: Path, monkeypa
 
 
 def test_other_pictures_or_another_extractor_are_not_taken_for_these(cache: Path) -> None:
-    made = [cached(key, lambda key=key: {"x": np.array([hash(key)])})["x"][0] for key in [("a", 1), ("a", 2), ("b", 1)]]
+    def kept(key: tuple[str, int]) -> int:
+        return int(cached(key, lambda: {"x": np.array([hash(key)])})["x"][0])
+
+    made = [kept(key) for key in [("a", 1), ("a", 2), ("b", 1)]]
     assert len(set(made)) == 3
 
 
@@ -354,11 +366,11 @@ def attributed(digits: Dataset) -> tuple[Dataset, ImageSpec]:
     """Digits with a flag (whether the class is odd) and a number (the mean of the pixels)."""
 
     def known(images: Images) -> Images:
-        columns = [images.labels % 2, images.pixels.mean(axis=(1, 2, 3))]
+        columns = [there(images.labels) % 2, images.pixels.mean(axis=(1, 2, 3))]
         return replace(images, attributes=np.stack(columns, axis=1).astype(np.float32))
 
     spec = replace(
-        SOURCES["digits"].spec,
+        SOURCES["digits"].spec_for(DataOptions(source="digits")),
         attributes=(Attribute("odd", "flag", ("no", "yes")), Attribute("ink", "number", mean=80.0, deviation=20.0)),
     )
     return replace(digits, train=known(digits.train), test=known(digits.test)), spec
@@ -404,7 +416,7 @@ def test_a_model_conditioned_on_attributes_alone_draws_those_of_test_pictures(di
         if unconditional:
             assert all(rows is None for rows in asked)
         else:
-            np.testing.assert_array_equal(asked[0][:, 0], dataset.test.labels[:64] % 2 * 2 - 1)
+            np.testing.assert_array_equal(asked[0][:, 0], there(dataset.test.labels)[:64] % 2 * 2 - 1)
             walks = [rows for rows in asked if len(rows) == 9]
             assert len(walks) == 4
             assert all(len(np.unique(rows)) == 1 for rows in walks), "a walk keeps its condition"
@@ -413,7 +425,7 @@ def test_a_model_conditioned_on_attributes_alone_draws_those_of_test_pictures(di
 def test_classes_come_in_turn_where_test_pictures_have_none(digits: Dataset) -> None:
     bare = replace(digits, test=replace(digits.test, labels=None))
     context = context_of(bare, noisy(digits.train))
-    assert wanted_like(context.model, bare.test).labels.tolist() == [i % 10 for i in range(len(bare.test))]
+    assert there(wanted_like(context.model, bare.test).labels).tolist() == [i % 10 for i in range(len(bare.test))]
     findings = measure(context, GenerationOptions(samples=100))
     assert findings.arrays["labels"].tolist() == np.repeat(np.arange(10), 8).tolist()
     assert not any("agreement" in m.key for m in findings.measurements)
@@ -454,7 +466,7 @@ def test_only_what_has_something_to_sweep_is_swept(trained: Trained) -> None:
 
 def test_alarms_hold_data_and_are_worded_when_they_are_shown(collapsed: Findings) -> None:
     (alarm,) = [alarm for alarm in collapsed.alarms if alarm.key == "generation.collapse"]
-    signs = {sign["quantity"]: sign for sign in alarm.values["signs"]}
+    signs = {sign["quantity"]: sign for sign in listed(alarm.values["signs"])}
     assert signs.keys() == {"recall", "coverage", "duplicates"}
     for quantity, sign in signs.items():
         assert (sign["value"], sign["floor"]) == (value(collapsed, quantity), value(collapsed, quantity, FLOOR))

@@ -16,10 +16,11 @@ from sanggar.instruments.cache import cache_folder
 from sanggar.reporting import labels
 from sanggar.tools.interpolation import interpolate
 from sanggar.tools.projection import project
+from typed import there
 
 
 def labelled(images: Images) -> Images:
-    return Images(images.pixels, images.attributes[:, 0].astype(np.int64), None)
+    return Images(images.pixels, there(images.attributes)[:, 0].astype(np.int64), None)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_what_is_drawn_is_the_first_test_pictures(context: EvaluationContext, fo
     test, arrays = context.test, found.arrays
     assert arrays["map_places"].shape == (40, 2)
     np.testing.assert_array_equal(arrays["map_places"], project(context.model.encode(test.pixels[:40]), 0))
-    np.testing.assert_array_equal(arrays["map_labels"], test.labels[:40])
+    np.testing.assert_array_equal(arrays["map_labels"], there(test.labels)[:40])
     np.testing.assert_array_equal(arrays["map_thumbnails"], test.pixels[arrays["map_chosen"]])
     assert arrays["strips"].shape == (4, 9, 8, 8, 1)
     first, last = arrays["strip_ends"][:, 0]

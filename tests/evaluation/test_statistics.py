@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
@@ -27,7 +29,8 @@ SHAPES = pytest.mark.parametrize("shape", [(9, 8, 8, 1), (9, 28, 28, 1), (7, 32,
 def test_errors_and_ratios_are_scikit_images(shape: tuple[int, ...]) -> None:
     pixels, target = pairs(*shape)
     errors = [mean_squared_error(a / 127.5, b / 127.5) for a, b in zip(pixels, target, strict=True)]
-    ratios = [peak_signal_noise_ratio(b, a, data_range=255) for a, b in zip(pixels, target, strict=True)]
+    peak_ratio: Callable[..., float] = peak_signal_noise_ratio
+    ratios = [peak_ratio(b, a, data_range=255) for a, b in zip(pixels, target, strict=True)]
     np.testing.assert_allclose(mean_squared_errors(pixels, target), errors, rtol=1e-5)
     np.testing.assert_allclose(psnr(pixels, target), ratios, rtol=1e-5)
 
@@ -40,8 +43,9 @@ def test_similarities_are_scikit_images_with_mirrored_borders(shape: tuple[int, 
     def padded(picture: np.ndarray) -> np.ndarray:
         return np.pad(picture.astype(np.float64), ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
 
+    similarity: Callable[..., float] = structural_similarity
     expected = [
-        structural_similarity(
+        similarity(
             padded(a), padded(b), gaussian_weights=True, sigma=window(target), use_sample_covariance=False,
             data_range=255, channel_axis=-1,
         )

@@ -15,6 +15,7 @@ from PIL import Image
 import sanggar
 from conftest import Trained
 from sanggar import recipe
+from sanggar.data.downloads import Download
 from sanggar.data.images import to_float
 from sanggar.data.sources import SOURCES, DataOptions
 from sanggar.errors import DataError, RecipeError, RunError
@@ -50,13 +51,15 @@ def test_a_shipped_judge_is_small_and_says_what_it_is(name: str) -> None:
     judge = open_judge(name, "cpu")
     spec = judge.spec
     if name in SOURCES:
-        assert (spec, judge.test_count) == (SOURCES[name].spec, SOURCES[name].test_count)
+        source = SOURCES[name]
+        assert isinstance(source, Download)
+        assert (spec, judge.test_count) == (source.spec, source.test_count)
     assert (judge.of, judge.name) == (name, f"judge {name} v{judge.version}")
     assert set(judge.attribute_scores) == {column.name for column in spec.attributes}
     assert 64 <= judge.size <= 256
     features, shares = judge.both(pictures(name, 3))
-    assert (features.shape, features.dtype) == ((3, judge.size), np.float32)
-    assert (shares.shape, shares.dtype) == ((3, len(spec.classes)), np.float32)
+    assert (features.shape, features.dtype) == ((3, judge.size), np.dtype(np.float32))
+    assert (shares.shape, shares.dtype) == ((3, len(spec.classes)), np.dtype(np.float32))
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
 
 
@@ -83,7 +86,7 @@ def test_it_is_as_good_as_it_says(name: str) -> None:
 @EVERY
 def test_its_hash_and_its_answers_stay(name: str, tmp_path: Path) -> None:
     judge = open_judge(name, "cpu")
-    copy = read_judge(shutil.copy(FOLDER / f"{name}.safetensors", tmp_path / "copy"), "cpu")
+    copy = read_judge(Path(shutil.copy(FOLDER / f"{name}.safetensors", tmp_path / "copy")), "cpu")
     assert copy == judge
     assert len(judge.hash) == 12
     given = pictures(name, 5)

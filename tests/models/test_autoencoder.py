@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Callable
+from typing import Any, get_args
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.nn import functional as F
 
 from sanggar.data.images import ImageSpec
@@ -41,7 +43,7 @@ def test_pictures_of_any_size_come_back_in_their_size(
     assert model.decode(latents).shape == images.shape
     assert torch.equal(model.reconstruct(images), model.decode(latents))
     terms = model.loss(Batch(images), MOMENT)
-    sum(terms.values()).backward()
+    torch.autograd.backward(torch.stack([*terms.values()]).sum())
     assert all(torch.isfinite(term) for term in terms.values())
     assert all(p.grad is not None for p in model.parameters())
 
@@ -62,7 +64,9 @@ def test_all_parameters_are_trained_in_one_phase_and_every_capability_is_there()
 
 
 @pytest.mark.parametrize(("kind", "loss"), [("mse", F.mse_loss), ("l1", F.l1_loss)])
-def test_the_loss_compares_what_comes_of_noise_with_what_was_clean(kind: str, loss: object) -> None:
+def test_the_loss_compares_what_comes_of_noise_with_what_was_clean(
+    kind: str, loss: Callable[[Tensor, Tensor], Tensor]
+) -> None:
     model = built(ImageSpec(8, 8, 1), loss=kind, noise={"level": 0.5})
     images = torch.rand(3, 1, 8, 8) * 2 - 1
     noisy = model.disturb(images, MOMENT)
@@ -94,7 +98,8 @@ def test_residual_blocks_begin_as_the_identity() -> None:
     plain.load_state_dict(dict(zip(plain.state_dict(), kept, strict=True)))
     with torch.no_grad():
         for block in (m for m in deep.modules() if type(m).__name__ == "ResidualBlock"):
-            block.body[-1].bias.zero_()
+            body: Any = block.body
+            body[-1].bias.zero_()
         torch.testing.assert_close(deep.reconstruct(images), plain.reconstruct(images))
 
 

@@ -50,7 +50,7 @@ def test_pictures_of_any_size_become_features_and_probabilities(
     widths, blocks = zip(*stages, strict=True)
     model = built(spec, widths=widths, blocks=blocks, norm=norm, activation=activation, dropout=dropout)
     terms = model.loss(Batch(shown(spec), LABELS), MOMENT)
-    terms["cross_entropy"].backward()
+    torch.autograd.backward(terms["cross_entropy"])
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     model.eval()
     features, shares = model.features(shown(spec)), model.classify(shown(spec))
@@ -72,8 +72,8 @@ def test_the_loss_is_the_mean_surprise_and_the_accuracy_the_share_told_right(aut
         terms = model.loss(Batch(shown(), LABELS), MOMENT)
     assert {term.dtype for term in terms.values()} == {torch.float32}
     shares = model.classify(shown())
-    loose = {"rtol": 0.05, "atol": 0.05} if autocast else {"rtol": 1e-5, "atol": 1e-6}
-    torch.testing.assert_close(terms["cross_entropy"], -shares[range(6), LABELS].log().mean(), **loose)
+    rtol, atol = (0.05, 0.05) if autocast else (1e-5, 1e-6)
+    torch.testing.assert_close(terms["cross_entropy"], -shares[range(6), LABELS].log().mean(), rtol=rtol, atol=atol)
     if not autocast:
         assert terms["accuracy"] == (shares.argmax(dim=1) == LABELS).float().mean()
 
@@ -104,7 +104,8 @@ def test_a_block_begins_as_the_identity(width: int, norm: Any) -> None:
 
 def test_without_a_norm_a_block_begins_as_the_identity_too() -> None:
     block = Block(3, "none", "relu")
-    nn.init.zeros_(block.body[-1].bias)
+    last: Any = block.body[-1]
+    nn.init.zeros_(last.bias)
     torch.testing.assert_close(block(torch.ones(2, 3, 5, 5)), torch.ones(2, 3, 5, 5))
 
 
@@ -129,7 +130,7 @@ def test_it_learns_to_tell_bright_from_dark() -> None:
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     for _ in range(30):
         optimizer.zero_grad()
-        model.loss(Batch(images, labels), MOMENT)["cross_entropy"].backward()
+        torch.autograd.backward(model.loss(Batch(images, labels), MOMENT)["cross_entropy"])
         optimizer.step()
     model.eval_on("cpu")
     assert (model.compute("classify", pixels).argmax(axis=1) == labels.numpy()).mean() > 0.95

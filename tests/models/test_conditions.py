@@ -16,6 +16,7 @@ from sanggar.models.conditions import ConditionEmbedding, Conditions
 from sanggar.models.vae.model import VAE, VAEOptions, VAESampling
 from sanggar.plan import resolve
 from sanggar.recipe import Recipe
+from typed import there
 
 FACTS = ImageSpec(
     8, 8, 1, ("cat", "dog", "owl"),
@@ -110,7 +111,7 @@ def test_of_a_share_of_training_pictures_nothing_is_told_of_others_not_all_and_o
     kept = ~torch.cat([part[:, None].expand(-1, model.conditions.size(name))
                        for part, name in zip(parts, model.conditions.names, strict=True)], dim=1)  # fmt: skip
     assert torch.equal(told[kept], whole[kept])
-    assert torch.equal(model.conditions.of_batch(batch, step_context(n, "validation"), 0.25), whole)
+    assert torch.equal(there(model.conditions.of_batch(batch, step_context(n, "validation"), 0.25)), whole)
 
 
 def test_a_single_thing_is_left_out_as_often_as_asked_for() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from sanggar.data.images import ImageSpec
 from sanggar.models.capabilities import CAPABILITIES
@@ -29,7 +30,7 @@ def built(spec: ImageSpec = FACTS, seed: int = 0, **options: Any) -> FeedForward
     return FeedForward.build(FeedForwardOptions(**{"hidden": (5,), **options}), spec, seed)
 
 
-def kinds(options: type) -> set[str]:
+def kinds(options: type[BaseModel]) -> set[str]:
     return set(get_args(options.model_fields["kind"].annotation))
 
 
@@ -61,7 +62,7 @@ def test_its_rows_are_probabilities_whatever_its_options(
     model = built(spec, hidden=hidden, activation=activation, loss=loss, normalization=normalization, dropout=dropout)
     pixels = np.random.default_rng(0).integers(0, 256, (6, spec.height, spec.width, spec.channels), np.uint8)
     shares = model.compute("classify", pixels)
-    assert (shares.shape, shares.dtype) == ((6, 3), np.float32)
+    assert (shares.shape, shares.dtype) == ((6, 3), np.dtype(np.float32))
     assert (shares >= 0).all()
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
     widths = [spec.height * spec.width * spec.channels, *hidden, 3]
@@ -73,7 +74,7 @@ def test_pixels_are_shown_from_0_to_1_in_reading_order() -> None:
     shown = built(ImageSpec(2, 4, 3, ("a", "b"))).inputs(colour)
     np.testing.assert_allclose(shown, [np.arange(24) / 25.5], rtol=1e-6, atol=1e-6)
     ends = built().inputs(np.array([0, 255] * 6, np.uint8).reshape(1, 3, 4, 1))
-    assert (ends.min(), ends.max(), ends.dtype) == (0, 1, np.float32)
+    assert (ends.min(), ends.max(), ends.dtype) == (0, 1, np.dtype(np.float32))
 
 
 @pytest.mark.parametrize("level", [-300.0, -30.0, 0.0, 30.0, 300.0])

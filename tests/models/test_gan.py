@@ -20,6 +20,7 @@ from sanggar.errors import RecipeError
 from sanggar.models.base import Batch, StepContext
 from sanggar.models.capabilities import Samples
 from sanggar.models.conditions import Conditions
+from sanggar.models.gan.critics import ConvCritic
 from sanggar.models.gan.generators import ConvGenerator, Stage, Task
 from sanggar.models.gan.model import GAN, GANOptions, GANSampling
 from sanggar.models.gan.style import EqualConv, StyleGenerator, deviation
@@ -27,6 +28,7 @@ from sanggar.plan import resolve
 from sanggar.recipe import Recipe, read
 from sanggar.training.describe import describe
 from sanggar.training.learners.torch import TorchLearner
+from typed import there
 
 CLASSES = tuple("0123456789")
 GREY, COLOUR, ODD = (
@@ -111,7 +113,7 @@ def test_the_class_changes_the_picture_and_the_score(generator: str, condition: 
     assert len(torch.unique(scores)) == 10
 
 
-REFUSED = {
+REFUSED: dict[str, dict[str, Any]] = {
     "penalty on the gradient": {"critic": {"kind": "dcgan"}, "penalty": {"kind": "gradient"}},
     "penalty on the gradient ": {"critic": {"kind": "dcgan", "norm": "batch"}, "penalty": {"kind": "r1"}},
     "both bound": {
@@ -150,7 +152,8 @@ def test_what_has_no_meaning_is_refused_in_words(words: str) -> None:
 def test_a_joined_class_begins_as_a_whisper_beside_noise_and_picture() -> None:
     """Of deviation 1 it drowned both, and a class soon had one picture."""
     model = made(GREY, options(**given("joined")))
-    for join in (model.generator.join, model.critic.join):
+    joins: tuple[Any, Any] = (model.generator.join, model.critic.join)
+    for join in joins:
         assert 0.02 < join.embedding.weight.std() < 0.05
     with torch.no_grad():
         plane = model.critic.join(batch(GREY).images, one_hot(GREY, [0, 1, 2, 3]))[:, 1]
@@ -161,7 +164,7 @@ def test_spectral_norm_leaves_the_whisper_a_whisper() -> None:
     for kind in ("dense", "dcgan", "resnet"):
         critic = {"kind": kind, "spectral": True, **({} if kind == "dense" else {"norm": "none"})}
         model = made(GREY, GANOptions.model_validate({**given("joined"), "critic": critic}))
-        assert model.critic.join.embedding.weight.abs().max() <= 0.05
+        assert there(model.critic.join.embedding).weight.abs().max() <= 0.05
 
 
 def test_a_critic_with_batch_norm_scores_alike_in_training_and_validation() -> None:
@@ -282,7 +285,8 @@ def test_spectral_norm_keeps_every_layer_from_stretching(critic: str) -> None:
     network = made(COLOUR, options().model_copy(update={"critic": _read("critic", shape)})).critic
     layers = [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d)]
     for layer in layers:
-        layer.parametrizations.weight.original.data.mul_(7)
+        parametrizations: Any = layer.parametrizations
+        parametrizations.weight.original.data.mul_(7)
     for _ in range(60):  # a step of the power iteration at each call
         network(batch(COLOUR).images)
     assert [largest_scale(layer) for layer in layers] == pytest.approx([1.0] * len(layers), abs=0.02)
@@ -292,9 +296,10 @@ def test_spectral_norm_keeps_every_layer_from_stretching(critic: str) -> None:
 def test_projection_adds_the_product_with_the_classs_embedding(critic: str) -> None:
     """Miyato & Koyama 2018, equation 3: the score without a class, and yᵀVφ(x)."""
     verdict = made(GREY, options(critic=critic, **given("projection"))).critic.verdict.eval()
-    features, rows = torch.randn(4, verdict.embedding.weight.shape[1]), one_hot(GREY, [0, 3, 3, 9])
+    embedding = there(verdict.embedding)
+    features, rows = torch.randn(4, embedding.weight.shape[1]), one_hot(GREY, [0, 3, 3, 9])
     alone = verdict.linear(features).squeeze(1)
-    told = torch.stack([row @ learned for row, learned in zip(features, verdict.embedding(rows), strict=True)])
+    told = torch.stack([row @ learned for row, learned in zip(features, embedding(rows), strict=True)])
     torch.testing.assert_close(verdict(features, rows), alone + told)
 
 
@@ -309,7 +314,7 @@ def test_a_relativistic_generator_is_told_apart_from_real_pictures() -> None:
 
 
 def test_clipped_weights_stay_within_the_limit_after_a_step() -> None:
-    clipped = {"objective": {"kind": "wasserstein"}, "penalty": {"kind": "clip", "limit": 0.02}}
+    clipped: dict[str, Any] = {"objective": {"kind": "wasserstein"}, "penalty": {"kind": "clip", "limit": 0.02}}
     model = made(GREY, options(**clipped))
     critic, generator = model.phases()
     assert critic.after is not None
@@ -358,6 +363,7 @@ def test_styles_draw_pictures_of_64_as_well() -> None:
 def test_a_residual_critics_score_is_the_sum_of_its_places() -> None:
     """Miyato et al. 2018 sum: a verdict with a bounded weight could not make up for a mean."""
     critic = made(COLOUR, options(critic="resnet")).critic.eval()
+    assert isinstance(critic, ConvCritic)
     pictures = batch(COLOUR).images
     with torch.no_grad():
         places = critic.last(critic.descent(critic.join(pictures, None), Stage()))
@@ -394,10 +400,11 @@ def test_a_step_gives_every_weight_its_own_gradient(generator: str, critic: str,
     training = {"steps": 9, "batch_size": 16, "precision": "fp32", "optimizer": descent}
     plan = resolve(Recipe("t", data={"source": "digits", "validation": 100}, model=model, training=training))
     learner, pictures = TorchLearner(plan, plan.spec), SOURCES["digits"].load(plan.data).train.first(16)
+    assert isinstance(learner.model, GAN)
     before = deepcopy(learner.model)
     phase, at = before.phases()[0], replace(learner.context, draw=0)
     terms = phase.loss(learner._batch(pictures), at)
-    sum(value for name, value in terms.items() if name not in phase.watched).backward()
+    torch.autograd.backward(torch.stack([value for name, value in terms.items() if name not in phase.watched]).sum())
     learner.step(0, [pictures])
     for (name, old), new in zip(before.critic.named_parameters(), learner.model.critic.parameters(), strict=True):
         slope = torch.zeros_like(old) if old.grad is None else old.grad

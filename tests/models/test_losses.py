@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sanggar.models.losses import pixel_loss, to_picture
+from sanggar.models.losses import PixelLoss, pixel_loss, to_picture
 
 RAW = torch.tensor([0.5, -1.0, 0.0, 2.0]).reshape(1, 1, 2, 2)
 TARGET = torch.tensor([1.0, -1.0, 0.5, 0.0]).reshape(1, 1, 2, 2)
@@ -25,7 +25,7 @@ def cross_entropy(logit: float, wanted: float) -> float:
     ("l1", (0.5 + 0 + 0.5 + 2) / 4),
     ("bce", (cross_entropy(0.5, 1) + cross_entropy(-1, 0) + cross_entropy(0, 0.75) + cross_entropy(2, 0.5)) / 4),
 ])  # fmt: skip
-def test_a_loss_is_the_mean_computed_by_hand(kind: str, expected: float) -> None:
+def test_a_loss_is_the_mean_computed_by_hand(kind: PixelLoss, expected: float) -> None:
     for raw, target in ((RAW, TARGET), (RAW.repeat(3, 2, 1, 1), TARGET.repeat(3, 2, 1, 1))):
         loss = pixel_loss(kind, raw, target)
         assert loss.item() == pytest.approx(expected, rel=1e-6)

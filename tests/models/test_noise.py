@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from sanggar.models.noise import NoiseOptions, disturb
 KINDS = ("gaussian", "masking", "salt-and-pepper")
 
 
-def step_context(n: int, **changes: object) -> StepContext:
+def step_context(n: int, **changes: Any) -> StepContext:
     return replace(StepContext(0, 5, 10, n, slice(n), torch.device("cpu")), **changes)
 
 
@@ -102,6 +103,6 @@ def test_processes_together_draw_what_one_would(kind: str, world: int, wide: boo
     {"level": (0.5, 0.1)}, {"level": -0.1}, {"level": 2.1}, {"kind": "masking", "level": 1.1}, {"kind": "salt"},
     {"kind": "salt-and-pepper", "level": (0, 1.5)},
 ])  # fmt: skip
-def test_noise_that_makes_no_sense_is_refused(options: dict) -> None:
+def test_noise_that_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         NoiseOptions(**options)

@@ -21,7 +21,9 @@ CPU = torch.device("cpu")
     (SGD(kind="sgd", momentum=0.9, nesterov=True), torch.optim.SGD, {"lr": 1e-2, "momentum": 0.9, "nesterov": True}),
     (RMSProp(kind="rmsprop", smoothing=0.9, momentum=0.1), torch.optim.RMSprop, {"alpha": 0.9, "momentum": 0.1}),
 ])  # fmt: skip
-def test_an_optimizer_is_torchs_with_the_settings_asked_for(options, kind: type, settings: dict) -> None:
+def test_an_optimizer_is_torchs_with_the_settings_asked_for(
+    options: OptimizerOptions, kind: type[torch.optim.Optimizer], settings: dict[str, float]
+) -> None:
     parameter = torch.nn.Parameter(torch.ones(3))
     optimizer = options.build([parameter], CPU)
     assert type(optimizer) is kind
@@ -49,7 +51,7 @@ def test_a_cosine_goes_from_all_to_the_final_share() -> None:
 
 
 @pytest.mark.parametrize("schedule", [Constant(warmup_steps=4), Cosine(kind="cosine", warmup_steps=4)])
-def test_a_warm_up_climbs_in_equal_steps_to_the_full_rate(schedule) -> None:
+def test_a_warm_up_climbs_in_equal_steps_to_the_full_rate(schedule: ScheduleOptions) -> None:
     assert [schedule.factor(step, 100) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from sanggar.reporting.sections.attributes import attributes
 from sanggar.reporting.sections.edits import edits
 from sanggar.reporting.view import View
 from sanggar.results import FORMAT, Evaluation, Measurement, Protocol, Tag
-from sanggar.runs import Run
+from sanggar.runs import Arrays, Run
 
 NAMES = {"smile <b>": "flag", "hair=red & grey": "flag", "age": "number"}
 Made = Callable[..., View]
@@ -47,7 +48,7 @@ def edited(kept: bool, good: float) -> list[Measurement]:
 def probed(good: float, size: int, fitted_on: int = 10_000) -> list[Measurement]:
     found = []
     for name, kind in NAMES.items():
-        given: dict[str, JsonValue] = {"kind": kind, "floor": 0.5 if kind == "flag" else 0.0, "fitted_on": fitted_on}
+        given: dict[str, Any] = {"kind": kind, "floor": 0.5 if kind == "flag" else 0.0, "fitted_on": fitted_on}
         tags: dict[str, Tag] = {"attribute": name}
         found += [
             measurement("attributes.probe", good, tags=tags, **given),
@@ -70,7 +71,7 @@ def made(tmp_path: Path) -> Made:
             {"name": n, "method": "condition" if n == "age" else "means", "kind": kind} for n, kind in NAMES.items()
         ]
         strips = np.random.default_rng(0).integers(0, 256, (3, 2, 7, 6, 7, channels), dtype=np.uint8)
-        arrays = {"edits.strips": strips, "edits.strengths": np.linspace(-3, 3, 7)}
+        arrays: Arrays = {"edits.strips": strips, "edits.strengths": np.linspace(-3, 3, 7)}
         everything = [*edited(True, 0.9), *probed(0.9, 8)] if measurements is None else measurements
         evaluation = Evaluation(
             format=FORMAT, package="0", step=1, weights="final", measurements=tuple(everything),

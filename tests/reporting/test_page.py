@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,10 +84,11 @@ def of_two_families(tiny_run: Run, ffnn_run: Run) -> Page:
 
 @pytest.fixture(params=["one", "two", "of_classes", "of_two_families"])
 def page(request: pytest.FixtureRequest) -> Page:
-    return request.getfixturevalue(request.param)
+    found: Page = request.getfixturevalue(request.param)
+    return found
 
 
-def changed(run: Run, change: Callable[[dict], None]) -> Run:
+def changed(run: Run, change: Callable[[dict[str, Any]], None]) -> Run:
     """The run with every headline number changed."""
     evaluation = json.loads(run.evaluation_file.read_text())
     for n in evaluation["measurements"]:
@@ -146,14 +148,14 @@ def test_every_tag_that_is_opened_is_closed(page: Page) -> None:
     class Balance(HTMLParser):
         stack: list[str]
 
-        def handle_starttag(self, tag: str, attrs: list) -> None:
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             if tag not in void:
                 self.stack.append(tag)
 
         def handle_endtag(self, tag: str) -> None:
             assert self.stack.pop() == tag, self.getpos()
 
-        def handle_startendtag(self, tag: str, attrs: list) -> None:
+        def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             pass
 
     balance = Balance()
@@ -207,7 +209,7 @@ def headline_rows(page: Page) -> list[str]:
 
 
 def test_several_runs_stand_side_by_side_and_the_best_of_a_row_is_bold(tiny_run: Run, copied_run: Run) -> None:
-    def better(n: dict) -> None:
+    def better(n: dict[str, Any]) -> None:
         n["value"] += 1 if n["better"] == "higher" else -1
         n["interval"] = None
 
@@ -234,7 +236,7 @@ def test_equal_numbers_are_not_told_apart(two: Page) -> None:
 def test_runs_in_folders_of_the_same_name_keep_their_own_numbers(tiny_run: Run, tmp_path: Path) -> None:
     twin = Run(shutil.copytree(tiny_run.path, tmp_path / tiny_run.path.name))
 
-    def mark(n: dict) -> None:
+    def mark(n: dict[str, Any]) -> None:
         n["value"], n["interval"] = 0.1234, None
 
     for row in headline_rows(page_of(tiny_run, changed(twin, mark))):

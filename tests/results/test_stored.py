@@ -24,7 +24,7 @@ ZIP = Path(__file__).parent.parent / "fixtures" / "format-1.zip"
 Tree = dict[str, Any]
 Place = tuple[str | int, ...]
 
-OTHERS = (None, True, -1, 0.5, "", "x", "\ud800", [], {}, [None], {"x": None}, 10**400)
+OTHERS: tuple[Any, ...] = (None, True, -1, 0.5, "", "x", "\ud800", [], {}, [None], {"x": None}, 10**400)
 """Values of other types that stand where something is expected"""
 
 
@@ -255,6 +255,11 @@ def test_lists_within_lists_without_end_are_refused(run: Run) -> None:
     assert len(str(outcome(run, changed(tree, ("alarms",), lambda h, k: h.update({k: deep}))))) < 1000
 
 
+def putting(value: Any) -> Callable[[Any, Any], None]:
+    """What puts a value in a place."""
+    return lambda holder, key: holder.__setitem__(key, value)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -270,7 +275,7 @@ def test_several_changes_at_once_are_survived(old: dict[int, Run], data: st.Data
         for _ in range(data.draw(st.integers(1, 4))):
             place = data.draw(st.sampled_from(list(places(tree))))
             value = data.draw(JSON)
-            tree = changed(tree, place, lambda holder, key, value=value: holder.__setitem__(key, value))
+            tree = changed(tree, place, putting(value))
         outcome(run, tree)
     finally:
         run.evaluation_file.write_bytes(before)

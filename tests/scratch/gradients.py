@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch.nn import functional
 from sanggar.scratch.tensor import Array, Tensor, no_grad
 
 Shape = tuple[int, ...]
+Precision = type[np.floating[Any]]
 
 SEEDS = st.integers(0, 2**32 - 1)
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
@@ -83,11 +85,11 @@ def check(
     result = mine()
     weights = np.random.default_rng(0).normal(size=result.shape)
     result.backward(weights)
-    once = [_gradient(tensor).copy() for tensor in leaves]
+    once = [gradient_of(tensor).copy() for tensor in leaves]
     result.backward(weights)
     for tensor, gradient in zip(leaves, once, strict=True):
-        close(_gradient(tensor), 2 * gradient, 1e-14)
-    arrays = [weights, *(tensor.data for tensor in leaves), *(_gradient(tensor) for tensor in leaves)]
+        close(gradient_of(tensor), 2 * gradient, 1e-14)
+    arrays = [weights, *(tensor.data for tensor in leaves), *(gradient_of(tensor) for tensor in leaves)]
     assert not any(np.may_share_memory(a, b) for a, b in combinations(arrays, 2))
     np.testing.assert_array_equal(weights, np.random.default_rng(0).normal(size=result.shape))
     for tensor, data in zip(leaves, before, strict=True):
@@ -96,7 +98,7 @@ def check(
     peers = [torch.from_numpy(data).requires_grad_() for data in before]
     expected = theirs(*peers)
     close(result.data, expected.detach().numpy(), 1e-10)
-    expected.backward(torch.from_numpy(weights))
+    torch.autograd.backward(expected, torch.from_numpy(weights))
     for gradient, peer in zip(once, peers, strict=True):
         close(gradient, np.zeros(peer.shape) if peer.grad is None else peer.grad.numpy(), 1e-10)
 
@@ -109,7 +111,7 @@ def differences(value: Callable[[], float], array: Array) -> Array:
     """The gradient of a value by an array, from central differences of fourth order."""
     found = np.zeros_like(array)
 
-    def at(index: Shape, number: float) -> float:
+    def at(index: Shape, number: float | Array) -> float:
         array[index] = number
         return value()
 
@@ -122,14 +124,14 @@ def differences(value: Callable[[], float], array: Array) -> Array:
     return found
 
 
-def close(found: Array, expected: Array, tolerance: float) -> None:
+def close(found: Array, expected: Array, tolerance: float | np.floating[Any]) -> None:
     """Two arrays of one shape, their largest difference relative to their largest entry."""
     assert found.shape == expected.shape
     largest = np.abs(expected[np.isfinite(expected)]).max(initial=FLOOR)
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * largest)
 
 
-def _gradient(tensor: Tensor) -> Array:
+def gradient_of(tensor: Tensor) -> Array:
     """The gradient of a leaf, which is an array like the leaf's own."""
     assert type(tensor.grad) is np.ndarray
     assert (tensor.grad.shape, tensor.grad.dtype) == (tensor.shape, tensor.dtype)

@@ -32,7 +32,7 @@ LINE = [scale(a) for a in make_regression(200, 5, noise=5.0, random_state=1)]
 LINES = [scale(a) for a in make_regression(200, 5, n_targets=3, noise=5.0, random_state=1)]
 
 
-@parametrize_with_checks(
+CHECKS: pytest.MarkDecorator = parametrize_with_checks(
     [
         FFNNClassifier(),
         FFNNRegressor(),
@@ -40,6 +40,9 @@ LINES = [scale(a) for a in make_regression(200, 5, n_targets=3, noise=5.0, rando
         FFNNRegressor(32, solver="adamw", learning_rate_init=0.01, dropout=0.1, max_iter=50),
     ]
 )
+
+
+@CHECKS
 def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
@@ -228,7 +231,8 @@ def test_partial_fit_takes_batches_that_lack_a_class_but_no_new_class() -> None:
         network.partial_fit(x, y + 1)
     with pytest.raises(ValueError, match="classes are"):
         network.partial_fit(x, y, classes=[0, 1])
-    assert FFNNClassifier(8).partial_fit(*LABELS).partial_fit(*LABELS, classes=range(4)).n_outputs_ == 4
+    several, rows = LABELS
+    assert FFNNClassifier(8).partial_fit(several, rows).partial_fit(several, rows, classes=range(4)).n_outputs_ == 4
     with pytest.raises(ValueError, match="other classes"):
         network.partial_fit(x, np.eye(3, dtype=int)[y])
 

@@ -17,12 +17,13 @@ from sanggar.scratch.layers import Activation, BatchNorm, Dense, Dropout, Layer,
 from sanggar.scratch.network import NORMALIZATIONS
 from sanggar.scratch.optimizers import SGD, Adam, Optimizer, RMSProp
 from sanggar.scratch.tensor import Array, Tensor
-from scratch.gradients import SEEDS, Shape, check, close, leaf, spread
+from scratch.gradients import SEEDS, Precision, Shape, check, close, leaf, spread
+from typed import there
 
 EPSILON = 0.1
 """large, so that it shows"""
 
-NORMS: dict[type[Layer], Callable[..., torch.Tensor]] = {
+NORMS: dict[Callable[..., Layer], Callable[..., torch.Tensor]] = {
     RMSNorm: lambda x, scale: functional.rms_norm(x, scale.shape, scale, EPSILON),
     LayerNorm: lambda x, scale, shift: functional.layer_norm(x, scale.shape, scale, shift, EPSILON),
     BatchNorm: lambda x, scale, shift: functional.batch_norm(x, None, None, scale, shift, True, eps=EPSILON),
@@ -47,7 +48,7 @@ def test_a_layer_of_neurons_is_pytorchs(n: int, inputs: int, outputs: int, seed:
 
 @pytest.mark.parametrize("kind", NORMALIZATIONS.values())
 @given(n=st.integers(2, 4), width=st.integers(1, 4), seed=SEEDS)
-def test_a_normalization_is_pytorchs(kind: type[Layer], n: int, width: int, seed: int) -> None:
+def test_a_normalization_is_pytorchs(kind: Callable[..., Layer], n: int, width: int, seed: int) -> None:
     layer = made(kind(width, epsilon=EPSILON, dtype=np.float64), seed)
     x = leaf(spread((n, width), seed + 9))
     check(lambda: layer(x, np.random.default_rng(0)), NORMS[kind], x, *layer.parameters.values())
@@ -76,14 +77,14 @@ def test_batch_norm_measures_as_pytorchs_does() -> None:
         batch = rng.normal(3, 2, (size, 4))
         found, expected = mine(Tensor(batch), rng).data, theirs(torch.from_numpy(batch))
         close(found, expected.detach().numpy(), 1e-10)
-    close(mine.buffers["mean"], theirs.running_mean.numpy(), 1e-12)
-    close(mine.buffers["variance"], theirs.running_var.numpy(), 1e-12)
+    close(mine.buffers["mean"], there(theirs.running_mean).numpy(), 1e-12)
+    close(mine.buffers["variance"], there(theirs.running_var).numpy(), 1e-12)
     close(mine(Tensor(batch)).data, theirs.eval()(torch.from_numpy(batch)).detach().numpy(), 1e-10)
 
 
 @pytest.mark.parametrize("kind", NORMALIZATIONS.values())
-def test_a_normalization_begins_with_pytorchs_settings(kind: type[Layer]) -> None:
-    peers = {
+def test_a_normalization_begins_with_pytorchs_settings(kind: Callable[..., Layer]) -> None:
+    peers: dict[Callable[..., Layer], Callable[[int], torch.nn.Module]] = {
         RMSNorm: partial(torch.nn.RMSNorm, eps=1e-6),
         LayerNorm: torch.nn.LayerNorm,
         BatchNorm: torch.nn.BatchNorm1d,
@@ -102,7 +103,7 @@ def test_dropout_drops_and_scales_with_the_same_mask_back_and_forth(n: int, widt
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_layers_one_after_another_are_pytorchs_and_of_one_precision(dtype: type) -> None:
+def test_layers_one_after_another_are_pytorchs_and_of_one_precision(dtype: Precision) -> None:
     layers = Sequential(
         Dense(3, 4, dtype=dtype), BatchNorm(4, dtype=dtype), Activation("tanh"), Dense(4, 4, seed=1, dtype=dtype),
         LayerNorm(4, dtype=dtype), RMSNorm(4, dtype=dtype), Activation("gelu"), Dropout(0.5),
@@ -121,7 +122,7 @@ def test_layers_one_after_another_are_pytorchs_and_of_one_precision(dtype: type)
     for y in (layers(x, rng(0)), layers(x)):
         y.sum().backward()
         assert {y.dtype, *(array.dtype for array in layers.arrays().values())} == {np.dtype(dtype)}
-        assert {x.grad.dtype, *(p.grad.dtype for p in layers.parameters.values())} == {np.dtype(dtype)}
+        assert {there(x.grad).dtype, *(there(p.grad).dtype for p in layers.parameters.values())} == {np.dtype(dtype)}
 
 
 # -- what they are ---------------------------------------------------------------------------------------------

@@ -72,6 +72,16 @@ def twice(first: FFNN, second: FFNN) -> Any:
     return [fit(network=network, optimizer=adam) for network in (first, second)]
 
 
+def far_too_fast(network: Callable[[], FFNN]) -> Any:
+    """A network trained at a rate that no network bears."""
+    return fit(network=network(), optimizer=SGD(1e30), epochs=20)
+
+
+def headed(content: str) -> FFNN:
+    """The network of a file whose header says this."""
+    return load(written(np.savez, **{"sanggar.ffnn": np.array(content)}))
+
+
 MISTAKES: dict[str, tuple[Callable[[], object], type[SanggarError], str]] = {
     # tensors and operations
     "a tensor of words": (lambda: Tensor(["a"]), NetworkError, "a tensor holds real numbers"),
@@ -93,7 +103,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[SanggarError], str]] = {
         lambda: Tensor(np.ones((2, 2, 3))) @ np.ones((3, 3, 2)), NetworkError, "(2, 2, 3) and (3, 3, 2) do not fit"
     ),
     "a power of arrays": (lambda: Tensor(X) ** X, NetworkError, "the exponent of a power is one number"),
-    "a power of tensors": (lambda: Tensor(X) ** Tensor(2.0), NetworkError, "the exponent of a power is one number"),
+    "a power of tensors": (lambda: Tensor(X) ** Tensor(2.0), NetworkError, "the exponent of a power is one number"),  # type: ignore[operator]
     "an axis too far": (lambda: Tensor(X).sum(2), NetworkError, "axis 2 is not one of the 2 axes of (6, 3)"),
     "an axis too far back": (lambda: Tensor(X).mean((0, -3)), NetworkError, "axis (0, -3) is not one of the 2 axes"),
     "an axis twice": (lambda: Tensor(X).sum((0, 0)), NetworkError, "axis (0, 0) is not"),
@@ -116,7 +126,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[SanggarError], str]] = {
     "neurons for one example": (lambda: Dense(3, 2)(Tensor(X[0])), NetworkError, "takes an array (n, 3), got (3,)"),
     "a width of 0": (lambda: Dense(0, 2), NetworkError, "a whole number above 0, got 0"),
     "a width below 0": (lambda: Dense(3, -2), NetworkError, "a whole number above 0, got -2"),
-    "a width with a fraction": (lambda: Dense(3, 2.5), NetworkError, "a whole number above 0, got 2.5"),
+    "a width with a fraction": (lambda: Dense(3, 2.5), NetworkError, "a whole number above 0, got 2.5"),  # type: ignore[arg-type]
     "a norm's width": (lambda: RMSNorm(0), NetworkError, "a whole number above 0, got 0"),
     "RMS norm of other inputs": (lambda: RMSNorm(4)(Tensor(X)), NetworkError, "(n, 4)"),
     "RMS norm of wider inputs": (lambda: RMSNorm(1)(Tensor(X)), NetworkError, "(n, 1)"),
@@ -145,15 +155,15 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[SanggarError], str]] = {
         lambda: FFNN([3, 2], loss="categorical_crossentropy"), NetworkError, "Did you mean 'categorical_cross_entropy'?"
     ),
     "a network's initializer": (lambda: FFNN([3, 2], initializer="xavier"), NetworkError, "Did you mean 'xavier_"),
-    "an initializer that is none": (lambda: FFNN([3, 2], initializer=["he_normal"]), NetworkError, "no initializer"),
+    "an initializer that is none": (lambda: FFNN([3, 2], initializer=["he_normal"]), NetworkError, "no initializer"),  # type: ignore[arg-type]
     "a network's normalization": (lambda: FFNN([3, 2], normalization="bath"), NetworkError, "Did you mean 'batch'?"),
     # networks
     "no widths": (lambda: FFNN([]), NetworkError, "at least inputs and outputs"),
     "one width": (lambda: FFNN([3]), NetworkError, "at least inputs and outputs, got the widths [3]"),
     "a hidden width of 0": (lambda: FFNN([3, 0, 2]), NetworkError, "a whole number above 0, got 0"),
     "a hidden width below 0": (lambda: FFNN([3, -1, 2]), NetworkError, "a whole number above 0, got -1"),
-    "a hidden width with a fraction": (lambda: FFNN([3, 2.5, 2]), NetworkError, "a whole number above 0, got 2.5"),
-    "a width in words": (lambda: FFNN([3, "4", 2]), NetworkError, "a whole number above 0, got '4'"),
+    "a hidden width with a fraction": (lambda: FFNN([3, 2.5, 2]), NetworkError, "a whole number above 0, got 2.5"),  # type: ignore[list-item]
+    "a width in words": (lambda: FFNN([3, "4", 2]), NetworkError, "a whole number above 0, got '4'"),  # type: ignore[list-item]
     "an activation too few": (
         lambda: FFNN([3, 4, 4, 2], ["relu", "softmax"]), NetworkError, "each of the 3 layers after the inputs, got 2"
     ),
@@ -207,10 +217,10 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[SanggarError], str]] = {
     ),
     # losses
     **{f"{name} of other targets": (
-        lambda name=name: LOSSES[name](Tensor(X), X.T), DataError, "targets: expected shape (6, 3)"
+        partial(LOSSES[name], Tensor(X), X.T), DataError, "targets: expected shape (6, 3)"
     ) for name in LOSSES},
     **{f"{name} of nothing": (
-        lambda name=name: LOSSES[name](Tensor(X[:0]), X[:0]), DataError, "with something in it, got (0, 3)"
+        partial(LOSSES[name], Tensor(X[:0]), X[:0]), DataError, "with something in it, got (0, 3)"
     ) for name in LOSSES},
     "a class too high": (
         lambda: categorical_cross_entropy_from_logits(Tensor(X), [0, 1, 2, 3, 0, 0]), DataError,
@@ -269,7 +279,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[SanggarError], str]] = {
         lambda: fit(network=FFNN([3, 4, 2], normalization="batch"), batch_size=1), NetworkError, "two or more"
     ),
     **{f"{name} far too fast": (
-        lambda network=network: fit(network=network(), optimizer=SGD(1e30), epochs=20), TrainingError,
+        partial(far_too_fast, network), TrainingError,
         "the learning rate (1e+30) may be too high"
     ) for name, network in {
         "a classifier": partial(FFNN, [3, 4, 4, 2]),
@@ -312,7 +322,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[SanggarError], str]] = {
     ),
     "one object": (lambda: load(written(np.save, np.array([{}], object))), DataError, "damaged, or not a network"),
     **{f"a header of {content}": (
-        lambda content=content: load(written(np.savez, **{"sanggar.ffnn": np.array(content)})), DataError,
+        partial(headed, content), DataError,
         "not a network that FFNN.save wrote"
     ) for content in ("", "{}", "[1]", "7", '{"widths": [3, 2]}', '{"widths": [3, 2], "activations": "relu"}',
                       '{"widths": "32", "activations": ["relu"]}', '{"widths": [3, 2], "activations": [["relu"]]}',

@@ -15,13 +15,16 @@ from hypothesis import strategies as st
 from matplotlib import colors, rc_context, rcParams
 from matplotlib._pylab_helpers import Gcf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import Collection, LineCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 from matplotlib.text import Text
 
 from sanggar.errors import DataError, NetworkError
 from sanggar.scratch import FFNN, pictures
 from sanggar.scratch.network import Epoch
 from sanggar.scratch.tensor import Array
+from typed import there
 
 FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 SMALL = st.lists(st.integers(1, 4), min_size=2, max_size=4)
@@ -42,16 +45,30 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
 
 
+def collection(figure: Figure, name: str) -> Collection:
+    """The one collection of this name."""
+    (found,) = figure.findobj(lambda artist: artist.get_gid() == name)
+    assert isinstance(found, Collection)
+    return found
+
+
+def lines_of(figure: Figure, name: str) -> LineCollection:
+    """The one collection of lines of this name."""
+    found = collection(figure, name)
+    assert isinstance(found, LineCollection)
+    return found
+
+
 def drawn(figure: Figure, what: str, layer: str) -> Lines:
-    (found,) = figure.findobj(lambda artist: artist.get_gid() == f"{what}-lines-{layer}")
+    found = lines_of(figure, f"{what}-lines-{layer}")
     segments = [tuple(segment[:, 1].round(9)) for segment in found.get_segments()]
     assert len(set(segments)) == len(segments)
-    return dict(zip(segments, found.get_array(), strict=True))
+    return dict(zip(segments, there(found.get_array()), strict=True))
 
 
 def biases(figure: Figure, what: str, layer: str) -> Array:
-    (found,) = figure.findobj(lambda artist: artist.get_gid() == f"{what}-biases-{layer}")
-    assert len(found.get_paths()) == len(found.get_array())
+    found = collection(figure, f"{what}-biases-{layer}")
+    assert len(found.get_paths()) == len(there(found.get_array()))
     return np.asarray(found.get_array())
 
 
@@ -59,10 +76,10 @@ def heights(figure: Figure, what: str, layer: str | None) -> list[float]:
     """The heights of a column's neurons, from the first to the last."""
     axes = [ax for ax in figure.axes if ax.get_label() == what]
     if layer is None:
-        found = list(axes[0].collections[0].get_offsets()[:, 1].round(9))
+        found = list(np.asarray(axes[0].collections[0].get_offsets())[:, 1].round(9))
     else:
-        (circles,) = figure.findobj(lambda artist: artist.get_gid() == f"{what}-biases-{layer}")
-        found = [float(np.mean([p.vertices[:, 1].min(), p.vertices[:, 1].max()]).round(9)) for p in circles.get_paths()]
+        circles = [np.asarray(p.vertices)[:, 1] for p in collection(figure, f"{what}-biases-{layer}").get_paths()]
+        found = [float(np.mean([y.min(), y.max()]).round(9)) for y in circles]
     assert found == sorted(found, reverse=True)
     return found
 
@@ -158,10 +175,10 @@ def test_of_equal_weights_the_first_are_drawn_each_time() -> None:
 def test_stronger_lines_are_wider_bluer_above_zero_and_on_top() -> None:
     weights = {"dense1": np.array([[0.5], [-2.0], [1.0], [0.0]])}
     figure = pictures.graph(weights)
-    (lines,) = figure.findobj(lambda artist: artist.get_gid() == "weight-lines-dense1")
-    values, widths = np.abs(lines.get_array()), np.array(lines.get_linewidths())
+    lines = lines_of(figure, "weight-lines-dense1")
+    values, widths = np.abs(there(lines.get_array())), np.array(lines.get_linewidth())
     assert (np.diff(values) > 0).all() and (np.diff(widths) > 0).all()
-    red, _, blue, alpha = np.array([lines.to_rgba(v) for v in (-2.0, -0.5, 0.5, 2.0)]).T
+    red, _, blue, alpha = lines.to_rgba(np.array([-2.0, -0.5, 0.5, 2.0])).T
     assert (red[:2] > blue[:2]).all() and (blue[2:] > red[2:]).all()
     np.testing.assert_allclose(alpha, alpha[::-1], atol=0.01)  # centred on 0
 
@@ -180,7 +197,8 @@ def test_gradients_of_zero_are_drawn() -> None:
 def test_no_text_lies_on_another(widths: list[int], classes: tuple[str, ...] | None) -> None:
     weights = network(widths)
     figure = pictures.graph(weights, weights, classes=classes)
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    canvas: Any = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()
     figure.draw(renderer)
     lying = [t for t in figure.findobj(Text) if t.get_text() and t.get_visible() and t.get_rotation() == 0]
     boxes = [(text, text.get_window_extent(renderer)) for text in lying]
@@ -220,6 +238,7 @@ def test_a_histogram_counts_every_value(widths: list[int], seed: int, log: bool,
     assert len(figure.axes) == len(arrays)
     for ax, (name, a) in zip(figure.axes, arrays.items(), strict=True):
         (stairs,) = ax.patches
+        assert isinstance(stairs, StepPatch)
         counts, edges, _ = stairs.get_data()
         assert counts.sum() == a.size and edges[0] <= a.min() and edges[-1] >= a.max()
         assert ax.get_title(loc="left").startswith(f"{name}\n{a.size:,} values")
@@ -235,7 +254,10 @@ def test_only_the_layers_asked_for() -> None:
 def test_nearly_equal_values_have_a_histogram() -> None:
     a = np.ones((9, 9))
     a[0] = np.nextafter(1, 2)
-    assert pictures.distributions({"dense1": a}).axes[0].patches[0].get_data().values.sum() == a.size
+    stairs = pictures.distributions({"dense1": a}).axes[0].patches[0]
+    assert isinstance(stairs, StepPatch)
+    counts, _, _ = stairs.get_data()
+    assert counts.sum() == a.size
 
 
 @pytest.fixture(scope="module")
@@ -253,19 +275,19 @@ def test_bands_follow_the_quantiles(history: list[Epoch], of: str) -> None:
         (median,) = ax.lines
         np.testing.assert_array_equal(median.get_xydata(), np.column_stack([[1, 2, 3], q[:, 2]]))
         for band, low, high in zip(ax.collections, (q[:, 0], q[:, 1]), (q[:, 4], q[:, 3]), strict=True):
-            heights = band.get_paths()[0].vertices[:, 1]
+            heights = np.asarray(band.get_paths()[0].vertices)[:, 1]
             assert {*low, *high} <= {*heights} <= {*low, *high, *low[-1:], *high[-1:]}
     assert {"5 to 95 %", "25 to 75 %", "median"} <= set(texts(figure))
 
 
 def test_curves_show_what_was_measured(history: list[Epoch]) -> None:
     loss, accuracy = pictures.curves(history).axes
-    shown = {line.get_label(): line.get_ydata().tolist() for line in loss.lines}
+    shown = {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in loss.lines}
     assert shown == {
         "train": [epoch.train_loss for epoch in history],
         "validation": [epoch.validation_loss for epoch in history],
     }
-    assert accuracy.lines[0].get_ydata().tolist() == [epoch.validation_accuracy for epoch in history]
+    assert np.asarray(accuracy.lines[0].get_ydata()).tolist() == [epoch.validation_accuracy for epoch in history]
 
 
 def test_what_was_not_measured_is_not_shown() -> None:
@@ -273,7 +295,7 @@ def test_what_was_not_measured_is_not_shown() -> None:
     (ax,) = figure.axes
     assert [line.get_label() for line in ax.lines] == ["train"]
     (ax,) = pictures.lines(np.arange(2), {"train": np.array([np.nan, 0.4])}).axes
-    assert np.isnan(ax.lines[0].get_ydata()[0])
+    assert np.isnan(np.asarray(ax.lines[0].get_ydata())[0])
 
 
 @pytest.mark.parametrize(
@@ -323,7 +345,7 @@ def test_counts_are_legible_on_light_and_on_dark(ground: str, ink: str) -> None:
     image = ax.images[0]
     for text in ax.texts:
         j, i = (int(v) for v in text.get_position())
-        *cell, alpha = image.to_rgba(image.get_array()[i, j])
+        *cell, alpha = image.to_rgba(there(image.get_array())[i, j])
         behind = luminance(alpha * np.array(cell) + (1 - alpha) * np.array(colors.to_rgb(ground)))
         light, dark = sorted((luminance(colors.to_rgb(text.get_color())), behind), reverse=True)
         assert text.get_text() == "0" or (light + 0.05) / (dark + 0.05) > 4
@@ -436,7 +458,7 @@ def test_nothing_is_shown_or_changed_and_the_colours_are_those_asked_for(
     history: list[Epoch], answers: dict[str, Any]
 ) -> None:
     ink = "#123456"
-    asked = {f"{what}.color": ink for what in ("text", "xtick", "ytick")} | {"axes.labelcolor": ink}
+    asked: dict[Any, str] = {f"{what}.color": ink for what in ("text", "xtick", "ytick")} | {"axes.labelcolor": ink}
     with rc_context(asked):
         before = dict(rcParams)
         figures = list(each(history, answers))

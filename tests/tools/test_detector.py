@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,7 +156,7 @@ def scored(detector: Detector, pixels: np.ndarray) -> Scores:
 def test_what_the_run_keeps_is_what_was_fitted(model: TrainedModel, dataset: Dataset) -> None:
     kept = Detector.of_run(model)
     assert any(name.startswith(TOOL) for name in read_tools(model.run)[0])
-    options = model.plan.evaluation
+    options: Any = model.plan.evaluation  # with a part for each metric
     images = fitting_images(dataset, options.train_images, options.anomaly.images)
     fitted = Detector.fit(model, *images, options.seed, options.anomaly.regret_steps)
     assert (kept.seed, kept.regret_steps) == (fitted.seed, fitted.regret_steps)

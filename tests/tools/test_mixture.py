@@ -27,7 +27,7 @@ def test_the_mixture_draws_where_the_latents_lie(count: int) -> None:
     latents = (np.repeat(centres, 200, axis=0) + draw.normal(0, 0.3, (600, 2))).astype(np.float32)
     mixture = fit_mixture(latents, 0)
     drawn = sample_mixture(mixture, count, 0)
-    assert (len(mixture), drawn.shape, drawn.dtype) == (COMPONENTS, (count, 2), np.float32)
+    assert (len(mixture), drawn.shape, drawn.dtype) == (COMPONENTS, (count, 2), np.dtype(np.float32))
     assert np.linalg.norm(drawn[:, None] - centres, axis=2).min(axis=1).max() < 2
     np.testing.assert_array_equal(drawn, sample_mixture(fit_mixture(latents, 0), count, 0))
     assert len(fit_mixture(latents[:3], 0)) == 1  # no more parts than latents can tell apart

@@ -27,6 +27,7 @@ from sanggar.training.learners.numpy import NumpyLearner
 from sanggar.training.loop import Record
 
 SOURCE = SOURCES["digits"]
+SPEC = SOURCE.spec_for(DataOptions(source="digits"))
 BATCH = 40
 STEPS = 12
 LOSS, ACCURACY, PENALTY = "ffnn/categorical_cross_entropy", "ffnn/accuracy", "ffnn/penalty"
@@ -49,7 +50,7 @@ def recipe(model: dict[str, Any], **training: Any) -> dict[str, Any]:
 
 
 def made(model: dict[str, Any] | None = None, **training: Any) -> NumpyLearner:
-    learner = NumpyLearner(resolve(Recipe(**recipe(model or {}, **training))), SOURCE.spec)
+    learner = NumpyLearner(resolve(Recipe(**recipe(model or {}, **training))), SPEC)
     learner.steps = STEPS
     return learner
 
@@ -105,9 +106,10 @@ def test_every_optimizer_that_a_recipe_can_name_is_compared() -> None:
 def test_an_optimizer_steps_as_pytorchs_does(options: dict[str, Any], clip: float | None, digits: Dataset) -> None:
     schedule = {"kind": "cosine", "warmup_steps": 3, "final": 0.1}
     learner = made(optimizer=options, schedule=schedule, clip_gradient=clip)
-    twin = nn.Sequential(nn.Linear(64, 9), nn.ReLU(), nn.Linear(9, 10))
+    layers = nn.Linear(64, 9), nn.Linear(9, 10)
+    twin = nn.Sequential(layers[0], nn.ReLU(), layers[1])
     with torch.no_grad():
-        for layer, neurons in zip((twin[0], twin[2]), learner.network.weights.values(), strict=True):
+        for layer, neurons in zip(layers, learner.network.weights.values(), strict=True):
             layer.weight.copy_(torch.from_numpy(neurons[:-1].T))
             layer.bias.copy_(torch.from_numpy(neurons[-1]))
     chosen = TrainingOptions(steps=STEPS, optimizer=options, schedule=schedule)
@@ -120,13 +122,13 @@ def test_an_optimizer_steps_as_pytorchs_does(options: dict[str, Any], clip: floa
         theirs.zero_grad()
         logits = twin(torch.from_numpy(images.pixels.reshape(BATCH, -1) / np.float32(255)))
         loss = F.cross_entropy(logits, torch.from_numpy(images.labels))
-        loss.backward()
+        torch.autograd.backward(loss)
         if clip is not None:
             assert nn.utils.clip_grad_norm_(twin.parameters(), clip) > clip
         theirs.step()
         assert terms[LOSS] == pytest.approx(loss.item(), rel=1e-3)
         assert terms[ACCURACY] == pytest.approx(np.mean(logits.argmax(dim=1).numpy() == images.labels), abs=1.5 / BATCH)
-    for layer, neurons in zip((twin[0], twin[2]), learner.network.weights.values(), strict=True):
+    for layer, neurons in zip(layers, learner.network.weights.values(), strict=True):
         np.testing.assert_allclose(neurons[:-1], layer.weight.detach().T, rtol=2e-3, atol=2e-4)
         np.testing.assert_allclose(neurons[-1], layer.bias.detach(), rtol=2e-3, atol=2e-4)
 
@@ -366,7 +368,7 @@ def test_what_numpy_cannot_do_is_refused_in_one_line_before_anything_is_written(
 @pytest.mark.parametrize("override", ["device=auto", "device=cpu", "precision=auto", "precision=fp32", "compile=false"])
 def test_what_comes_to_the_processor_and_fp32_is_taken(override: str) -> None:
     key, value = override.split("=")
-    said = made(**{key: value}).describe()["device"]
+    said = made(None, **{key: value}).describe()["device"]
     assert (said["kind"], said["precision"]) == ("cpu", "fp32")
 
 

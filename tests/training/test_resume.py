@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from conftest import Cli
-from sanggar.data.downloads import read_digits
+from sanggar.data.downloads import Download, read_digits
 from sanggar.data.images import Images
 from sanggar.data.sources import SOURCES
 from sanggar.plan import FAMILIES
@@ -278,7 +278,7 @@ def test_made_longer_it_equals_one_trained_that_long_at_once(family: str, tmp_pa
 def test_a_rate_that_explodes_ends_in_one_line_that_names_the_last_good_checkpoint(family: str, tmp_path: Path) -> None:
     path, said = tmp_path / "run", tmp_path / "said"
     too_fast = ("training.optimizer={kind: sgd, learning_rate: 1e18}", "training.clip_gradient=null")
-    command = ("train", *SHORT[family], *too_fast, "training.checkpoint_every=1", "--out", path)
+    command: tuple[str | Path, ...] = ("train", *SHORT[family], *too_fast, "training.checkpoint_every=1", "--out", path)
     assert killing.run(*command, said=said) == 1
     (line,) = said.read_text().splitlines()
     told = re.fullmatch(r"sanggar: \S+ became \S+ at step (\d+) .* checkpoint: of step (\d+) in (.*)\.", line)
@@ -338,7 +338,9 @@ def test_other_data_is_refused_and_changes_nothing(
 
     path = undisturbed(SHORT["autoencoder"])
     before = content(path)
-    monkeypatch.setitem(SOURCES, "digits", replace(SOURCES["digits"], read=one_pixel_differs))
+    digits = SOURCES["digits"]
+    assert isinstance(digits, Download)
+    monkeypatch.setitem(SOURCES, "digits", replace(digits, read=one_pixel_differs))
     status, _, err = run_cli("train", "--resume", path, "training.steps=9")
     assert status == 2
     assert "trained on other data" in err
