@@ -16,7 +16,7 @@ demo: setup  ## train, measure and report a denoising autoencoder on digits: the
 	$(BIN)/sanggar run digits-denoising-autoencoder $$(test -e runs/demo || echo --out runs/demo)
 
 test: setup  ## the whole test suite
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: setup  ## style, types, and the arrow of the design
 	$(BIN)/ruff check .

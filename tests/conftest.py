@@ -25,6 +25,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 import sanggar
@@ -72,7 +73,14 @@ Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes that run these tests have in common."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def trained(shared: Path) -> Trained:
     """A family's trained and evaluated run of a tiny network on digits. Not to be changed: copy it first."""
 
     @cache
@@ -82,17 +90,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
             "model": {"family": family},
             "training": {"epochs": 2},
         }
-        recipe, overrides = DEMOS.get(family, (plain, (*BRIEF, "evaluation.images=40")))
-        return sanggar.evaluate(sanggar.train(recipe, overrides, out=tmp_path_factory.mktemp(family) / "run"))
+        path = shared / family / "run"
+        with FileLock(shared / f"{family}.lock"):  # whoever comes first trains it for all
+            if not path.exists():
+                recipe, overrides = DEMOS.get(family, (plain, (*BRIEF, "evaluation.images=40")))
+                run = sanggar.train(recipe, overrides, out=shared / family / "unfinished")
+                sanggar.evaluate(run).path.rename(path)
+        return Run(path)
 
     return run_of
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cached_aside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def cached_aside(shared: Path) -> Iterator[None]:
     """What is measured of real pictures, and prepared ones, are not kept in the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SANGGAR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("SANGGAR_CACHE", str(shared / "cache"))
         yield
 
 

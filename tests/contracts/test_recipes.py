@@ -65,6 +65,13 @@ def few_faces(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [*data, "evaluation.attributes=[gender]"]
 
 
+def one_of_each() -> dict[tuple[str, str], str]:
+    """The first shipped recipe of each family on each source: what is measured and reported depends on little else."""
+    names = [name for name in recipe.shipped() if not name.endswith("-gpu")]
+    recipes = {name: recipe.read(name) for name in reversed(names)}
+    return {(found.model["family"], found.data["source"]): name for name, found in recipes.items()}
+
+
 @pytest.mark.parametrize("name", recipe.shipped())
 def test_it_trains_and_is_measured_and_reported(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     plan = resolve(recipe.read(name))
@@ -75,7 +82,10 @@ def test_it_trains_and_is_measured_and_reported(name: str, tmp_path: Path, reque
     small = request.getfixturevalue("few_faces") if plan.data.source == "folder" else []
     if name.startswith("faces"):
         small = [*small, "model.widths=[8,8,8,8,8]"]  # at their own widths each takes a minute
-    run = sanggar.evaluate(sanggar.train(name, SHORT + small, out=tmp_path / name))
+    run = sanggar.train(name, SHORT + small, out=tmp_path / name)
     assert (run.status, run.info["step"]) == ("finished", 2)
+    if name not in one_of_each().values():
+        return
+    sanggar.evaluate(run)
     report(run)
     assert name in run.report_file.read_text()

@@ -27,7 +27,7 @@ from sanggar.models.vae.model import VAE, VAEOptions, VAESampling
 from sanggar.plan import build, resolve
 from sanggar.recipe import Recipe
 from sanggar.training.learners.torch import TorchLearner
-from typed import log_prob
+from typed import log_prob, there
 
 CLASSES = tuple("0123456789")
 DIGITS, ODD = ImageSpec(8, 8, 1, CLASSES), ImageSpec(13, 9, 3, CLASSES)
@@ -467,4 +467,4 @@ def test_clipped_a_critic_stays_within_its_limit() -> None:
     playing = learner(adversarial=game)
     playing.step(0, [shown()])
     assert isinstance(playing.model, VAE)
-    assert max(p.abs().max().item() for p in playing.model.critic.parameters()) <= 0.01
+    assert max(p.abs().max().item() for p in there(playing.model.critic).parameters()) <= 0.01

@@ -210,7 +210,7 @@ def test_a_fitted_one_comes_back_from_joblib_and_goes_on_as_if_nothing_had_happe
 
 @pytest.mark.parametrize("solver", ["sgd", "adam", "adamw", "rmsprop"])
 def test_partial_fit_is_an_epoch_more(solver: str) -> None:
-    parameters = {"solver": solver, "random_state": 5, "dropout": 0.1, "batch_size": 20}
+    parameters: dict[str, Any] = {"solver": solver, "random_state": 5, "dropout": 0.1, "batch_size": 20}
     whole = FFNNClassifier(8, max_iter=4, **parameters).fit(*IRIS)
     pieces = FFNNClassifier(8, **parameters)
     for _ in range(4):
@@ -279,7 +279,7 @@ def test_alpha_l1_and_weight_decay_make_weights_small() -> None:
 
 
 def test_a_cosine_comes_to_rest_after_max_iter_epochs() -> None:
-    parameters = {"solver": "sgd", "max_iter": 20, "tol": 0.0, "random_state": 0}
+    parameters: dict[str, Any] = {"solver": "sgd", "max_iter": 20, "tol": 0.0, "random_state": 0}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         network = FFNNClassifier(8, learning_rate="cosine", **parameters).fit(*IRIS)

@@ -86,7 +86,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[SanggarError], str]] = {
     # tensors and operations
     "a tensor of words": (lambda: Tensor(["a"]), NetworkError, "a tensor holds real numbers"),
     "a tensor of complex numbers": (lambda: Tensor([1j]), NetworkError, "a tensor holds real numbers"),
-    "a tensor of nothing": (lambda: Tensor(None), NetworkError, "a tensor holds real numbers"),
+    "a tensor of nothing": (lambda: Tensor(None), NetworkError, "a tensor holds real numbers"),  # type: ignore[arg-type]
     "a ragged tensor": (lambda: Tensor([[1.0], [1.0, 2.0]]), NetworkError, "a tensor holds real numbers"),
     "item() of several": (lambda: Tensor([1, 2]).item(), NetworkError, "one number; this one has shape (2,)"),
     "item() of none": (lambda: Tensor([]).item(), NetworkError, "one number; this one has shape (0,)"),
@@ -118,7 +118,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[SanggarError], str]] = {
     "joined along no axis": (lambda: ops.concatenate([Tensor(X)], 2), NetworkError, "along axis 2"),
     "an index too far": (lambda: Tensor(X)[6], NetworkError, "index 6 is out of bounds"),
     "too many indices": (lambda: Tensor(X)[0, 0, 0], NetworkError, "too many indices"),
-    "an index that is none": (lambda: Tensor(X)["a"], NetworkError, "index:"),
+    "an index that is none": (lambda: Tensor(X)["a"], NetworkError, "index:"),  # type: ignore[index]
     "a mask of another shape": (lambda: Tensor(X)[np.ones(5, bool)], NetworkError, "index:"),
     "a slice that does not move": (lambda: Tensor(X)[::0], NetworkError, "index:"),
     # layers

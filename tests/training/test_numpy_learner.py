@@ -25,6 +25,7 @@ from sanggar.recipe import Recipe
 from sanggar.runs import Arrays, Run, load_arrays
 from sanggar.training.learners.numpy import NumpyLearner
 from sanggar.training.loop import Record
+from typed import there
 
 SOURCE = SOURCES["digits"]
 SPEC = SOURCE.spec_for(DataOptions(source="digits"))
@@ -154,7 +155,7 @@ def test_the_average_is_what_is_measured_and_saved(digits: Dataset) -> None:
     measured = made(model).model
     measured.load({n: array.astype(np.float32) for n, array in average.items()})
     images = digits.validation
-    loss, accuracy = measured.network.evaluate(measured.inputs(images.pixels), images.labels)
+    loss, accuracy = measured.network.evaluate(measured.inputs(images.pixels), there(images.labels))
     found = learner.evaluate(images)
     assert found == {LOSS: pytest.approx(loss, rel=1e-4), ACCURACY: pytest.approx(accuracy, abs=1.5 / 700)}
     assert plain.evaluate(images)[LOSS] != pytest.approx(loss, rel=1e-4)
