@@ -190,22 +190,6 @@ def test_every_measurement_has_a_label(run: Run) -> None:
         assert m.subject in labels.SUBJECTS
 
 
-@pytest.mark.parametrize("name", MEASURED)
-def test_a_run_measured_anew_has_the_same_measurements_under_the_same_protocols(old: Copy, name: str) -> None:
-    """Two runs compare only where their protocols are equal: one that 0.1.0 measured with one measured today."""
-    run = old(name)
-    before = read(run)
-    after = read(sanggar.evaluate(run))
-    assert stored(run)["format"] == FORMAT
-    assert described(after) == described(before)
-    exploring = "exploration" in before.details  # draws at several temperatures, which was swept as truncation as well
-    for metric, given in before.details.items():
-        left = {"truncation_n"} if exploring else set()
-        assert {key: after.details[metric].get(key) for key in given if key not in left} == {
-            key: value for key, value in given.items() if key not in left
-        }
-
-
 def described(evaluation: Evaluation) -> dict[str, Any]:
     """Everything about each measurement but its value and interval."""
     return {
@@ -400,15 +384,23 @@ def test_the_recipe_of_an_old_run_is_described(run_cli: Cli, unpacked: Path, nam
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_an_old_run_is_measured_again(run_cli: Cli, old: Copy, name: str) -> None:
+def test_an_old_run_measured_again_has_the_same_measurements_under_the_same_protocols(
+    run_cli: Cli, old: Copy, name: str
+) -> None:
+    """Two runs compare only where their protocols are equal: one that 0.1.0 measured with one measured today."""
     run = old(name)
     before = read(run)
     out = succeeds(run_cli, "evaluate", run.path)
     after = read(Run(run.path))
     assert stored(run)["format"] == FORMAT
-    assert len(after.measurements) == len(before.measurements)
-    assert [labels.label_with_subject(m) in out for m in after.measurements if m.headline]
-    assert succeeds(run_cli, "report", run.path) == f"{run.report_file}\n"
+    assert described(after) == described(before)
+    assert all(labels.label_with_subject(m) in out for m in after.measurements if m.headline)
+    exploring = "exploration" in before.details  # draws at several temperatures, which was swept as truncation as well
+    for metric, given in before.details.items():
+        left = {"truncation_n"} if exploring else set()
+        assert {key: after.details[metric].get(key) for key in given if key not in left} == {
+            key: value for key, value in given.items() if key not in left
+        }
 
 
 def test_an_old_run_is_measured_by_other_options(run_cli: Cli, old: Copy) -> None:
@@ -567,8 +559,9 @@ def test_an_old_run_is_made_longer(run_cli: Cli, old: Copy, name: str, longer: s
     assert len(again.metrics()) == 3
     status, _, err = run_cli("report", run.path)  # what was measured of the shorter run is of other weights
     assert (status, "`sanggar evaluate" in err) == (2, True)
-    succeeds(run_cli, "evaluate", run.path)
-    succeeds(run_cli, "report", run.path)
+    if name in ("ffnn", "gan"):  # evaluating and reporting are tested on all of them above
+        succeeds(run_cli, "evaluate", run.path)
+        succeeds(run_cli, "report", run.path)
 
 
 def test_old_runs_are_listed(run_cli: Cli, unpacked: Path) -> None:

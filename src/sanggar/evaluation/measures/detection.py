@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import Float, Int64
 
@@ -39,11 +41,16 @@ def average_precision(normal: Vector, odd: Float[np.ndarray, "m"], seed: int = 0
     value = float(average_precision_score(truth, scores))
     order = np.argsort(-scores, kind="stable")
     last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # equal scores are taken together
-    draw = np.random.default_rng(seed)
-    times = [draw.multinomial(len(part), np.full(len(part), 1 / len(part)), RESAMPLED) for part in (normal, odd)]
-    drawn = _precisions(truth[order], np.concatenate(times, axis=1)[:, order], last)
+    drawn = _precisions(truth[order], _times(len(normal), len(odd), seed)[:, order], last)
     low, high = np.percentile(drawn, [2.5, 97.5])
     return value, (min(float(low), value), max(float(high), value))
+
+
+@lru_cache(maxsize=2)  # every score of a trial is of as many pictures
+def _times(normal: int, odd: int, seed: int) -> Int64[np.ndarray, "draws n"]:
+    """How often each picture comes in each draw: of the normal ones, then of the odd ones."""
+    draw = np.random.default_rng(seed)
+    return np.concatenate([draw.multinomial(n, np.full(n, 1 / n), RESAMPLED) for n in (normal, odd)], axis=1)
 
 
 def _precisions(
