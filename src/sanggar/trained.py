@@ -27,6 +27,7 @@ from sanggar.seeding import address
 
 Pixels = UInt8[np.ndarray, "n height width channels"]
 Vectors = Float[np.ndarray, "n latent"]
+Posterior = Float[np.ndarray, "n 2 latent"]
 Noise = Float[np.ndarray, "n ..."]
 Labels = Int64[np.ndarray, "n"]
 Rows = Float[np.ndarray, "n condition"]
@@ -223,22 +224,26 @@ class TrainedModel:
 
     # -- the bound ---------------------------------------------------------------------------------------------
 
-    def posterior(self, images: Given) -> Float[np.ndarray, "n 2 latent"]:
+    def posterior(self, images: Given) -> Posterior:
         """Mean and log variance of each picture's latent, float32."""
         return self._of_pictures("posterior", images)
 
     def log_weight_terms(
-        self, images: Given, noise: Vectors, condition: Rows | None = None
+        self, images: Given, posterior: Posterior, noise: Vectors, condition: Rows | None = None
     ) -> Float[np.ndarray, "n 3"]:
-        """With z = μ + σ · noise: log p(x | z), log p(z), log q(z | x) of each picture, in nats."""
+        """With z = μ + σ · noise, by the posterior: log p(x | z), log p(z), log q(z | x) of each picture, in nats."""
         self.need("posterior")
-        return self._compute("log_weight_terms", self.pixels(images), noise, *_given(condition))
+        return self._compute("log_weight_terms", self.pixels(images), posterior, noise, *_given(condition))
 
     def regret(
-        self, images: Given, noise: Float[np.ndarray, "n draws latent"], condition: Rows | None = None
-    ) -> Float[np.ndarray, "n 2"]:
-        """Bound of each picture in nats: with its posterior, and with one fitted to it alone, never lower."""
-        return self._of_pictures("regret", images, noise, *_given(condition))
+        self, images: Given, posterior: Posterior, given: Float[np.ndarray, "n weighed"],
+        noise: Float[np.ndarray, "n draws latent"], condition: Rows | None = None,
+    ) -> Float[np.ndarray, "n 2"]:  # fmt: skip
+        """Bound of each picture in nats: with its posterior, and with one fitted to it alone, never lower.
+
+        `given` is log p(x | z) by the posterior, for each of the first draws of noise.
+        """
+        return self._of_pictures("regret", images, posterior, given, noise, *_given(condition))
 
     # -- sampling ----------------------------------------------------------------------------------------------
 

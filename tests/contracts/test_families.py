@@ -79,7 +79,7 @@ def inferred(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     assert (posterior.dtype, posterior.shape) == (np.dtype(np.float32), (len(given), 2, model.latent_size))
     np.testing.assert_array_equal(posterior[:, 0], model.compute("encode", given))
     noise = np.random.default_rng(0).standard_normal((len(given), model.latent_size)).astype(np.float32)
-    weighed = model.compute("log_weight_terms", given, noise)
+    weighed = model.compute("log_weight_terms", given, posterior, noise)
     assert (weighed.dtype, weighed.shape) == (np.dtype(np.float32), (len(given), 3))
     assert np.isfinite(weighed).all()
     return {"posterior": posterior, "log_weight_terms": weighed}
@@ -112,7 +112,9 @@ def refitted(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     assert isinstance(model, CAPABILITIES["posterior"])
     assert isinstance(model, Model) and model.latent_size is not None
     noise = np.random.default_rng(1).standard_normal((len(given), 10, model.latent_size)).astype(np.float32)
-    bounds = model.compute("regret", given, noise)
+    posterior = model.compute("posterior", given)
+    weighed = [model.compute("log_weight_terms", given, posterior, noise[:, draw])[:, :1] for draw in range(8)]
+    bounds = model.compute("regret", given, posterior, np.concatenate(weighed, axis=1), noise)
     assert bounds.shape == (len(given), 2)
     assert (bounds[:, 1] >= bounds[:, 0]).all()
     return {"regret": bounds}

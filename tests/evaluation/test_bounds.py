@@ -45,7 +45,10 @@ class Known(TrainedModel):
     def __init__(self) -> None:
         self._model = SimpleNamespace(latent_size=1)
 
-    def log_weight_terms(self, images: Any, noise: np.ndarray, condition: np.ndarray | None = None) -> np.ndarray:
+    def log_weight_terms(
+        self, images: Any, posterior: np.ndarray, noise: np.ndarray, condition: np.ndarray | None = None
+    ) -> np.ndarray:
+        assert posterior.shape == (len(images), 2, 1)
         x = images[:, 0, 0, 0] / 100.0
         z = x / 2 + noise[:, 0]
         terms = norm.logpdf(x, z, 0.5), norm.logpdf(z), norm.logpdf(z, x / 2, 1.0)
@@ -55,7 +58,8 @@ class Known(TrainedModel):
 def test_more_draws_bring_the_bound_of_every_picture_nearer_to_log_p() -> None:
     images = Images(np.arange(0, 250, 5, dtype=np.uint8).reshape(-1, 1, 1, 1))
     x = images.pixels.flatten() / 100
-    found = importance_weighted(Known(), images, None, seed=3)
+    posterior = np.stack([x / 2, np.zeros_like(x)], axis=1, dtype=np.float32)[..., None]
+    found = importance_weighted(Known(), images, posterior, None, seed=3)
     assert list(found) == list(DRAWS)
     for fewer, more in pairwise(DRAWS):
         assert (found[more] >= found[fewer]).all()
@@ -64,8 +68,8 @@ def test_more_draws_bring_the_bound_of_every_picture_nearer_to_log_p() -> None:
     # one draw: log p(x) less the divergence from the true posterior, N(4x/5, 1/5)
     gap = 0.5 * ((1 + (x / 2 - 0.8 * x) ** 2) / 0.2 - 1 + math.log(0.2))
     np.testing.assert_allclose(found[1].mean(), (exact - gap).mean(), atol=0.15)
-    assert importance_weighted(Known(), images, None, seed=3)[10].tolist() == found[10].tolist()
-    assert importance_weighted(Known(), images, None, seed=4)[10].tolist() != found[10].tolist()
+    assert importance_weighted(Known(), images, posterior, None, seed=3)[10].tolist() == found[10].tolist()
+    assert importance_weighted(Known(), images, posterior, None, seed=4)[10].tolist() != found[10].tolist()
 
 
 # -- a small trained one -------------------------------------------------------------------------------------------
@@ -122,8 +126,9 @@ def test_beta_is_said_and_what_it_is_beside_squared_errors(found: Findings, cont
     # half the squared error over the variance and a constant: what is left of the distortion is the same for all
     noise = _noise(context.model, 20, 0, 0)
     shown = context.test.first(20)
-    distortion = -context.model.log_weight_terms(shown.pixels, noise)[:, 0]
-    mean, log_variance = context.model.posterior(shown.pixels).swapaxes(0, 1)
+    posterior = context.model.posterior(shown.pixels)
+    distortion = -context.model.log_weight_terms(shown.pixels, posterior, noise)[:, 0]
+    mean, log_variance = posterior.swapaxes(0, 1)
     with torch.no_grad():
         raw = context.model._model.decoder(torch.from_numpy(mean + np.exp(log_variance / 2) * noise)).numpy()
     errors = np.square(shown.pixels.transpose(0, 3, 1, 2) / 127.5 - 1 - raw).sum(axis=(1, 2, 3))

@@ -128,7 +128,9 @@ def test_untold_is_zeros_and_what_is_told_changes_the_picture() -> None:
     assert torch.equal(model.decode(latents), model.decode(latents, torch.zeros_like(told)))
     assert not torch.equal(model.decode(latents), model.decode(latents, told))
     images, noise = torch.rand(2, 1, 8, 8) * 2 - 1, torch.randn(2, 3)
-    assert not torch.equal(model.log_weight_terms(images, noise), model.log_weight_terms(images, noise, told))
+    posterior = model.posterior(images)
+    untold, given = (model.log_weight_terms(images, posterior, noise, condition) for condition in (None, told))
+    assert not torch.equal(untold, given)
     assert not torch.equal(model.reconstruct(images), model.reconstruct(images, told))
 
 

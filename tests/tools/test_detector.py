@@ -190,7 +190,9 @@ def test_regret_is_never_negative_starts_at_the_bound_and_grows(model: TrainedMo
     detector, pixels = Detector.of_run(model), dataset.test.pixels[:60]
     regrets = []
     for steps in (0, 5, 40):
-        before, after = model.regret(pixels, detector._noise(60, WEIGHED + steps)).T
+        posterior, noise = model.posterior(pixels), detector._noise(60, WEIGHED + steps)
+        given = [model.log_weight_terms(pixels, posterior, noise[:, draw])[:, 0] for draw in range(WEIGHED)]
+        before, after = model.regret(pixels, posterior, np.stack(given, axis=1), noise).T
         np.testing.assert_allclose(-before, scored(detector, pixels)["bound"], rtol=1e-4)
         assert (after >= before).all()
         regrets.append((after - before).mean())

@@ -20,6 +20,8 @@ from sanggar.seeding import address
 
 Pictures = Float[Tensor, "batch channels height width"]
 Latents = Float[Tensor, "batch latent"]
+Posterior = Float[Tensor, "batch 2 latent"]
+"""Mean and logarithm of the variance of each dimension"""
 Labels = Int64[Tensor, "batch"]
 Attributes = Float[Tensor, "batch columns"]
 Terms = dict[str, Float[Tensor, ""]]

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from sanggar.models.base import Latents, Pictures, SamplingOptions, StepContext
+from sanggar.models.base import Latents, Pictures, Posterior, SamplingOptions, StepContext
 from sanggar.models.conditions import Condition
 from sanggar.models.noise import NoiseOptions
 
@@ -56,14 +56,14 @@ class Infers(Protocol):
     latent_size: int
     likelihood: Likelihood
 
-    def posterior(self, images: Pictures) -> Float[Tensor, "batch 2 latent"]:
+    def posterior(self, images: Pictures) -> Posterior:
         """Mean and log variance of each dimension."""
         ...
 
     def log_weight_terms(
-        self, images: Pictures, noise: Latents, condition: Condition | None = None
+        self, images: Pictures, posterior: Posterior, noise: Latents, condition: Condition | None = None
     ) -> Float[Tensor, "batch 3"]:
-        """With z = μ + σ · noise: log p(x | z), log p(z) and log q(z | x), in nats."""
+        """With z = μ + σ · noise, by the pictures' posterior: log p(x | z), log p(z) and log q(z | x), in nats."""
         ...
 
 
@@ -72,9 +72,13 @@ class Regrets(Protocol):
     """Fit a posterior to a single picture, and say what that gains."""
 
     def regret(
-        self, images: Pictures, noise: Float[Tensor, "batch draws latent"], condition: Condition | None = None
-    ) -> Float[Tensor, "batch 2"]:
-        """Bound in nats with the encoder's posterior, and with one fitted to each picture, never lower."""
+        self, images: Pictures, posterior: Posterior, given: Float[Tensor, "batch weighed"],
+        noise: Float[Tensor, "batch draws latent"], condition: Condition | None = None,
+    ) -> Float[Tensor, "batch 2"]:  # fmt: skip
+        """Bound in nats with the pictures' posterior, and with one fitted to each picture, never lower.
+
+        `given` is log p(x | z) by the posterior, for each of the first draws of noise.
+        """
         ...
 
 

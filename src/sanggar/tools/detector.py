@@ -201,17 +201,22 @@ class Detector:
     def _single(self, pixels: Pixels, reconstructed: Pixels) -> Scores:
         """Every score that does not combine others."""
         model, count = self.model, len(pixels)
-        latents = model.encode(pixels) if model.can("encode") else None
+        posterior = model.posterior(pixels) if model.can("posterior") else None
+        if posterior is not None:
+            latents: Vectors | None = posterior[:, 0]
+        else:
+            latents = model.encode(pixels) if model.can("encode") else None
         scored = scores(self.known, pixels, reconstructed, latents)
-        if model.can("posterior"):
-            scored["kl"] = kl_of_posterior(model.posterior(pixels).astype(np.float64)).sum(axis=1)
+        if posterior is not None:
+            scored["kl"] = kl_of_posterior(posterior.astype(np.float64)).sum(axis=1)
             # the same draws for every picture: its score does not depend on the pictures beside it
             noises = (self._noise(count, 1, draw)[:, 0] for draw in range(WEIGHED))
-            log_likelihoods = [model.log_weight_terms(pixels, noise)[:, 0] for noise in noises]
-            scored["bound"] = scored["kl"] - np.mean(log_likelihoods, axis=0, dtype=np.float64)
-        if model.can("regret") and self.regret_steps:
-            before, after = model.regret(pixels, self._noise(count, WEIGHED + self.regret_steps)).T
-            scored["regret"] = after.astype(np.float64) - before
+            given = np.stack([model.log_weight_terms(pixels, posterior, noise)[:, 0] for noise in noises])
+            scored["bound"] = scored["kl"] - np.mean(given, axis=0, dtype=np.float64)
+            if model.can("regret") and self.regret_steps:
+                noise = self._noise(count, WEIGHED + self.regret_steps)
+                before, after = model.regret(pixels, posterior, given.T, noise).T
+                scored["regret"] = after.astype(np.float64) - before
         return scored
 
     def _noise(self, count: int, draws: int, first: int = 0) -> Float[np.ndarray, "n draws latent"]:

@@ -18,7 +18,7 @@ from sanggar.evaluation.statistics import mean_of
 from sanggar.models.vae.kl import kl_of_posterior
 from sanggar.options import Options
 from sanggar.results import Alarm, Json, Measurement, Protocol, Tag
-from sanggar.trained import Rows, TrainedModel, Vectors
+from sanggar.trained import Posterior, Rows, TrainedModel, Vectors
 
 DRAWS = (1, 10, 100)
 """Draws of the importance-weighted bounds; each number divides the last"""
@@ -69,7 +69,7 @@ def _bounds(
         protocol = protocol.having(condition="none")
     drawn = protocol.having(draws=1, seed=seed, rate="closed form")
     noise, rate = _noise(model, len(test), seed, 0), divergences.sum(axis=1)
-    distortion = -model.log_weight_terms(test.pixels, noise, condition)[:, 0].astype(np.float64)
+    distortion = -model.log_weight_terms(test.pixels, context.posterior(), noise, condition)[:, 0].astype(np.float64)
     measurements = [
         _nats("negative_elbo", distortion + rate, drawn, tags, headline=True),
         _nats("distortion", distortion, drawn, tags),
@@ -83,14 +83,17 @@ def _bounds(
             headline=condition is None,
         ))  # fmt: skip
     few = test.first(options.images)
-    bounds = importance_weighted(model, few, None if condition is None else condition[: len(few)], seed)
+    given = None if condition is None else condition[: len(few)]
+    bounds = importance_weighted(model, few, context.posterior()[: len(few)], given, seed)
     weighted = protocol.on(len(few)).having(seed=seed, method="Burda et al. 2016")
     return measurements + [
         _nats("importance_weighted", -bound, weighted, tags | {"draws": draws}) for draws, bound in bounds.items()
     ]
 
 
-def importance_weighted(model: TrainedModel, images: Images, condition: Rows | None, seed: int) -> dict[int, Values]:
+def importance_weighted(
+    model: TrainedModel, images: Images, posterior: Posterior, condition: Rows | None, seed: int
+) -> dict[int, Values]:
     """Compute the log of the mean of `k` weights p(x, z) / q(z | x) of each picture, for each `k` of DRAWS.
 
     Burda et al. 2016 (arXiv:1509.00519), Eq. 8. All of them use the same draws, in groups of `k` whose logarithms are
@@ -101,7 +104,7 @@ def importance_weighted(model: TrainedModel, images: Images, condition: Rows | N
     group = {k: np.full(len(images), -np.inf) for k in DRAWS}
     for draw in range(most):
         noise = _noise(model, len(images), seed, draw + 1)
-        terms = model.log_weight_terms(images.pixels, noise, condition).astype(np.float64)
+        terms = model.log_weight_terms(images.pixels, posterior, noise, condition).astype(np.float64)
         log_weight = terms[:, 0] + terms[:, 1] - terms[:, 2]
         for k in DRAWS:
             group[k] = np.logaddexp(group[k], log_weight)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sanggar.models.base import Latents
+from sanggar.models.vae.kl import kl_divergence
 from sanggar.models.vae.likelihoods import Nats
 
 WEIGHED = 8
@@ -26,20 +27,18 @@ Bound = Callable[[Latents, Latents, Latents], Nats]
 
 
 def refitted(
-    mean: Latents, log_variance: Latents, bound: Bound, noise: Float[Tensor, "batch draws latent"]
-) -> Float[Tensor, "batch 2"]:
+    mean: Latents, log_variance: Latents, bound: Bound, given: Float[Tensor, "batch weighed"],
+    noise: Float[Tensor, "batch draws latent"],
+) -> Float[Tensor, "batch 2"]:  # fmt: skip
     """The bound with the posterior given, and with the one that Adam makes of it; the second is never lower.
 
-    The first WEIGHED draws of noise measure both, each of the others is one step. Pictures do not touch one another:
-    Adam goes by element. Where fitting did not help, a picture keeps its posterior.
+    The first draws of noise measure both: as many as `given` has, which is log p(x | z) by the posterior for each of
+    them. Each of the other draws is one step. Pictures do not touch one another: Adam goes by element. Where fitting
+    did not help, a picture keeps its posterior.
     """
-    weighing, steps = noise[:, :WEIGHED].unbind(dim=1), noise[:, WEIGHED:].unbind(dim=1)
-
-    def weighed(mean: Latents, log_variance: Latents) -> Nats:
-        with torch.no_grad():
-            return torch.stack([bound(mean, log_variance, draw) for draw in weighing]).mean(dim=0)
-
-    before = weighed(mean, log_variance)
+    weighing, steps = noise[:, : given.shape[1]].unbind(dim=1), noise[:, given.shape[1] :].unbind(dim=1)
+    divergence = kl_divergence(mean, log_variance).sum(dim=1)
+    before = torch.stack([one - divergence for one in given.unbind(dim=1)]).mean(dim=0)
     fitted = [part.clone().requires_grad_() for part in (mean, log_variance)]
     optimizer = torch.optim.Adam(fitted, lr=RATE)
     for draw in steps:
@@ -47,5 +46,6 @@ def refitted(
         # for these alone: the network's own gradients are neither computed nor touched
         fitted[0].grad, fitted[1].grad = torch.autograd.grad(loss, fitted)
         optimizer.step()
-    after = weighed(fitted[0].detach(), fitted[1].detach())
+    with torch.no_grad():
+        after = torch.stack([bound(fitted[0], fitted[1], draw) for draw in weighing]).mean(dim=0)
     return torch.stack([before, torch.maximum(before, after)], dim=1)

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from sanggar.data.images import ImageSpec
-from sanggar.models.base import Batch, Latents, Model, Phase, Pictures, SamplingOptions, StepContext, Terms
+from sanggar.models.base import Batch, Latents, Model, Phase, Pictures, Posterior, SamplingOptions, StepContext, Terms
 from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm, frozen_batch_stats
 from sanggar.models.classifier import Classifier, at_size, dissimilarity
 from sanggar.models.conditions import Condition, Conditions
@@ -39,8 +39,8 @@ from sanggar.models.vae.likelihoods import GaussianOptions, LikelihoodOptions, N
 from sanggar.options import Options
 
 Width = Annotated[int, Field(ge=1)]
-Posterior = tuple[Latents, Latents]
-"""Mean and logarithm of the variance, of each dimension"""
+Parts = tuple[Latents, Latents]
+"""A posterior's mean and the logarithm of its variance, of each dimension"""
 LOG_VARIANCES = (-14.0, 6.0)
 """Between these a posterior's stay, so that no single picture can make a step infinite."""
 
@@ -270,7 +270,7 @@ class VAE(Model):
 
     # -- the distribution ----------------------------------------------------------------------------------------
 
-    def _posterior(self, images: Pictures) -> Posterior:
+    def _posterior(self, images: Pictures) -> Parts:
         mean, log_variance = self.encoder(images).float().chunk(2, dim=1)
         lowest, highest = LOG_VARIANCES
         return mean, log_variance.clamp(lowest, highest)
@@ -294,39 +294,42 @@ class VAE(Model):
         """The weight of the KL divergence where the training ended, early or not; none where a capacity steers it."""
         return None if self.options.capacity is not None else self.options.beta.at(self.trained.item())
 
-    def posterior(self, images: Pictures) -> Float[Tensor, "batch 2 latent"]:
+    def posterior(self, images: Pictures) -> Posterior:
         """Mean and logarithm of the variance of each dimension."""
         return torch.stack(self._posterior(images), dim=1)
 
     def log_weight_terms(
-        self, images: Pictures, noise: Latents, condition: Condition | None = None
+        self, images: Pictures, posterior: Posterior, noise: Latents, condition: Condition | None = None
     ) -> Float[Tensor, "batch 3"]:
-        """With z = μ + σ · noise: log p(x | z), log p(z) and log q(z | x), in nats.
+        """With z = μ + σ · noise, by the pictures' posterior: log p(x | z), log p(z) and log q(z | x), in nats.
 
         First plus second minus third is one draw of the bound; the mean of its exponential over draws is an unbiased
         estimate of p(x), its logarithm the importance-weighted bound (Burda et al. 2016, arXiv:1509.00519).
         """
-        mean, log_variance = self._posterior(images)
+        mean, log_variance = posterior.unbind(dim=1)
         latents = mean + torch.exp(log_variance / 2) * noise
         given = self.likelihood(self.decoder(self._joined(latents, condition)), images)
         return torch.stack([given, log_normal(latents), log_normal(noise) - log_variance.sum(dim=1) / 2], dim=1)
 
     def regret(
-        self, images: Pictures, noise: Float[Tensor, "batch draws latent"], condition: Condition | None = None
-    ) -> Float[Tensor, "batch 2"]:
-        """The bound in nats with the encoder's posterior, and with one fitted to each picture (`likelihood_regret`)."""
+        self, images: Pictures, posterior: Posterior, given: Float[Tensor, "batch weighed"],
+        noise: Float[Tensor, "batch draws latent"], condition: Condition | None = None,
+    ) -> Float[Tensor, "batch 2"]:  # fmt: skip
+        """The bound in nats with the pictures' posterior, and with one fitted to each picture (`likelihood_regret`).
+
+        `given` is log p(x | z) by the posterior, for each of the first draws of noise.
+        """
         with torch.inference_mode(False), torch.enable_grad():  # it takes gradients even where nothing else does
-            images, noise = images.clone(), noise.clone()
+            images, posterior, given, noise = images.clone(), posterior.clone(), given.clone(), noise.clone()
             condition = None if condition is None else condition.clone()
+            mean, log_variance = posterior.unbind(dim=1)
 
             def bound(mean: Latents, log_variance: Latents, draw: Latents) -> Nats:
                 raw = self.decoder(self._joined(mean + torch.exp(log_variance / 2) * draw, condition))
-                given: Nats = self.likelihood(raw, images)
-                return given - kl_divergence(mean, log_variance).sum(dim=1)
+                log_likelihood: Nats = self.likelihood(raw, images)
+                return log_likelihood - kl_divergence(mean, log_variance).sum(dim=1)
 
-            with torch.no_grad():
-                mean, log_variance = self._posterior(images)
-            return refitted(mean, log_variance, bound, noise)
+            return refitted(mean, log_variance, bound, given, noise)
 
     def encode(self, images: Pictures) -> Latents:
         """The posterior's mean."""
