@@ -29,7 +29,9 @@ from filelock import FileLock
 from hypothesis import settings
 
 import sanggar
+from sanggar.evaluation.context import EvaluationContext
 from sanggar.runs import Run
+from sanggar.trained import TrainedModel
 
 # what is landed is judged by the same examples each time; at a desk new ones are tried
 settings.register_profile("sanggar", deadline=None, max_examples=40, derandomize="CI" in os.environ)
@@ -99,6 +101,12 @@ def trained(shared: Path) -> Trained:
         return Run(path)
 
     return run_of
+
+
+def context_of(run: Run) -> EvaluationContext:
+    """What metrics are given to measure of a run."""
+    model = TrainedModel(run)
+    return EvaluationContext(model, model.plan.source.load(model.plan.data), model.plan.evaluation)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,25 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import Trained
+from conftest import Trained, context_of
 from sanggar.evaluation.context import EvaluationContext, Findings
 from sanggar.evaluation.evaluate import METRICS
 from sanggar.models.capabilities import CAPABILITIES
 from sanggar.plan import FAMILIES, evaluation_options
 from sanggar.results import Measurement
 from sanggar.results.stored import read, read_arrays, read_tools
-from sanggar.trained import TrainedModel
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def context(request: pytest.FixtureRequest, trained: Trained) -> EvaluationContext:
     """The tiny run of a family."""
-    return context_of(trained, request.param)
-
-
-def context_of(trained: Trained, family: str) -> EvaluationContext:
-    model = TrainedModel(trained(family))
-    return EvaluationContext(model, model.plan.source.load(model.plan.data), model.plan.evaluation)
+    return context_of(trained(request.param))
 
 
 def options(context: EvaluationContext, name: str) -> Any:
@@ -49,7 +43,7 @@ def identity(m: Measurement) -> str:
 
 
 def test_it_needs_capabilities_that_exist_and_that_some_family_has(trained: Trained) -> None:
-    contexts = [context_of(trained, family) for family in FAMILIES]
+    contexts = [context_of(trained(family)) for family in FAMILIES]
     for name, metric in METRICS.items():
         assert metric.needs
         assert set(metric.needs) <= set(CAPABILITIES)

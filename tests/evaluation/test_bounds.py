@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 import sanggar
-from conftest import TINY_VAE
+from conftest import TINY_VAE, Trained, context_of
 from sanggar.data.images import Images
 from sanggar.evaluation.context import EvaluationContext, Findings
 from sanggar.evaluation.metrics import reconstruction
@@ -75,20 +75,14 @@ def test_more_draws_bring_the_bound_of_every_picture_nearer_to_log_p() -> None:
 # -- a small trained one -------------------------------------------------------------------------------------------
 
 
-def context_of(run: Any) -> EvaluationContext:
-    model = TrainedModel(run)
-    return EvaluationContext(model, model.plan.source.load(model.plan.data), model.plan.evaluation)
-
-
 def measured(context: EvaluationContext) -> Findings:
     options: Any = context.options  # with a part for each metric
     return measure(context, options.bounds)
 
 
 @pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> EvaluationContext:
-    folder = tmp_path_factory.mktemp("vae") / "run"
-    return context_of(sanggar.train("digits-vae", TINY_VAE, out=folder, watch=lambda _: None))
+def context(trained: Trained) -> EvaluationContext:
+    return context_of(trained("vae"))
 
 
 @pytest.fixture(scope="module")

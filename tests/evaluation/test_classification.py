@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 import sanggar
-from conftest import TINY_FFNN, Trained
+from conftest import TINY_FFNN, Trained, context_of
 from sanggar.data.images import Images, ImageSpec
 from sanggar.data.sources import Dataset
 from sanggar.evaluation.context import EvaluationContext, Findings
@@ -24,7 +24,6 @@ from sanggar.plan import EvaluationOptions
 from sanggar.reporting import labels as words
 from sanggar.results import NETWORK, Measurement, headlines
 from sanggar.results.stored import read, read_arrays
-from sanggar.runs import Run
 from sanggar.trained import TrainedModel
 from typed import there
 
@@ -247,11 +246,6 @@ def test_mistakes_are_the_surest_ones_first(n: int, shown: int | None) -> None:
 
 
 # -- of a run ----------------------------------------------------------------------------------------------------
-
-
-def context_of(run: Run) -> EvaluationContext:
-    model = TrainedModel(run)
-    return EvaluationContext(model, model.plan.source.load(model.plan.data), model.plan.evaluation)
 
 
 def test_what_is_written_of_a_run_is_of_its_own_test_pictures(trained: Trained) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sanggar
-from conftest import TINY_VAE, Trained
+from conftest import TINY_VAE, Trained, context_of
 from sanggar.evaluation.context import EvaluationContext, Findings, first_of_each_class
 from sanggar.evaluation.metrics import exploration
 from sanggar.evaluation.metrics.exploration import COLUMNS, CORNERS, TEMPERATURES, measure
@@ -18,12 +18,6 @@ from sanggar.models.base import SamplingOptions
 from sanggar.models.vae.kl import kl_of_posterior
 from sanggar.results import FLOOR, NETWORK, Measurement
 from sanggar.tools.mixture import Mixture
-from sanggar.trained import TrainedModel
-
-
-def context_of(run: Any) -> EvaluationContext:
-    model = TrainedModel(run)
-    return EvaluationContext(model, model.plan.source.load(model.plan.data), model.plan.evaluation)
 
 
 def measured(context: EvaluationContext) -> Findings:
@@ -32,9 +26,8 @@ def measured(context: EvaluationContext) -> Findings:
 
 
 @pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> EvaluationContext:
-    folder = tmp_path_factory.mktemp("vae") / "run"
-    return context_of(sanggar.train("digits-vae", TINY_VAE, out=folder, watch=lambda _: None))
+def context(trained: Trained) -> EvaluationContext:
+    return context_of(trained("vae"))
 
 
 @pytest.fixture(scope="module")

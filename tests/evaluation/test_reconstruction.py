@@ -8,8 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import sanggar
-from conftest import TINY_VAE
+from conftest import Trained, context_of
 from sanggar.evaluation.context import EvaluationContext
 from sanggar.evaluation.metrics.reconstruction import measure
 from sanggar.instruments.judge import open_judge
@@ -19,10 +18,8 @@ from sanggar.trained import TrainedModel
 
 
 @pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> EvaluationContext:
-    folder = tmp_path_factory.mktemp("vae") / "run"
-    model = TrainedModel(sanggar.train("digits-vae", TINY_VAE, out=folder, watch=lambda _: None))
-    return EvaluationContext(model, model.plan.source.load(model.plan.data), model.plan.evaluation)
+def context(trained: Trained) -> EvaluationContext:
+    return context_of(trained("vae"))
 
 
 def test_the_perceptual_distance_is_zero_for_the_same_pictures_and_grows_with_noise(context: EvaluationContext) -> None:

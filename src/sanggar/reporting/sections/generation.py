@@ -41,10 +41,9 @@ def measured(views: Views) -> str | None:
     body = []
     for index, row in enumerate(found, start=1):
         m, view = any_of(row), next(view for view in having if view.name in row)
-        ranked = m.key != "generation.nearest"  # copies are near, pictures of nothing far: neither is good
         floor = view.evaluation.beside(m, FLOOR)
         real = _written(floor, view) if floor else "—"
-        body.append([row_label(row, index, ranked), *cells(row, having, _cell, ranked), real])
+        body.append([row_label(row, index), *cells(row, having, _cell), real])
     bold = " The best of a row is bold; a row holds only numbers of one protocol." if len(having) > 1 else ""
     return (
         table(["", *(escape(view.name) for view in having), "real pictures"], body)
