@@ -262,6 +262,7 @@ def test_what_stops_halfway_leaves_nothing(error: BaseException, name: str, tmp_
     ("--count 3 --label -1 --out x.npz", "There is no class"),
     ("--count 3 --label cat --out x", "There is no class 'cat'"),
     ("--count 3 --seed -1 --out x.npz", "--seed"),
+    ("--count 3 --seed 4294967296 --out x.npz", "--seed"),
     ("--count 3 --truncation 0 --out x.npz", "truncation: expected greater than 0, got 0"),
     ("--count 3 --truncation 1.5 --out x.npz", "truncation: expected less than or equal to 1, got 1.5"),
     ("--count 3 --truncation nan --out x.npz", "truncation: expected"),

@@ -35,7 +35,7 @@ class TrainingError(SanggarError):
 
 
 class Interrupted(TrainingError):
-    """Training was asked to stop (Ctrl-C, SIGTERM); what was done is saved in a checkpoint."""
+    """Training was asked to stop (Ctrl-C, SIGTERM, SIGHUP); what was done is saved in a checkpoint."""
 
     def __init__(self, exit_status: int, message: str) -> None:
         super().__init__(message)

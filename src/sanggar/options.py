@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeVar, get_args
+from typing import Annotated, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from sanggar.errors import RecipeError, suggest
 from sanggar.files import Content
+from sanggar.seeding import SEEDS
+
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 
 class Options(BaseModel):

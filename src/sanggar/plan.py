@@ -29,7 +29,7 @@ from sanggar.models.feed_forward import FeedForward
 from sanggar.models.gan.model import GAN
 from sanggar.models.optimizers import Adam, Constant, OptimizerOptions, ScheduleOptions
 from sanggar.models.vae.model import VAE
-from sanggar.options import Options, validated
+from sanggar.options import Options, Seed, validated
 from sanggar.recipe import FORMAT, PARTS, Recipe, to_yaml
 from sanggar.runs import Run
 
@@ -81,7 +81,7 @@ class TrainingOptions(Options):
     """steps between validations; none: an epoch"""
     checkpoint_every: int | None = Field(default=None, ge=1)
     """steps between checkpoints, which are kept after two minutes in any case; none: at each validation"""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """seed of the first weights, the order of pictures and every draw of the training"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where it computes; auto: the fastest kind on this machine"""
@@ -122,7 +122,7 @@ class EvaluationOptions(Options):
     `inception`, the network that defines FID"""
     attributes: tuple[str, ...] = ()
     """attributes that are probed and edited; none: the first twelve"""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """seed of every draw made while measuring"""
 
     @field_validator("feature_network")

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -35,8 +35,9 @@ Arrays = dict[str, np.ndarray]
 
 def save_arrays(path: Path, arrays: Arrays, meta: Content | None = None) -> None:
     """Write named arrays and a JSON-able `meta` as one safetensors file that carries its own checksum."""
-    header = {"meta": json.dumps(dict(meta or {})), "sha256": ""}
-    header["sha256"] = _checksum(arrays, header["meta"])
+    told = json.dumps(dict(meta or {}))
+    # one entry: several would come in another order each time, and equal content would be unequal files
+    header = {"sanggar": json.dumps({"meta": told, "sha256": _checksum(arrays, told)})}
     write_atomic(path, safetensors.numpy.save({k: np.asarray(v, order="C") for k, v in arrays.items()}, header))
 
 
@@ -44,25 +45,36 @@ def load_arrays(path: Path) -> tuple[Arrays, Tree]:
     """The arrays and the meta that `save_arrays` wrote. Raises RunError when the content is not what was written."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
+            header = _header(file.metadata() or {})
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise RunError(f"There is no file {path}.") from None
-    except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
         raise RunError(f"{path} is damaged: not a whole safetensors file ({error}).") from None
-    found = _checksum(arrays, header.get("meta", ""))
+    told = header.get("meta")
+    if not isinstance(told, str):
+        raise RunError(f"{path} is damaged: it carries no checksum, as every file that sanggar writes does.")
+    found = _checksum(arrays, told)
     if header.get("sha256") != found:
         raise RunError(
             f"{path} is damaged: its content has SHA-256 {found[:16]}…, but {str(header.get('sha256'))[:16]}… "
             "was written. Copy the run again, or train it again."
         )
     try:
-        meta = json.loads(header["meta"])
-    except (KeyError, ValueError):
+        meta = json.loads(told)
+    except (ValueError, RecursionError):
         meta = None
     if not isinstance(meta, dict):
         raise RunError(f"{path} is not a file that sanggar writes.")
     return arrays, meta
+
+
+def _header(written: Mapping[str, str]) -> Mapping[str, object]:
+    """Meta and checksum of a file; 0.1.0 wrote them as two entries."""
+    if "sanggar" not in written:
+        return written
+    found: object = json.loads(written["sanggar"])
+    return found if isinstance(found, dict) else {}
 
 
 def _checksum(arrays: Arrays, meta: str) -> str:

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
+
+from sanggar.errors import RunError
+
+SEEDS = 2**32
+"""Seeds are whole numbers below this: what every library that is seeded takes."""
+
+
+def checked(seed: object) -> int:
+    """`seed` as an int. Raises RunError for anything but a whole number from 0 below SEEDS."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < SEEDS:
+        raise RunError(f"seed: expected a whole number from 0 to {SEEDS - 1:,}, got {seed!r}.")
+    return int(seed)
+
 
 def address(*parts: int | str) -> int:
     """A 63-bit seed for what is named by `parts`; the same on every machine.

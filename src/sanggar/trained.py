@@ -23,7 +23,7 @@ from sanggar.models.noise import NoiseOptions
 from sanggar.options import validated
 from sanggar.plan import AnyModel, Plan, build, resolve
 from sanggar.runs import Run, load_arrays
-from sanggar.seeding import address
+from sanggar.seeding import address, checked
 
 Pixels = UInt8[np.ndarray, "n height width channels"]
 Vectors = Float[np.ndarray, "n latent"]
@@ -218,7 +218,8 @@ class TrainedModel:
         for number, start in enumerate(range(0, len(pixels), CHUNK)):
             chunk = to_float(torch.from_numpy(np.require(pixels[start : start + CHUNK], requirements=["C", "W"])))
             # drawn on the CPU, so that every machine measures with the same noise
-            context = StepContext(seed, number, 1, len(chunk), slice(len(chunk)), torch.device("cpu"), split="measured")
+            part, cpu = slice(len(chunk)), torch.device("cpu")
+            context = StepContext(checked(seed), number, 1, len(chunk), part, cpu, split="measured")
             parts.append(to_uint8(self._model.disturb(chunk, context, level)))
         return np.concatenate(parts)
 
@@ -255,7 +256,7 @@ class TrainedModel:
         """The same, a chunk at a time."""
         self.need("sample")
         for number, start in enumerate(range(0, count, CHUNK)):
-            generator = torch.Generator().manual_seed(address(seed, "sample", number))
+            generator = torch.Generator().manual_seed(address(checked(seed), "sample", number))
             whole = torch.randn((CHUNK, *self._model.noise_shape), generator=generator).numpy()
             yield whole[: count - start]
 

@@ -30,7 +30,7 @@ from sanggar.data.images import (
 )
 from sanggar.data.images import write_images as npz_or_png
 from sanggar.errors import DataError
-from typed import there
+from typed import POSTSCRIPT, there
 
 Temporary = pytest.TempPathFactory
 GREY = ImageSpec(6, 5, 1)
@@ -175,6 +175,13 @@ def test_sixteen_bits_a_colour_are_not_cut_to_eight_unasked(tmp_path: Path) -> N
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"not a picture", b"<svg/>"])
 def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.png").write_bytes(content)
+    assert "not a picture that can be read" in refusal(tmp_path / "x.png")
+
+
+def test_a_program_that_is_called_a_picture_is_not_started(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(POSTSCRIPT)
+    with Image.open(tmp_path / "x.png") as known:
+        assert known.format == "EPS"  # Pillow would start Ghostscript for its pixels
     assert "not a picture that can be read" in refusal(tmp_path / "x.png")
 
 

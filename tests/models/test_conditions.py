@@ -72,6 +72,8 @@ def test_attributes_asked_for_in_words_are_those_of_a_picture_that_has_them() ->
         ({"glasses": "1"}, "there is no '1'. Known: no, yes"),
         ({"ages": "3"}, "not conditioned on 'ages'. Did you mean 'age'"), ({"class": "cow"}, "There is no class 'cow'"),
         ({"class": 3}, "There is no class 3. Known: 0 cat, 1 dog, 2 owl"),
+        ({"class": 1.7}, "There is no class 1.7"), ({"class": True}, "There is no class True"),
+        ({"class": None}, "There is no class None"),
     ):  # fmt: skip
         with pytest.raises(RunError, match=words):
             conditions.row(wanted)

@@ -18,8 +18,10 @@ import pytest
 
 import sanggar
 from sanggar.errors import RunError
+from sanggar.reporting.figures import axes, svg
 from sanggar.reporting.page import render, report, view
 from sanggar.runs import Run
+from typed import POSTSCRIPT
 
 Element = tuple[str, dict[str, str]]
 
@@ -199,6 +201,29 @@ def test_names_are_shown_as_they_are(tiny_run: Run, tmp_path: Path, name: str) -
         assert not page.all("script")
         assert not page.all("i")
     assert page.text.count(f"{name}, train") == 2, "in the legend of the losses and in the table below"
+
+
+def test_what_names_a_run_and_its_data_never_becomes_markup(copied_run: Run) -> None:
+    copied_run.update(identity="<i>mine</i>", data={**copied_run.info["data"], "fingerprint": "<b>f</b>"})
+    page = page_of(copied_run)
+    assert not page.all("i")
+    assert "<b>f</b>" not in page.html
+    assert "<i>mine</i>" in page.text
+
+
+def test_a_preview_that_is_no_picture_starts_nothing(copied_run: Run) -> None:
+    for step in (1, 2):  # of a training that has a section of its own
+        (copied_run.samples_folder / f"step-0000000{step}.png").write_bytes(POSTSCRIPT)
+    with pytest.raises(RunError, match="do not fit together"):
+        page_of(copied_run)
+
+
+def test_a_dollar_is_a_dollar_in_every_text_of_a_figure() -> None:
+    figure, place = axes()
+    place.set_xticks([0, 1], [r"$\frac$", "$5 bill$"])  # set outside of the style's context, as sections do
+    place.annotate(r"$\nope$", (0, 0))
+    drawn = svg(figure, "a figure of names that are not ours")
+    assert all(name in drawn for name in (r"$\frac$", "$5 bill$", r"$\nope$"))
 
 
 # -- comparing -------------------------------------------------------------------------------------------------

@@ -238,6 +238,7 @@ def test_a_process_started_from_a_shell_survives_a_kill(undisturbed: Undisturbed
     [
         ("autoencoder", signal.SIGTERM, 143),
         ("autoencoder", signal.SIGINT, 130),
+        ("ffnn", signal.SIGHUP, 129),
         ("ffnn", signal.SIGTERM, 143),
     ],
 )

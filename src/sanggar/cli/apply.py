@@ -10,6 +10,7 @@ import click
 
 from sanggar.cli.group import IMAGES, RUN, cli, into, say
 from sanggar.errors import DataError
+from sanggar.seeding import SEEDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,7 +143,7 @@ def edit(run: str, images: str, attribute: str, strengths: Sequence[float], out:
     "--seed",
     default=0,
     show_default=True,
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, SEEDS - 1),
     help="The same seed gives the same pictures.",
 )
 @click.option(

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from sanggar.data.images import Images, ImageSpec
 from sanggar.errors import DataError, suggest
-from sanggar.options import Options
+from sanggar.options import Options, Seed
 
 
 def _part(value: object) -> int | float:
@@ -57,7 +57,7 @@ class DataOptions(Options):
     """test pictures, drawn anew from train and test together; none: the publisher's own test split"""
     only: tuple[str, ...] | None = Field(default=None, min_length=1)
     """classes that training and validation pictures are of, while test stays whole; none: all classes"""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """seed of those cuts; independent of the training's seed, so that seeds can be compared"""
 
 

@@ -19,11 +19,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sanggar.data.images import MAX_PIXELS
+from sanggar.data.images import FORMATS, MAX_PIXELS
 from sanggar.errors import DataError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-"""What may hide behind a picture's name: Pillow knows more, some of which start other programs."""
 PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT)
 """Of the machine, not of a picture: a disk or a share that fails, too many open files."""
 LARGEST = 6 * MAX_PIXELS

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 64_000_000
 """A picture file with more pixels than this is refused before it is decoded."""
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+"""What may hide behind a picture's name: Pillow knows more, some of which start other programs"""
 CHUNK = 512
 """Pictures that go through a network at a time, at most."""
 PIXELS = 1 << 19
@@ -218,7 +220,7 @@ def read_image(path: Path, spec: ImageSpec) -> UInt8[np.ndarray, "height width c
 def _opened(path: Path) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's own bomb warning: the size is checked here, before decoding
-        return Image.open(path)
+        return Image.open(path, formats=FORMATS)
 
 
 def _check_mode(path: Path, image: Image.Image, spec: ImageSpec) -> None:

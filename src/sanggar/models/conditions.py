@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -92,7 +93,7 @@ class Conditions:
         """The class each row asks for; 0 where it asks for none."""
         return rows[:, self.place(CLASS)].argmax(dim=1)
 
-    def row(self, wanted: Mapping[str, str | int]) -> Float[Tensor, "condition"]:
+    def row(self, wanted: Mapping[str, object]) -> Float[Tensor, "condition"]:
         """A row that asks for values by name: that of a class or category, yes or no of a flag, a number.
 
         Zeros for the names not given. Raises RunError for a name or a value that does not exist.
@@ -104,8 +105,8 @@ class Conditions:
             row[self.place(name)] = self._one_hot_class(value) if name == CLASS else self._value(name, str(value))
         return row
 
-    def class_index(self, value: str | int) -> int:
-        """Number of a class given by name or number. Raises RunError for one that does not exist."""
+    def class_index(self, value: object) -> int:
+        """Number of a class given by name or whole number. Raises RunError for one that does not exist."""
         classes = self.spec.classes
         if isinstance(value, str):
             if value in classes:
@@ -113,12 +114,12 @@ class Conditions:
             if not value.isdecimal():
                 raise RunError(f"There is no class {value!r}. {suggest(value, classes)}")
             value = int(value)
-        if not 0 <= value < len(classes):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < len(classes):
             known = ", ".join(f"{i} {name}" if name != str(i) else name for i, name in enumerate(classes))
-            raise RunError(f"There is no class {value}. Known: {known}.")
-        return value
+            raise RunError(f"There is no class {value!r}. Known: {known}.")
+        return int(value)
 
-    def _one_hot_class(self, value: str | int) -> Float[Tensor, "classes"]:
+    def _one_hot_class(self, value: object) -> Float[Tensor, "classes"]:
         return F.one_hot(torch.tensor(self.class_index(value)), len(self.spec.classes)).float()
 
     def _value(self, name: str, value: str) -> Float[Tensor, "numbers"]:

@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
@@ -55,6 +56,8 @@ def axes(width: float = 5.4, height: float = 3.2) -> tuple[Figure, Axes]:
 
 def svg(figure: Figure, words: str, *, wide: bool = False) -> str:
     """A figure as inline SVG; `words` say what it shows. A wide one takes the whole page."""
+    for written in figure.findobj(Text):
+        written.set_parse_math(False)  # names come from outside: a dollar is a dollar
     buffer = io.StringIO()
     salt = hashlib.sha256(words.encode()).hexdigest()[:8]
     with rc_context({**STYLE, "svg.hashsalt": salt}):

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
+from PIL import UnidentifiedImageError
 
 from sanggar.errors import RunError
 from sanggar.files import write_atomic
@@ -15,6 +16,9 @@ from sanggar.reporting.sections import SECTIONS
 from sanggar.reporting.view import View, Views
 from sanggar.results.stored import read, read_arrays
 from sanggar.runs import Run
+
+MISFITS = (KeyError, IndexError, TypeError, ValueError, AttributeError, UnidentifiedImageError)
+"""What a section raises of a file that was changed"""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def render(views: Views) -> str:
     for key, (title, write) in SECTIONS.items():
         try:
             html = write(views)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:  # of a file that was changed
+        except MISFITS as error:
             runs = " ".join(str(view.run.path) for view in views)
             raise RunError(
                 f"The parts of an evaluation do not fit together (section {title!r}: {type(error).__name__}). "

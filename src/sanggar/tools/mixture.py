@@ -16,6 +16,7 @@ from sanggar.data.images import CHUNK
 from sanggar.errors import RunError
 from sanggar.results.stored import read_tools
 from sanggar.runs import Arrays
+from sanggar.seeding import checked
 from sanggar.trained import Pixels, TrainedModel, Vectors
 
 COMPONENTS = 10
@@ -85,6 +86,6 @@ def from_mixture(model: TrainedModel, count: int, seed: int) -> Iterator[tuple[P
     Raises RunError where the model does not encode and decode; see `mixture_of` for the rest.
     """
     model.need("encode", "decode")
-    latents = sample_mixture(mixture_of(model), count, seed)
+    latents = sample_mixture(mixture_of(model), count, checked(seed))
     for start in range(0, count, CHUNK):
         yield model.decode(latents[start : start + CHUNK]), None

@@ -47,7 +47,7 @@ class Record:
 
 
 class StopRequest:
-    """Remembers that Ctrl-C or SIGTERM asked the training to stop, so that it stops between two steps."""
+    """Remembers that Ctrl-C, SIGTERM or SIGHUP asked the training to stop, so that it stops between two steps."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -59,8 +59,10 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():  # only there can Python set handlers
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._ask)
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)  # Windows has no SIGHUP
+                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+                    self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:

@@ -87,7 +87,8 @@ def everything(views: Views) -> str:
             "<details><summary>The recipe, every default filled in</summary>"
             f"<pre tabindex=0>{escape(view.run.recipe_text())}</pre></details>"
             f"<p>sanggar {escape(view.info['package'])}, {escape(versions)}, {escape(view.info['platform'])}. "
-            f"Run <code>{view.info['identity'][:16]}</code>, data <code>{data['fingerprint'][:16]}</code>, "
+            f"Run <code>{escape(str(view.info['identity'])[:16])}</code>, "
+            f"data <code>{escape(str(data['fingerprint'])[:16])}</code>, "
             f"created {escape(view.info['created'])}.</p>"
         )
     return "".join(parts)

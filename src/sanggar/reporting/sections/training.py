@@ -142,7 +142,7 @@ def _same_pictures(view: View, files: list[Path]) -> str:
     figures, height = [], int(view.info["data"]["height"])
     for i in sorted({0, len(files) // 8, len(files) // 3, len(files) - 1}):
         step = int(files[i].stem.removeprefix("step-"))
-        with Image.open(files[i]) as image:
+        with Image.open(files[i], formats=["PNG"]) as image:
             picture = img(np.asarray(image), f"{view.name} at step {step}: clean, as shown, reconstructed", height)
         figures.append(f"<figure><figcaption>step {step:,}</figcaption>{picture}</figure>")
     return f'<div class="gallery">{"".join(figures)}</div><p class=note>Rows: clean, as shown, reconstructed.</p>'
@@ -177,7 +177,7 @@ def _spread(count: int, wanted: int) -> list[int]:
 def _preview(file: Path, view: View) -> Grid:
     """A preview taken apart into its pictures."""
     height, width = view.info["data"]["height"], view.info["data"]["width"]
-    with Image.open(file) as image:
+    with Image.open(file, formats=["PNG"]) as image:
         sheet = np.atleast_3d(np.asarray(image)[::SCALE, ::SCALE])
     sheet = np.pad(sheet, ((0, GAP), (0, GAP), (0, 0)))  # now each picture has a gap below and beside it
     lines, columns = sheet.shape[0] // (height + GAP), sheet.shape[1] // (width + GAP)
