@@ -51,12 +51,12 @@ def test_one_for_a_gpu_is_built_anywhere(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def few_faces(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What makes a recipe of faces one of 400 of them at half their size, of which one attribute is edited."""
+    """What makes a recipe of faces one of 240 of them at half their size, of which one attribute is edited."""
     whole, few = root() / "utkface-128", tmp_path_factory.mktemp("few") / "utkface-128"
     if not (whole / "images").is_dir():
         pytest.skip("utkface-128 is no folder under the data root (SANGGAR_DATA)")
     header, *rows = (whole / "attributes.csv").read_text().splitlines()
-    rows = rows[:: len(rows) // 400]  # by age
+    rows = rows[:: len(rows) // 240]  # by age
     few.mkdir()
     for row in rows:
         shutil.copy(whole / "images" / row.partition(",")[0], few)

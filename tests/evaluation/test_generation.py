@@ -230,7 +230,8 @@ def test_every_value_has_its_protocol_and_its_floor(copies: Findings, digits: Da
         if "agreement" in m.key:
             assert (settings["judge"], settings["weights"], settings["floor"]) == (judge.name, judge.hash, "test")
         else:
-            assert (settings["network"], settings["weights"], settings["floor"]) == (judge.name, judge.hash, "train")
+            floor = "test" if m.key in ("generation.nearest", "generation.memorization") else "train"
+            assert (settings["network"], settings["weights"], settings["floor"]) == (judge.name, judge.hash, floor)
             assert "resize" in settings
         if "class" not in m.tags:
             assert m.protocol.n == len(digits.test)
