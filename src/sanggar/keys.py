@@ -184,7 +184,11 @@ def _words(entry: Schema, known: Schema) -> str:
 
 def _bounds(entry: Schema) -> str:
     signs = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
-    return "".join(f" {word} {entry[name]:g}" for name, word in signs.items() if name in entry)
+    return "".join(f" {word} {_number(entry[name])}" for name, word in signs.items() if name in entry)
+
+
+def _number(limit: float) -> str:
+    return f"{limit:,}" if isinstance(limit, int) else f"{limit:g}"
 
 
 def _resolved(entry: Schema, known: Schema) -> Schema:
