@@ -187,7 +187,7 @@ def _bounds(entry: Schema) -> str:
     return "".join(f" {word} {_number(entry[name])}" for name, word in signs.items() if name in entry)
 
 
-def _number(limit: float) -> str:
+def _number(limit: int | float) -> str:
     return f"{limit:,}" if isinstance(limit, int) else f"{limit:g}"
 
 

@@ -40,6 +40,7 @@ def _command(arguments: list[str], said: Path, kill_at: tuple[int, When] | None)
     with said.open("wb") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which who runs the tests may have ignored
     events = _Events(kill_at)
     os.fsync = events.watched(os.fsync)
     Path.replace = events.watched(Path.replace)  # type: ignore[method-assign]
