@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-
-import numpy as np
+from contextlib import suppress
+from operator import index
+from typing import SupportsIndex
 
 from sanggar.errors import RunError
 
@@ -14,9 +15,13 @@ SEEDS = 2**32
 
 def checked(seed: object) -> int:
     """`seed` as an int. Raises RunError for anything but a whole number from 0 below SEEDS."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < SEEDS:
+    number = -1
+    if isinstance(seed, SupportsIndex) and not isinstance(seed, bool):
+        with suppress(TypeError):  # an array of several
+            number = index(seed)
+    if not 0 <= number < SEEDS:
         raise RunError(f"seed: expected a whole number from 0 to {SEEDS - 1:,}, got {seed!r}.")
-    return int(seed)
+    return number
 
 
 def address(*parts: int | str) -> int:
