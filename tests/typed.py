@@ -10,9 +10,6 @@ from torch.distributions import Distribution
 
 T = TypeVar("T")
 
-POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(x) (w) file\n%%EOF\n"
-"""A program, which Pillow hands to Ghostscript where no list of formats forbids it"""
-
 
 def there(value: T | None) -> T:
     """A value that may be missing by its type, and has to be there."""

@@ -13,6 +13,7 @@ from sanggar.files import Content
 from sanggar.seeding import SEEDS
 
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
+"""An option that is a seed"""
 
 
 class Options(BaseModel):

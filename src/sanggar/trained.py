@@ -237,14 +237,14 @@ class TrainedModel:
         return self._compute("log_weight_terms", self.pixels(images), posterior, noise, *_given(condition))
 
     def regret(
-        self, images: Given, posterior: Posterior, given: Float[np.ndarray, "n weighed"],
+        self, images: Given, posterior: Posterior, known: Float[np.ndarray, "n weighed"],
         noise: Float[np.ndarray, "n draws latent"], condition: Rows | None = None,
     ) -> Float[np.ndarray, "n 2"]:  # fmt: skip
         """Bound of each picture in nats: with its posterior, and with one fitted to it alone, never lower.
 
-        `given` is log p(x | z) by the posterior, for each of the first draws of noise.
+        `known` are log p(x | z) by the posterior, for each of the first draws of noise.
         """
-        return self._of_pictures("regret", images, posterior, given, noise, *_given(condition))
+        return self._of_pictures("regret", images, posterior, known, noise, *_given(condition))
 
     # -- sampling ----------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,7 @@ def few_faces(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [*data, "evaluation.attributes=[gender]"]
 
 
+@cache
 def one_of_each() -> dict[tuple[str, str], str]:
     """The first shipped recipe of each family on each source: what is measured and reported depends on little else."""
     names = [name for name in recipe.shipped() if not name.endswith("-gpu")]

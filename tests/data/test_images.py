@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from hostile import POSTSCRIPT
 from sanggar.data.images import (
     MAX_PIXELS,
     Images,
@@ -30,7 +31,7 @@ from sanggar.data.images import (
 )
 from sanggar.data.images import write_images as npz_or_png
 from sanggar.errors import DataError
-from typed import POSTSCRIPT, there
+from typed import there
 
 Temporary = pytest.TempPathFactory
 GREY = ImageSpec(6, 5, 1)

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 import sanggar
+from hostile import POSTSCRIPT
 from sanggar.errors import RunError
 from sanggar.reporting.figures import axes, svg
 from sanggar.reporting.page import render, report, view
 from sanggar.runs import Run
-from typed import POSTSCRIPT
 
 Element = tuple[str, dict[str, str]]
 

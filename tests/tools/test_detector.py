@@ -17,11 +17,11 @@ from conftest import Trained
 from sanggar.data.dataset import Dataset
 from sanggar.data.images import CHUNK
 from sanggar.models.vae.kl import kl_of_posterior
-from sanggar.models.vae.likelihood_regret import WEIGHED
 from sanggar.results.stored import read_tools
 from sanggar.tools.detector import (
     SLACK,
     TOOL,
+    WEIGHED,
     Detector,
     Known,
     Scores,

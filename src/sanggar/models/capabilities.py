@@ -72,12 +72,12 @@ class Regrets(Protocol):
     """Fit a posterior to a single picture, and say what that gains."""
 
     def regret(
-        self, images: Pictures, posterior: Posterior, given: Float[Tensor, "batch weighed"],
+        self, images: Pictures, posterior: Posterior, known: Float[Tensor, "batch weighed"],
         noise: Float[Tensor, "batch draws latent"], condition: Condition | None = None,
     ) -> Float[Tensor, "batch 2"]:  # fmt: skip
         """Bound in nats with the pictures' posterior, and with one fitted to each picture, never lower.
 
-        `given` is log p(x | z) by the posterior, for each of the first draws of noise.
+        `known` are log p(x | z) by the posterior, for each of the first draws of noise.
         """
         ...
 

@@ -14,7 +14,6 @@ from jaxtyping import Float, UInt8
 from sanggar.data.dataset import Dataset
 from sanggar.data.images import CHUNK, Images, mean_squared_errors
 from sanggar.models.vae.kl import kl_of_posterior
-from sanggar.models.vae.likelihood_regret import WEIGHED
 from sanggar.results.stored import read_tools
 from sanggar.runs import Arrays
 from sanggar.seeding import address
@@ -30,6 +29,8 @@ TOOL = "anomaly."
 """Prefix of a detector's arrays among the tools that an evaluation stores"""
 IMAGES, REGRET_STEPS = 1000, 10
 """Validation pictures, and Adam steps of the likelihood regret, where a recipe does not say"""
+WEIGHED = 8
+"""Draws that the bound is measured by, before and after a posterior is fitted, the same ones"""
 LARGEST = 100_000_000
 """Numbers in the pixels of all training pictures that a detector is fitted on, at most"""
 SLACK = 0.05
@@ -201,28 +202,23 @@ class Detector:
     def _single(self, pixels: Pixels, reconstructed: Pixels) -> Scores:
         """Every score that does not combine others."""
         model, count = self.model, len(pixels)
-        posterior = model.posterior(pixels) if model.can("posterior") else None
-        if posterior is not None:
-            latents: Vectors | None = posterior[:, 0]
-        else:
-            latents = model.encode(pixels) if model.can("encode") else None
-        scored = scores(self.known, pixels, reconstructed, latents)
-        if posterior is not None:
-            scored["kl"] = kl_of_posterior(posterior.astype(np.float64)).sum(axis=1)
-            # the same draws for every picture: its score does not depend on the pictures beside it
-            noises = (self._noise(count, 1, draw)[:, 0] for draw in range(WEIGHED))
-            given = np.stack([model.log_weight_terms(pixels, posterior, noise)[:, 0] for noise in noises])
-            scored["bound"] = scored["kl"] - np.mean(given, axis=0, dtype=np.float64)
-            if model.can("regret") and self.regret_steps:
-                noise = self._noise(count, WEIGHED + self.regret_steps)
-                before, after = model.regret(pixels, posterior, given.T, noise).T
-                scored["regret"] = after.astype(np.float64) - before
+        if not model.can("posterior"):
+            return scores(self.known, pixels, reconstructed, model.encode(pixels) if model.can("encode") else None)
+        posterior, noise = model.posterior(pixels), self._noise(count, WEIGHED + self.regret_steps)
+        scored = scores(self.known, pixels, reconstructed, posterior[:, 0])
+        scored["kl"] = kl_of_posterior(posterior.astype(np.float64)).sum(axis=1)
+        weighed = [model.log_weight_terms(pixels, posterior, noise[:, draw])[:, 0] for draw in range(WEIGHED)]
+        scored["bound"] = scored["kl"] - np.mean(weighed, axis=0, dtype=np.float64)
+        if model.can("regret") and self.regret_steps:
+            before, after = model.regret(pixels, posterior, np.stack(weighed, axis=1), noise).T
+            scored["regret"] = after.astype(np.float64) - before
         return scored
 
-    def _noise(self, count: int, draws: int, first: int = 0) -> Float[np.ndarray, "n draws latent"]:
+    def _noise(self, count: int, draws: int) -> Float[np.ndarray, "n draws latent"]:
+        """The same draws for every picture: its score does not depend on the pictures beside it."""
         size = self.model.latent_size
         drawn = [
-            np.random.default_rng(address(self.seed, "anomaly", first + number)).standard_normal(size, np.float32)
+            np.random.default_rng(address(self.seed, "anomaly", number)).standard_normal(size, np.float32)
             for number in range(draws)
         ]
         return np.broadcast_to(np.stack(drawn), (count, draws, size))

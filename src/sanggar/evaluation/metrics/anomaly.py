@@ -19,7 +19,7 @@ from sanggar.evaluation.baselines import NEIGHBOURS, Baselines
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric, first_of_each_class, normal_classes
 from sanggar.evaluation.corruptions import CORRUPTIONS, SIMPLER, seed_of
 from sanggar.evaluation.measures.detection import auroc, average_precision
-from sanggar.models.vae.likelihood_regret import RATE, WEIGHED
+from sanggar.models.vae.likelihood_regret import RATE
 from sanggar.options import Options
 from sanggar.results import NETWORK, PCA, Json, Measurement, Protocol, Tag
 from sanggar.runs import Arrays
@@ -28,6 +28,7 @@ from sanggar.tools.detector import (
     REGRET_STEPS,
     SLACK,
     TOOL,
+    WEIGHED,
     Detector,
     Scores,
     fitting_images,

@@ -39,8 +39,6 @@ from sanggar.models.vae.likelihoods import GaussianOptions, LikelihoodOptions, N
 from sanggar.options import Options
 
 Width = Annotated[int, Field(ge=1)]
-Parts = tuple[Latents, Latents]
-"""A posterior's mean and the logarithm of its variance, of each dimension"""
 LOG_VARIANCES = (-14.0, 6.0)
 """Between these a posterior's stay, so that no single picture can make a step infinite."""
 
@@ -172,9 +170,8 @@ class VAE(Model):
             self.critic = options.adversarial.critic.build(Task(spec, options.latent_size, Conditions((), spec)))
             self.uncompiled = ("critic",) if differentiates(options.adversarial.penalty) else ()
         self.register_buffer("trained", torch.zeros(()))
-        self._judge: PerceptualJudge | None = (
-            None  # an instrument, and no part of the network: neither trained nor saved
-        )
+        # an instrument, and no part of the network: neither trained nor saved
+        self._judge: PerceptualJudge | None = None
         if options.perceptual is not None:
             self.perceptual_judge = options.perceptual.judge
 
@@ -270,7 +267,7 @@ class VAE(Model):
 
     # -- the distribution ----------------------------------------------------------------------------------------
 
-    def _posterior(self, images: Pictures) -> Parts:
+    def _posterior(self, images: Pictures) -> tuple[Latents, Latents]:
         mean, log_variance = self.encoder(images).float().chunk(2, dim=1)
         lowest, highest = LOG_VARIANCES
         return mean, log_variance.clamp(lowest, highest)
@@ -312,24 +309,24 @@ class VAE(Model):
         return torch.stack([given, log_normal(latents), log_normal(noise) - log_variance.sum(dim=1) / 2], dim=1)
 
     def regret(
-        self, images: Pictures, posterior: Posterior, given: Float[Tensor, "batch weighed"],
+        self, images: Pictures, posterior: Posterior, known: Float[Tensor, "batch weighed"],
         noise: Float[Tensor, "batch draws latent"], condition: Condition | None = None,
     ) -> Float[Tensor, "batch 2"]:  # fmt: skip
         """The bound in nats with the pictures' posterior, and with one fitted to each picture (`likelihood_regret`).
 
-        `given` is log p(x | z) by the posterior, for each of the first draws of noise.
+        `known` are log p(x | z) by the posterior, for each of the first draws of noise.
         """
         with torch.inference_mode(False), torch.enable_grad():  # it takes gradients even where nothing else does
-            images, posterior, given, noise = images.clone(), posterior.clone(), given.clone(), noise.clone()
+            images, posterior, known, noise = images.clone(), posterior.clone(), known.clone(), noise.clone()
             condition = None if condition is None else condition.clone()
             mean, log_variance = posterior.unbind(dim=1)
 
-            def bound(mean: Latents, log_variance: Latents, draw: Latents) -> Nats:
+            def log_likelihood(mean: Latents, log_variance: Latents, draw: Latents) -> Nats:
                 raw = self.decoder(self._joined(mean + torch.exp(log_variance / 2) * draw, condition))
-                log_likelihood: Nats = self.likelihood(raw, images)
-                return log_likelihood - kl_divergence(mean, log_variance).sum(dim=1)
+                given: Nats = self.likelihood(raw, images)
+                return given
 
-            return refitted(mean, log_variance, bound, given, noise)
+            return refitted(mean, log_variance, log_likelihood, known, noise)
 
     def encode(self, images: Pictures) -> Latents:
         """The posterior's mean."""
