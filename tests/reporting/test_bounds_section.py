@@ -199,3 +199,18 @@ def test_what_a_decoder_is_conditioned_on_stands_beside_what_it_decodes(section:
     assert ("given the same mixture of the four pictures' class" if section == "corners" else ", given class") in text
     assert "class, &lt;age&gt;" in text
     assert "<age>" not in text
+
+
+@pytest.mark.parametrize(("components", "words"), [(1, "a Gaussian mixture of 1 component"), (3, "of 3 components")])
+def test_components_of_a_mixture_are_counted_in_words(components: int, words: str, made: Made) -> None:
+    view = made()
+    counted = tuple(
+        m.model_copy(update={"protocol": m.protocol.having(components=components)})
+        if m.tags.get("source") == "mixture"
+        else m
+        for m in view.evaluation.measurements
+    )
+    found = view.evaluation.model_copy(update={"measurements": counted})
+    html = SECTIONS["drawn"][1]([replace(view, evaluation=found)])
+    assert html is not None
+    assert f"{words}<" in html

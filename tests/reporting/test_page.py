@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import sanggar
+from conftest import Trained
 from hostile import POSTSCRIPT
 from sanggar.errors import RunError
 from sanggar.reporting.figures import axes, svg
@@ -186,6 +187,12 @@ def test_no_two_elements_have_the_same_id_and_every_reference_has_its_own(page: 
                 assert value[1:] in ids
             for name in re.findall(r"url\(#([^)]+)\)", value):
                 assert name in ids
+
+
+def test_a_network_that_was_shown_clean_pictures_has_no_row_of_them_twice(trained: Trained) -> None:
+    rows = {family: page_of(trained(family)).section("extremes") for family in ("autoencoder", "vae")}
+    shown = {family: section.count("<span>shown</span>") for family, section in rows.items()}
+    assert shown == {"autoencoder": 2, "vae": 0}
 
 
 # -- names that are not ours -----------------------------------------------------------------------------------

@@ -60,7 +60,8 @@ def _source(m: Measurement) -> str:
     source = str(m.tags.get("source", ""))
     words = labels.SOURCES.get(source, source)
     if "components" in m.protocol.settings:
-        words += f" of {m.protocol.settings['components']} components"
+        count = m.protocol.settings["components"]
+        words += f" of {count} component{'s' * (count != 1)}"
     if "temperature" in m.tags:
         words += f", {labels.tag('temperature', m.tags['temperature'])}"
     return words

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
+import numpy as np
+
 from sanggar.reporting import labels
 from sanggar.reporting.comparison import any_of, cells, comparable, protocols, row_label
 from sanggar.reporting.figures import rows, table
@@ -51,7 +53,8 @@ def best_and_worst(views: Views) -> str | None:
             if f"{metric}.{which}" in view.arrays:
                 clean, shown, back = view.arrays[f"{metric}.{which}"]
                 ratios = view.arrays[f"{metric}.{which}_psnr"]
-                named = {"clean": clean, "shown": shown, "reconstructed": back}
+                disturbed = {} if np.array_equal(clean, shown) else {"shown": shown}
+                named = {"clean": clean, **disturbed, "reconstructed": back}
                 parts.append(
                     f"<h3>{prefix(view, views)}{which} eight: {ratios.min():.1f} to {ratios.max():.1f} dB</h3>"
                     + rows(named, f"the {which} reconstructions of the test split")
