@@ -5,11 +5,18 @@ The public names are loaded on first use; importing sanggar does not import PyTo
 
 from __future__ import annotations
 
+import os
 import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
+
+# Threads that share an operation wait for each other, and spin while they wait: PyTorch's for milliseconds, NumPy's for
+# a tenth of a second. Beside anything else that computes, they spin for a thread that has no processor, on the one that
+# it could have. Read when those libraries are loaded; what a user has set stays (docs/performance.md).
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 if TYPE_CHECKING:
     from sanggar.data.images import Attribute, Images, ImageSpec

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from sanggar.data.images import ImageSpec
-from sanggar.models.base import Batch, Latents, Model, Phase, Pictures, StepContext, Terms
+from sanggar.models.base import Batch, Latents, Model, Phase, Pictures, StepContext, Terms, alone
 from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm
 from sanggar.models.losses import PixelLoss, pixel_loss, to_picture
 from sanggar.models.noise import NoiseOptions, disturb
@@ -64,6 +64,7 @@ class Autoencoder(Model):
         style = Style(options.blocks, options.activation, options.norm, options.residual, options.scales)
         self.encoder = Encoder(ladder, options.latent_size, style)
         self.decoder = Decoder(ladder, options.latent_size, style)
+        self.divisible = alone(self)
 
     def phases(self) -> list[Phase]:
         """One phase: all parameters, one loss."""

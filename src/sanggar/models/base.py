@@ -134,6 +134,9 @@ class Model(nn.Module):
     """name of the judge whose features its loss uses; `plan.build` hands it to `use_judge`"""
     at_once: int = CHUNK
     """pictures or latents that `compute` hands to a capability at a time; `build` fits it to the pictures' size"""
+    divisible: bool = False
+    """whether the loss of a batch is the mean over its pictures, and draws from the step's context alone: then parts of
+    a batch may be computed apart, see `training.parts`"""
     uncompiled: tuple[str, ...] = ()
     """children that `training.compile` leaves alone: torch.compile takes no second derivatives"""
 
@@ -196,6 +199,12 @@ def _given(array: np.ndarray, device: torch.device) -> Tensor:
     if chunk.dtype == torch.uint8:
         return to_float(chunk)
     return chunk.float() if chunk.is_floating_point() else chunk
+
+
+def alone(network: nn.Module) -> bool:
+    """Whether no layer looks beyond one picture or draws: no batch norm, no dropout."""
+    shared = (nn.BatchNorm1d, nn.BatchNorm2d)
+    return not any(isinstance(m, shared) or (isinstance(m, nn.Dropout) and m.p) for m in network.modules())
 
 
 def best_device() -> str:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from sanggar.data.images import ImageSpec
 from sanggar.errors import DataError
-from sanggar.models.base import Batch, Model, Phase, Pictures, StepContext, Terms
+from sanggar.models.base import Batch, Model, Phase, Pictures, StepContext, Terms, alone
 from sanggar.models.blocks import ACTIVATIONS, Activation, norm_layer
 from sanggar.models.conditions import Condition, Conditions, Kind
 from sanggar.options import Options
@@ -100,6 +100,7 @@ class Classifier(Model):
             self.linear = nn.Linear(self.size, self.classes)
         if options.attributes:
             self.heads = nn.Linear(self.size, self.asked.width)
+        self.divisible = alone(self)
 
     def phases(self) -> list[Phase]:
         """One phase: all parameters, one loss, and the accuracy to look at where there are classes."""

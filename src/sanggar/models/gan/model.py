@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from sanggar.data.images import ImageSpec
 from sanggar.errors import RecipeError
 from sanggar.models.augment import AugmentationOptions, augment
-from sanggar.models.base import Batch, Latents, Model, Phase, Pictures, SamplingOptions, StepContext, Terms
+from sanggar.models.base import Batch, Latents, Model, Phase, Pictures, SamplingOptions, StepContext, Terms, alone
 from sanggar.models.conditions import Condition, Conditions
 from sanggar.models.gan.critics import DCGANCriticOptions, DenseCriticOptions, ResNetCriticOptions
 from sanggar.models.gan.generators import (
@@ -202,6 +202,8 @@ class GAN(Model):
         self.register_buffer("sign", torch.zeros(()))
         self.register_buffer("trained", torch.zeros(()))
         self._halvings = self._grown_through()
+        draws = isinstance(self.generator, StyleGenerator)  # noise of its own, from PyTorch's generator
+        self.divisible = alone(self) and not self.critic.per_batch and not draws
 
     @property
     def _adapts(self) -> bool:

@@ -15,7 +15,18 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from sanggar.data.images import ImageSpec
-from sanggar.models.base import Batch, Latents, Model, Phase, Pictures, Posterior, SamplingOptions, StepContext, Terms
+from sanggar.models.base import (
+    Batch,
+    Latents,
+    Model,
+    Phase,
+    Pictures,
+    Posterior,
+    SamplingOptions,
+    StepContext,
+    Terms,
+    alone,
+)
 from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm, frozen_batch_stats
 from sanggar.models.classifier import Classifier, at_size, dissimilarity
 from sanggar.models.conditions import Condition, Conditions
@@ -174,6 +185,9 @@ class VAE(Model):
         self._judge: PerceptualJudge | None = None
         if options.perceptual is not None:
             self.perceptual_judge = options.perceptual.judge
+        # free bits and a capacity go by means over the batch, and a critic is shown halves of it
+        whole = options.free_bits or options.capacity or options.adversarial
+        self.divisible = alone(self) and not whole
 
     def use_judge(self, judge: PerceptualJudge) -> None:
         """Take the judge whose features the perceptual loss compares."""

@@ -23,13 +23,14 @@ from sanggar.models.conditions import CLASS
 from sanggar.plan import Plan, build
 from sanggar.runs import Arrays
 from sanggar.training.learners.base import CHUNK, Layer, Values, decay_after
+from sanggar.training.learners.parts import Parts, parts_for
 from sanggar.training.machine import accelerator, described, processor
 
 
 class TorchLearner:
     """Drives the phases of an `nn.Module`."""
 
-    def __init__(self, plan: Plan, spec: ImageSpec, folder: Path | None = None) -> None:
+    def __init__(self, plan: Plan, spec: ImageSpec, folder: Path | None = None, parts: int | None = None) -> None:
         options = plan.training
         self.options, self.spec, self.steps = options, spec, 1
         self.accelerator = accelerator(options, folder)
@@ -44,7 +45,8 @@ class TorchLearner:
             for name, part in self.model.named_children():
                 if name not in self.model.uncompiled:
                     part.compile()
-        self._phases = self.model.phases()
+        self._parts = Parts(self.model, self._count(parts), self.accelerator.autocast)
+        self._phases = self._parts.phases[0]
         self.draws = max(phase.batches for phase in self._phases)
         self.watched = frozenset(f"{phase.name}/{name}" for phase in self._phases for name in phase.watched)
         self.optimizers = [
@@ -60,20 +62,31 @@ class TorchLearner:
         self.context = StepContext(options.seed, 0, self.steps, options.batch_size, rows, self.device)
         self._tracks_as = plan.name if options.tracker else None
 
+    def _count(self, parts: int | None) -> int:
+        """Parts of a batch: those the recipe names, else those a run began with, else as many as do good here."""
+        asked, divisible = self.options.parts, self.model.divisible and not self.options.compile
+        if asked is not None and asked > 1 and not (divisible and self.device.type == "cpu"):
+            raise RecipeError(
+                "training.parts: a batch is divided on a processor alone, without training.compile, and where no layer "
+                "looks beyond one picture or draws (batch norm, dropout); give 1, or leave it out."
+            )
+        if self.device.type != "cpu" or not divisible:
+            return 1
+        return asked or parts or parts_for(self.options.batch_size // self.world, self.spec.height * self.spec.width)
+
     # -- a step ------------------------------------------------------------------------------------------------
 
     def step(self, step: int, batches: Sequence[Images]) -> dict[str, Tensor]:
         """One optimizer step of every phase, repeated where the phase asks for it."""
-        self.model.train()
         moments = [replace(self.context, step=step, steps=self.steps, draw=draw) for draw in range(len(batches))]
         shown = [self._augmented(self._batch(images), at) for images, at in zip(batches, moments, strict=True)]
         terms: dict[str, Tensor] = {}
-        for phase, optimizer in zip(self._phases, self.optimizers, strict=True):
+        for number, (phase, optimizer) in enumerate(zip(self._phases, self.optimizers, strict=True)):
             rate = (phase.optimizer or self.options.optimizer).learning_rate
             for group in optimizer.param_groups:
                 group["lr"] = rate * self.options.schedule.factor(step, self.steps)
             for draw in range(phase.batches):
-                for name, value in self._optimize(phase, optimizer, shown[draw], moments[draw]).items():
+                for name, value in self._optimize(number, optimizer, shown[draw], moments[draw]).items():
                     key = f"{phase.name}/{name}"
                     share = value / phase.batches
                     terms[key] = terms[key] + share if key in terms else share
@@ -82,18 +95,12 @@ class TorchLearner:
         return terms
 
     def _optimize(
-        self, phase: Phase, optimizer: torch.optim.Optimizer, batch: Batch, context: StepContext
+        self, number: int, optimizer: torch.optim.Optimizer, batch: Batch, context: StepContext
     ) -> dict[str, Tensor]:
+        phase = self._phases[number]
         # layers such as dropout draw from PyTorch's own generator: it too is addressed
         torch.manual_seed(context.address(f"layers {phase.name} {self.rank}"))
-        with self.accelerator.autocast():
-            losses = phase.loss(batch, context)
-        total = torch.stack([value.float() for name, value in losses.items() if name not in phase.watched]).sum()
-        optimizer.zero_grad()
-        # for this phase's parameters alone: a generator's step leaves the critic's untouched. And accumulated, which
-        # lays a gradient out as its parameter: `grad` gives it as a convolution's second derivative came, channels
-        # first, and the fused optimizer then pairs every weight with another's gradient
-        torch.autograd.backward(total, inputs=list(phase.parameters))
+        losses = self._parts.backward(number, batch, context)
         if self.world > 1:
             self._average_gradients(phase)
         if self.options.clip_gradient is not None:
@@ -101,7 +108,8 @@ class TorchLearner:
         optimizer.step()
         if phase.after is not None:
             phase.after(context)
-        return {name: value.detach() for name, value in losses.items()}
+        self._parts.share()
+        return losses
 
     def _average_gradients(self, phase: Phase) -> None:
         """One reduction for the whole phase: the phases call `encode` and `decode`, which no wrapper would see."""
@@ -278,6 +286,7 @@ class TorchLearner:
             "kind": self.device.type,
             "name": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor(),
             "threads": torch.get_num_threads(),
+            "parts": len(self._parts.models),
             "processes": self.world,
             "precision": "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32",
         }
@@ -304,6 +313,7 @@ class TorchLearner:
                     found.setdefault(name, _layer(name, module, tuple(output.shape[1:]) or (1,), size))
 
             hooks.append(module.register_forward_hook(note))
+        self._parts = Parts(self.model, 1, self.accelerator.autocast)  # a batch goes through it as a whole
         self.step(1, [images] * self.draws)  # the end of a training of one step: all is grown
         for hook in hooks:
             hook.remove()
