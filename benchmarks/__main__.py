@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import anomaly, autoencoder, ffnn, gan, machine, prepare, seeds, vae
+from benchmarks import anomaly, autoencoder, ffnn, gan, machine, prepare, seeds, shared, vae
 
 BENCHMARKS = {
     "autoencoder": autoencoder.main,
@@ -13,6 +13,7 @@ BENCHMARKS = {
     "anomaly": anomaly.main,
     "prepare": prepare.main,
     "seeds": seeds.main,
+    "shared": shared.main,
     "vae": vae.main,
 }
 
