@@ -89,12 +89,8 @@ def main() -> None:
             with busy(is_busy):
                 rates = [{way: timed(name, way, seconds) for way in WAYS} for _ in range(ROUNDS)]
             one, theirs, ours = (statistics.median(found[way] for found in rates) for way in WAYS)
-            print(
-                f"    {'beside' if is_busy else 'alone':<7} one thread {one:7,.0f} pictures/s, as they wait "
-                f"{theirs / one:.2f} times that, sanggar {ours / one:.2f}; sanggar is {ours / theirs:.2f} times as they "
-                "wait",
-                flush=True,
-            )
+            times = f"as they wait {theirs / one:.2f} times that, sanggar {ours / one:.2f}: {ours / theirs:.2f} times those"
+            print(f"    {'beside' if is_busy else 'alone':<7} one thread {one:7,.0f} pictures/s, {times}", flush=True)
 
 
 if __name__ == "__main__":
