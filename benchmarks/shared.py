@@ -89,7 +89,7 @@ def main() -> None:
             with busy(is_busy):
                 rates = [{way: timed(name, way, seconds) for way in WAYS} for _ in range(ROUNDS)]
             one, theirs, ours = (statistics.median(found[way] for found in rates) for way in WAYS)
-            times = f"as they wait {theirs / one:.2f} times that, sanggar {ours / one:.2f}: {ours / theirs:.2f} times those"
+            times = f"as they wait {theirs / one:.2f} times, sanggar {ours / one:.2f}: {ours / theirs:.2f} times those"
             print(f"    {'beside' if is_busy else 'alone':<7} one thread {one:7,.0f} pictures/s, {times}", flush=True)
 
 

@@ -46,7 +46,7 @@ COMPONENTS = 32
 """Components of PCA beside a network that reconstructs without a latent space"""
 OTHER_SOURCES = {"fashion-mnist": "mnist"}
 """By source, another whose pictures are of the same size and simpler: scored where it lies on this machine"""
-SIMPLE_IMAGES = 500
+SIMPLE_IMAGES = 200
 """Test pictures that simpler ones are made from, at most, and pictures of another source"""
 SHOWN = 8
 """Odd pictures, and as many normal ones, that the report shows"""
