@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import t
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from sanggar.evaluation.measures.detection import _precisions, auroc, average_precision
@@ -16,25 +17,38 @@ FEW = arrays(np.float64, st.integers(2, 30), elements=st.integers(0, 6).map(floa
 
 @given(FEW, FEW)
 def test_the_area_is_scikit_learns_and_its_interval_delongs(normal: np.ndarray, odd: np.ndarray) -> None:
-    value, (low, high) = auroc(normal, odd)
+    value, interval = auroc(normal, odd)
     truth = np.repeat([0, 1], [len(normal), len(odd)])
     assert value == pytest.approx(roc_auc_score(truth, np.concatenate([normal, odd])))
     higher = (odd[:, None] > normal) + 0.5 * (odd[:, None] == normal)  # by definition, pair by pair
-    variance = higher.mean(axis=1).var(ddof=1) / len(odd) + higher.mean(axis=0).var(ddof=1) / len(normal)
-    assert low == pytest.approx(max(0, value - 1.96 * variance**0.5))
-    assert high == pytest.approx(min(1, value + 1.96 * variance**0.5))
+    parts = higher.mean(axis=1), higher.mean(axis=0)
+    variance = sum(part.var(ddof=1) / len(part) for part in parts)
+    if variance < 1e-20:
+        assert interval is None
+    else:
+        freedom = variance**2 / sum((part.var(ddof=1) / len(part)) ** 2 / (len(part) - 1) for part in parts)
+        margin = t.ppf(0.975, freedom) * variance**0.5
+        assert interval == pytest.approx((max(0, value - margin), min(1, value + margin)))
+
+
+def test_an_area_of_one_picture_has_no_interval() -> None:
+    value, interval = auroc(np.arange(9.0), np.array([4.5]))
+    assert value == pytest.approx(5 / 9)
+    assert interval is None
 
 
 def test_the_precision_is_scikit_learns_and_lies_in_its_interval() -> None:
     draw = np.random.default_rng(0)
     normal, odd = draw.normal(size=200), draw.normal(1, size=80)
-    value, (low, high) = average_precision(normal, odd, seed=3)
+    value, interval = average_precision(normal, odd, seed=3)
+    assert interval is not None
+    low, high = interval
     truth = np.repeat([0, 1], [200, 80])
     assert value == pytest.approx(average_precision_score(truth, np.concatenate([normal, odd])))
     assert low < value < high
     assert 0.05 < high - low < 0.3
     assert average_precision(normal, odd, seed=3) == (value, (low, high))
-    assert average_precision(np.zeros(3), np.ones(2)) == (1, (1, 1))
+    assert average_precision(np.zeros(3), np.ones(2)) == (1, None), "every draw is as good"
 
 
 @given(FEW, FEW, st.integers(0, 99))

@@ -14,6 +14,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from sanggar.errors import DataError
 from sanggar.evaluation.measures import distances
 from sanggar.evaluation.measures.distances import (
+    COVER,
     Moments,
     cloud,
     frechet,
@@ -138,6 +139,26 @@ def test_neighbourhoods_are_those_counted_pair_by_pair(seed: int, n: int, m: int
         found = neighbourhoods(cloud(real), cloud(made))
     means = found.precision.mean(), found.recall.mean(), found.density.mean(), found.coverage.mean()
     np.testing.assert_allclose(means, by_counting(real, made), atol=1e-12)
+
+
+@given(SEEDS, st.integers(8, 40), st.floats(0, 1e4), st.sampled_from([7, 4_000_000]))
+def test_a_border_belongs_to_its_neighbourhood(seed: int, count: int, away: float, block: int) -> None:
+    points = features(seed, count, 8) + np.float32(away)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distances, "BLOCK", block)
+        found = neighbourhoods(cloud(points), cloud(np.random.default_rng(seed).permutation(points)))
+    # a picture's five nearest have it on or within their borders, and each lies in its own neighbourhood
+    assert found.density.sum() == pytest.approx(count * (COVER + 1) / COVER)
+    assert found.precision.all() and found.recall.all() and found.coverage.all()
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_features_that_are_no_numbers_are_refused(wrong: float) -> None:
+    points = features(0, 50, 4)
+    points[[3, 7], 1] = wrong
+    for measure in (Moments.of, cloud):
+        with pytest.raises(DataError, match="Features of 2 of 50 pictures are not finite"):
+            measure(points)
 
 
 def test_a_cloud_knows_how_far_others_are() -> None:

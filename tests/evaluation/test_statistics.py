@@ -6,12 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
 from sanggar.data.images import Images
 from sanggar.evaluation.context import first_of_each_class
 from sanggar.evaluation.measures.fidelity import mean_squared_errors, psnr, ssim, window
-from sanggar.evaluation.statistics import mean_interval, share_interval
+from sanggar.evaluation.statistics import bootstrapped, mean_interval, mean_of, share_interval, student
+from sanggar.results import Protocol
 
 
 def pairs(n: int, height: int, width: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -69,8 +73,33 @@ def test_similarities_do_not_depend_on_how_many_are_measured_together() -> None:
 
 def test_an_interval_of_a_mean_covers_it_as_often_as_promised() -> None:
     draw = np.random.default_rng(0)
-    found = [mean_interval(draw.normal(3, 2, 50)) for _ in range(1000)]
-    assert np.mean([low <= 3 <= high for low, high in found]) == pytest.approx(0.95, abs=0.02)
+    for count in (2, 5, 50):
+        found = [mean_interval(draw.normal(3, 2, count)) for _ in range(1000)]
+        covered = [interval is not None and interval[0] <= 3 <= interval[1] for interval in found]
+        assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
+
+
+@given(st.integers(2, 40), st.integers(0, 99))
+def test_the_interval_of_a_mean_is_students(count: int, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=count)
+    low, high = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
+    assert mean_interval(values) == pytest.approx((low, high))
+
+
+def test_of_two_samples_it_is_welchs() -> None:
+    draw = np.random.default_rng(0)
+    one, other = draw.normal(0, 1, 7), draw.normal(1, 4, 5)
+    interval = stats.ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
+    found = student(float(one.mean() - other.mean()), [one, other])
+    assert found == pytest.approx((interval.low, interval.high))
+
+
+@pytest.mark.parametrize("values", [[0.1], [0.1, 0.1], [0.1] * 1000])
+def test_there_is_no_interval_where_none_can_be_had(values: list[float]) -> None:
+    assert mean_interval(np.array(values)) is None
+    assert student(1.0, [np.arange(9.0), np.array(values[:1])]) is None
+    assert bootstrapped(0.5, np.full(99, 0.5)) is None
+    assert mean_of("a.b", np.array(values), Protocol(n=len(values), data="d")).interval is None
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])

@@ -7,17 +7,19 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float, Int64
 
-Interval = tuple[float, float]
+from sanggar.evaluation.statistics import Interval, bootstrapped, student
+
 Vector = Float[np.ndarray, "n"]
 
 RESAMPLED = 200
 """Draws of the bootstrap behind the interval of an average precision"""
 
 
-def auroc(normal: Vector, odd: Float[np.ndarray, "m"]) -> tuple[float, Interval]:
+def auroc(normal: Vector, odd: Float[np.ndarray, "m"]) -> tuple[float, Interval | None]:
     """Area under the ROC curve: the chance that an odd picture scores higher than a normal one; its 95 % interval.
 
-    DeLong et al. 1988, by midranks (Sun & Xu 2014).
+    DeLong et al. 1988, by midranks (Sun & Xu 2014). No interval where there is one picture of a kind, or none is in
+    doubt.
     """
     from scipy.stats import rankdata
 
@@ -25,12 +27,11 @@ def auroc(normal: Vector, odd: Float[np.ndarray, "m"]) -> tuple[float, Interval]
     below = (ranks[: len(odd)] - rankdata(odd)) / len(normal)  # of each odd picture: normal ones below it
     above = 1 - (ranks[len(odd) :] - rankdata(normal)) / len(odd)  # of each normal one: odd ones above it
     value = float(below.mean())
-    variance = sum(float(np.var(part, ddof=1)) / len(part) for part in (below, above) if len(part) > 1)
-    margin = 1.96 * variance**0.5
-    return value, (max(0.0, value - margin), min(1.0, value + margin))
+    interval = student(value, [below, above])
+    return value, interval and (max(0.0, interval[0]), min(1.0, interval[1]))
 
 
-def average_precision(normal: Vector, odd: Float[np.ndarray, "m"], seed: int = 0) -> tuple[float, Interval]:
+def average_precision(normal: Vector, odd: Float[np.ndarray, "m"], seed: int = 0) -> tuple[float, Interval | None]:
     """Mean precision over recall, the highest scores taken first (scikit-learn), and its 95 % interval.
 
     The interval is a bootstrap of pictures drawn by `seed`, as many odd and as many normal ones as there are.
@@ -42,8 +43,7 @@ def average_precision(normal: Vector, odd: Float[np.ndarray, "m"], seed: int = 0
     order = np.argsort(-scores, kind="stable")
     last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # equal scores are taken together
     drawn = _precisions(truth[order], _times(len(normal), len(odd), seed)[:, order], last)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return value, (min(float(low), value), max(float(high), value))
+    return value, bootstrapped(value, drawn)
 
 
 @lru_cache(maxsize=2)  # every score of a trial is of as many pictures

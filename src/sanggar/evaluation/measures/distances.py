@@ -19,6 +19,8 @@ Matrix = Float[np.ndarray, "d d"]
 
 BLOCK = 4_000_000
 """Pairs whose distances are in memory at a time"""
+ROUNDING = 1e-13
+"""Of a squared distance, and of the longest point's square, from which it is a difference"""
 NEAREST, MANIFOLD, COVER = 1, 3, 5
 """Rank of the nearest other picture that counts: for duplicates, precision and recall, density and coverage"""
 
@@ -40,6 +42,7 @@ class Moments:
     def of(cls, features: Features, chunk: int = 8192) -> Moments:
         """Compute the moments of many pictures, `chunk` of them in float64 at a time."""
         total = None
+        check_finite(features)
         for start in range(0, len(features), chunk):
             part = features[start : start + chunk].astype(np.float64)
             mean = part.mean(axis=0)
@@ -63,6 +66,12 @@ class Moments:
         if refusal := too_few(self.count, len(self.mean)):
             raise DataError(refusal)
         return self.scatter / (self.count - 1)
+
+
+def check_finite(features: Features) -> None:
+    """Raises DataError where a feature is no number: the network that computed them is damaged, or its pictures are."""
+    if wrong := int((~np.isfinite(features)).any(axis=1).sum()):
+        raise DataError(f"Features of {wrong} of {len(features)} pictures are not finite: they cannot be compared.")
 
 
 def too_few(count: int, size: int) -> str:
@@ -154,6 +163,7 @@ def cloud(features: Features) -> Cloud:
     """Find the nearest others of each point. Raises DataError when there are too few of them."""
     if len(features) <= COVER:
         raise DataError(f"{len(features)} pictures are too few to look for the {COVER} nearest others of each.")
+    check_finite(features)
     points = features.astype(np.float64)
     ranks = (NEAREST, MANIFOLD, COVER)
     squares = np.empty((len(ranks), len(points)))
@@ -167,12 +177,15 @@ def cloud(features: Features) -> Cloud:
 
 def neighbourhoods(real: Cloud, generated: Cloud) -> Neighbourhoods:
     """Compute precision and recall (Kynkäänniemi et al. 2019, arXiv:1904.06991; k = 3), density and coverage (Naeem et
-    al. 2020, arXiv:2002.09797; k = 5). A neighbourhood is the closed ball up to the k-th nearest picture of the set.
+    al. 2020, arXiv:2002.09797; k = 5). A neighbourhood is the closed ball up to the k-th nearest picture of the set:
+    closed up to rounding, so that a picture that lies on its border, as of a set beside its own copy, lies in it.
     """
+    longest = max(float(np.square(cloud.points).sum(axis=1).max()) for cloud in (real, generated))
     precision, recall = np.zeros(len(generated.points), bool), np.zeros(len(real.points), bool)
     density, coverage = np.zeros(len(generated.points)), np.zeros(len(real.points), bool)
     manifold, cover, around = (
-        radii**2 for radii in (real.radii[MANIFOLD], real.radii[COVER], generated.radii[MANIFOLD])
+        radii**2 * (1 + ROUNDING) + ROUNDING * longest
+        for radii in (real.radii[MANIFOLD], real.radii[COVER], generated.radii[MANIFOLD])
     )
     for start, block in _squared_distances(generated.points, real.points):
         rows = slice(start, start + len(block))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from sanggar.data.images import Images
-from sanggar.evaluation.statistics import Interval
+from sanggar.evaluation.statistics import Interval, bootstrapped, share_interval
 
 Table = Float[np.ndarray, "_ _"]
 EDGE = 32
@@ -91,19 +91,18 @@ def normal(model: Probe) -> Float[np.ndarray, "d"]:
 def balanced_accuracy(right: Bool[np.ndarray, "n"], truth: Float[np.ndarray, "n"]) -> tuple[float, Interval]:
     """Mean over the values of `truth` of the share told right, so that a rare value counts as a common one.
 
-    With its 95 % interval (normal approximation, values apart).
+    With its 95 % interval, from those of the shares (Newcombe 1998; Zou & Donner 2008): it is not a point where all
+    were told right.
     """
-    shares, variance = [], 0.0
-    for value in np.unique(truth):
-        of = right[truth == value]
-        shares.append(float(of.mean()))
-        variance += shares[-1] * (1 - shares[-1]) / len(of)
-    mean = float(np.mean(shares))
-    margin = 1.96 * variance**0.5 / len(shares)
-    return mean, (max(0.0, mean - margin), min(1.0, mean + margin))
+    told = [right[truth == value] for value in np.unique(truth)]
+    shares, intervals = np.array([of.mean() for of in told]), np.array([share_interval(of) for of in told])
+    low, high = np.sqrt(np.square(intervals.T - shares).sum(axis=1)) / len(told)
+    return float(shares.mean()), (float(shares.mean() - low), float(shares.mean() + high))
 
 
-def r_squared(predicted: Float[np.ndarray, "n"], truth: Float[np.ndarray, "n"], seed: int) -> tuple[float, Interval]:
+def r_squared(
+    predicted: Float[np.ndarray, "n"], truth: Float[np.ndarray, "n"], seed: int
+) -> tuple[float, Interval | None]:
     """Share of variance explained, R²; 0 is as good as the mean. With its 95 % interval (percentile bootstrap)."""
     drawn = np.random.default_rng(seed).integers(0, len(truth), (RESAMPLES, len(truth)))
     drawn = np.concatenate([np.arange(len(truth))[None], drawn])
@@ -111,8 +110,7 @@ def r_squared(predicted: Float[np.ndarray, "n"], truth: Float[np.ndarray, "n"], 
     wrong = np.square(predicted[drawn] - of).mean(axis=1)
     spread = of.var(axis=1)
     shares = 1 - wrong / np.maximum(spread, 1e-12)
-    low, high = np.quantile(shares[1:], (0.025, 0.975))
-    return float(shares[0]), (min(float(low), float(shares[0])), max(float(high), float(shares[0])))
+    return float(shares[0]), bootstrapped(float(shares[0]), shares[1:])
 
 
 def pixel_table(images: Images) -> Table:

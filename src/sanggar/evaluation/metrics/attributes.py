@@ -98,7 +98,7 @@ def _probe_scores(columns: Sequence[Column], seed: int, train: Table, test: Tabl
         else:
             right = fit(logistic(balanced=True), train, column.train).predict(test) == column.test
             value, interval = balanced_accuracy(right, column.test)
-        scores.append((value, *interval))
+        scores.append((value, *(interval or (np.nan, np.nan))))
     return {"scores": np.array(scores)}
 
 
@@ -115,7 +115,7 @@ def _probe(
     value, low, high = score.tolist()
     protocol = context.protocol(len(context.test), fitted_on=len(context.train))
     return Measurement(
-        key="attributes.probe", subject=subject, value=value, interval=(low, high), better="higher",
+        key="attributes.probe", subject=subject, value=value, interval=None if np.isnan(low) else (low, high), better="higher",
         tags={"attribute": column.attribute.name}, headline=headline and subject == NETWORK,
         protocol=protocol.having(**settings),
     )  # fmt: skip

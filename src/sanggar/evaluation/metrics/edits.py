@@ -17,7 +17,7 @@ from sanggar.evaluation.aspects import Aspect, AttributeJudge, aspects_of, judge
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric
 from sanggar.evaluation.edit_trials import Bench, Chosen, Outcome, choose_edit
 from sanggar.evaluation.measures.probes import balanced_accuracy, r_squared
-from sanggar.evaluation.statistics import Interval, mean_of, share_of
+from sanggar.evaluation.statistics import Interval, mean_of, share_of, student
 from sanggar.options import Options
 from sanggar.results import JUDGE, Alarm, Json, Measurement, Protocol, Tag, Unit
 from sanggar.tools.editing import SHOWN, Edit
@@ -85,7 +85,7 @@ def measure(context: EvaluationContext, options: Options) -> Findings:
 
 def _accuracies(
     context: EvaluationContext, judge: AttributeJudge, aspects: Sequence[Aspect], images: Images
-) -> list[tuple[float, Interval]]:
+) -> list[tuple[float, Interval | None]]:
     """How well a judge tells each aspect of real pictures: balanced accuracy, or R² of a number."""
     real, scores = images.first(REAL), []
     verdicts = judge.judge(real.pixels)
@@ -160,7 +160,7 @@ def _success(where: str, aspect: Aspect, outcome: Outcome, protocol: Protocol, t
 
 
 def _ceiling(
-    context: EvaluationContext, judge: AttributeJudge, aspect: Aspect, value: float, interval: Interval
+    context: EvaluationContext, judge: AttributeJudge, aspect: Aspect, value: float, interval: Interval | None
 ) -> Measurement:
     """How well the judge tells the attribute of real test pictures: how far its verdicts can be trusted."""
     score = "R²" if aspect.kind == "number" else "balanced accuracy"
@@ -195,10 +195,8 @@ def _means(context: EvaluationContext, bench: Bench, trials: Sequence[Trial]) ->
 
 def _mean(key: str, values: Sequence[np.ndarray], protocol: Protocol, unit: Unit = "") -> Measurement:
     mean = float(np.mean([array.mean() for array in values]))
-    variance = sum(float(array.var(ddof=1)) / len(array) for array in values) / len(values) ** 2
-    margin = 1.96 * variance**0.5
     return Measurement(
-        key=f"edits.{key}", value=mean, unit=unit, better="higher", interval=(mean - margin, mean + margin),
+        key=f"edits.{key}", value=mean, unit=unit, better="higher", interval=student(mean, values, 1 / len(values)),
         tags={"strength": HEADLINE}, protocol=protocol, headline=True,
     )  # fmt: skip
 
