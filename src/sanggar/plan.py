@@ -86,8 +86,9 @@ class TrainingOptions(Options):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where it computes; auto: the fastest kind on this machine"""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 where the processor computes in it natively, else fp32; losses and noise are fp32 always"""
-    parts: int | None = Field(default=None, ge=1)
+    """auto: bf16 where a GPU computes in it natively, or a processor does and the network's convolutions, tried at the
+    start, are right and faster in it, else fp32; losses and noise are fp32 always"""
+    parts: int | None = Field(default=None, ge=1, le=64)
     """parts of a batch, each computed on a thread of its own with the same weights, on a processor alone; none: as many
     as there are threads, where the loss is a mean over pictures and the batch is large, else 1"""
     compile: bool = False

@@ -241,7 +241,7 @@ def test_its_layers_are_told_apart_and_hold_all_that_its_phases_train(name: str,
 def test_it_says_what_it_computes_on(name: str) -> None:
     said = made(name).describe()
     assert set(said) == {"device", "versions", "platform"}
-    assert set(said["device"]) == {"kind", "name", "threads", "processes", "precision"}
+    assert {"kind", "name", "threads", "processes", "precision"} <= set(said["device"])
     assert (said["device"]["kind"], said["device"]["precision"], said["device"]["processes"]) == ("cpu", "fp32", 1)
     assert said["device"]["threads"] >= 1
     assert {"python", "numpy"} <= set(said["versions"])

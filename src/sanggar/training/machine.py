@@ -25,15 +25,10 @@ def accelerator(options: TrainingOptions, folder: Path | None) -> Accelerator:
     for kind, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
         if options.device == kind and not there:
             raise RecipeError(f"training.device: this machine has no {kind}; expected auto or cpu.")
-    state = PartialState(cpu=options.device == "cpu")
-    wanted = options.precision
-    if wanted == "auto":
-        wanted = "bf16" if computes_bf16(state.device) else "fp32"
-    precision = "bf16" if wanted == "bf16" else "no"
+    PartialState(cpu=options.device == "cpu")
     try:
         return Accelerator(
             cpu=options.device == "cpu",
-            mixed_precision=precision,
             log_with=options.tracker,
             project_dir=folder,
         )

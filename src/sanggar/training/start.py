@@ -26,7 +26,7 @@ from sanggar.training.learners.torch import TorchLearner
 from sanggar.training.loop import Loop
 from sanggar.training.progress import shown
 
-MakeLearner = Callable[[Plan, ImageSpec, Path | None, int | None], Learner]
+MakeLearner = Callable[[Plan, ImageSpec, Path | None, Tree | None], Learner]
 LEARNERS: dict[str, MakeLearner] = {"torch": TorchLearner, "numpy": NumpyLearner}
 
 EXTENDABLE = ("epochs", "steps")
@@ -81,7 +81,7 @@ def resume(
     plan.check()
     dataset = plan.data_of(run)
     kept = checkpoint.load(run)
-    learner, batches = _set_up(plan, dataset, run.path, run.info["device"].get("parts", 1))
+    learner, batches = _set_up(plan, dataset, run.path, run.info["device"])
     progress = Progress()
     if kept is not None:
         arrays, progress = kept
@@ -91,13 +91,13 @@ def resume(
     return _walk(plan, learner, batches, dataset, progress, run if learner.rank == 0 else None, watch, hooks) or run
 
 
-def learner_of(plan: Plan, spec: ImageSpec, folder: Path | None = None, parts: int | None = None) -> Learner:
-    """The learner that a plan's family needs; `parts` of a batch are those that its run began with."""
-    return LEARNERS[plan.family.learner](plan, spec, folder, parts)
+def learner_of(plan: Plan, spec: ImageSpec, folder: Path | None = None, begun: Tree | None = None) -> Learner:
+    """The learner that a plan's family needs; `begun` is the device as its run describes it, where there is one."""
+    return LEARNERS[plan.family.learner](plan, spec, folder, begun)
 
 
-def _set_up(plan: Plan, dataset: Dataset, folder: Path, parts: int | None = None) -> tuple[Learner, Batches]:
-    learner = learner_of(plan, plan.spec, folder, parts)
+def _set_up(plan: Plan, dataset: Dataset, folder: Path, begun: Tree | None = None) -> tuple[Learner, Batches]:
+    learner = learner_of(plan, plan.spec, folder, begun)
     if len(phases := learner.phases()) > 1:
         _check_game(plan.training, len(phases))
     size, seed = plan.training.batch_size, plan.training.seed

@@ -115,7 +115,8 @@ def _probe(
     value, low, high = score.tolist()
     protocol = context.protocol(len(context.test), fitted_on=len(context.train))
     return Measurement(
-        key="attributes.probe", subject=subject, value=value, interval=None if np.isnan(low) else (low, high), better="higher",
+        key="attributes.probe", subject=subject, value=value, better="higher",
+        interval=None if np.isnan(low) else (low, high),
         tags={"attribute": column.attribute.name}, headline=headline and subject == NETWORK,
         protocol=protocol.having(**settings),
     )  # fmt: skip

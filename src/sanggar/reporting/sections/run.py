@@ -98,6 +98,7 @@ def _machine(info: Tree) -> str:
     device = info["device"]
     count = device["threads"]
     threads = f", {count} thread{'s' * (count > 1)}" if device["kind"] == "cpu" else ""
+    threads += f", batches in {device['parts']} parts" if device.get("parts", 1) > 1 else ""
     processes = f", {device['processes']} processes" if device["processes"] > 1 else ""
     return f"{device['name']} ({device['kind']}, {device['precision']}{threads}{processes})"
 

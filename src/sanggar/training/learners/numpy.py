@@ -28,7 +28,7 @@ from sanggar.training.machine import accelerator, described, processor
 class NumpyLearner:
     """Trains an `FFNN` on labelled pictures."""
 
-    def __init__(self, plan: Plan, spec: ImageSpec, folder: Path | None = None, parts: int | None = None) -> None:
+    def __init__(self, plan: Plan, spec: ImageSpec, folder: Path | None = None, begun: Tree | None = None) -> None:
         options = plan.training
         _check(plan)
         self.options, self.steps, self.draws, self.sync_every = options, 1, 1, 1

@@ -25,19 +25,28 @@ from sanggar.runs import Arrays
 from sanggar.training.learners.base import CHUNK, Layer, Values, decay_after
 from sanggar.training.learners.parts import Parts, parts_for
 from sanggar.training.machine import accelerator, described, processor
+from sanggar.training.precision import precision_for
 
 
 class TorchLearner:
     """Drives the phases of an `nn.Module`."""
 
-    def __init__(self, plan: Plan, spec: ImageSpec, folder: Path | None = None, parts: int | None = None) -> None:
-        options = plan.training
+    def __init__(self, plan: Plan, spec: ImageSpec, folder: Path | None = None, begun: Tree | None = None) -> None:
+        options, begun = plan.training, begun or {}
         self.options, self.spec, self.steps = options, spec, 1
         self.accelerator = accelerator(options, folder)
         self.device = self.accelerator.device
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
         self.sync_every = 1 if self.device.type == "cpu" else 20
         self.model = cast("Model", build(plan, spec, options.seed)).place(self.device)
+        share = options.batch_size // self.world
+        # a run goes on as it began where the kind of device is the same: trying anew might find otherwise
+        begun = begun if begun.get("kind") == self.device.type else {}
+        self.precision, self._why = begun.get("precision"), begun.get("precision_because", "")
+        if self.precision is None:
+            self.precision, self._why = precision_for(options.precision, self.model, spec, self.device, share)
+            if self.any_process(self.precision == "fp32")[0]:
+                self.precision = "fp32"
         self.averaged = None
         if options.ema is not None:
             self.averaged = AveragedModel(self.model, multi_avg_fn=averaging(options.ema), use_buffers=True)
@@ -45,14 +54,13 @@ class TorchLearner:
             for name, part in self.model.named_children():
                 if name not in self.model.uncompiled:
                     part.compile()
-        self._parts = Parts(self.model, self._count(parts), self.accelerator.autocast)
+        self._parts = Parts(self.model, self._count(begun.get("parts", 1) if begun else None), self._autocast)
         self._phases = self._parts.phases[0]
         self.draws = max(phase.batches for phase in self._phases)
         self.watched = frozenset(f"{phase.name}/{name}" for phase in self._phases for name in phase.watched)
         self.optimizers = [
             (phase.optimizer or options.optimizer).build(phase.parameters, self.device) for phase in self._phases
         ]
-        share = options.batch_size // self.world
         if share == 1 and any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in self.model.modules()):
             raise RecipeError(
                 "training.batch_size: batch norm has nothing to go by in a batch of one picture (for each process); "
@@ -61,6 +69,10 @@ class TorchLearner:
         rows = slice(self.rank * share, (self.rank + 1) * share)
         self.context = StepContext(options.seed, 0, self.steps, options.batch_size, rows, self.device)
         self._tracks_as = plan.name if options.tracker else None
+
+    def _autocast(self) -> torch.autocast:
+        """Where a network computes as its training does."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def _count(self, parts: int | None) -> int:
         """Parts of a batch: those the recipe names, else those a run began with, else as many as do good here."""
@@ -72,7 +84,8 @@ class TorchLearner:
             )
         if self.device.type != "cpu" or not divisible:
             return 1
-        return asked or parts or parts_for(self.options.batch_size // self.world, self.spec.height * self.spec.width)
+        chosen = asked or parts or parts_for(self.options.batch_size // self.world, self.spec.height * self.spec.width)
+        return min(chosen, self.options.batch_size)
 
     # -- a step ------------------------------------------------------------------------------------------------
 
@@ -172,7 +185,7 @@ class TorchLearner:
                     self.context, step=number, batch=len(chunk), rows=slice(len(chunk)), split="validation"
                 )
                 batch = self._batch(chunk)
-                with self.accelerator.autocast():
+                with self._autocast():
                     found = {f"{p.name}/{k}": v for p in phases for k, v in p.loss(batch, context).items()}
                 for name, value in found.items():
                     sums[name] = sums.get(name, 0.0) + (value.item() * len(chunk) if mine else 0.0)
@@ -288,7 +301,8 @@ class TorchLearner:
             "threads": torch.get_num_threads(),
             "parts": len(self._parts.models),
             "processes": self.world,
-            "precision": "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32",
+            "precision": self.precision,
+            "precision_because": self._why,
         }
         return described(device, "torch", "numpy")
 
@@ -313,7 +327,7 @@ class TorchLearner:
                     found.setdefault(name, _layer(name, module, tuple(output.shape[1:]) or (1,), size))
 
             hooks.append(module.register_forward_hook(note))
-        self._parts = Parts(self.model, 1, self.accelerator.autocast)  # a batch goes through it as a whole
+        self._parts = Parts(self.model, 1, self._autocast)  # a batch goes through it as a whole
         self.step(1, [images] * self.draws)  # the end of a training of one step: all is grown
         for hook in hooks:
             hook.remove()
