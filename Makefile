@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint wheel bench docs keys clean
+.PHONY: setup demo test fuzz lint wheel bench docs keys clean
 
 setup: $(VENV)/.ready  ## create .venv and install everything
 
@@ -17,6 +17,11 @@ demo: setup  ## train, measure and report a denoising autoencoder on digits: the
 
 test: setup  ## the whole test suite
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+MINUTES ?= 10
+fuzz: setup  ## changed files at every door for MINUTES=10; Linux only
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[fuzz]"
+	$(BIN)/python tests/fuzz.py $(MINUTES)
 
 lint: setup  ## style, types, and the arrow of the design
 	$(BIN)/ruff check .
