@@ -1,0 +1,118 @@
+"""Nothing that a run's files hold becomes markup in its report: every leaf of them, and every name, is tried.
+
+`SANGGAR_LEAVES=all` tries every leaf of every measurement, and each by itself where together they are refused.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from doors import FIXTURES
+from sanggar.errors import SanggarError
+from sanggar.reporting.page import report
+from sanggar.results.stored import read
+from sanggar.runs import Run
+from sanggar.trained import plan_of
+
+RUNS = ("autoencoder", "ffnn", "classifier", "gan", "vae", "faces")
+EVIL = "<img src=x onerror=alert(1)>&quot;'\"--><script>alert(2)</script>"
+FILES = ("run.json", "evaluation.json", "metrics.jsonl", "timing.jsonl")
+ALL = os.environ.get("SANGGAR_LEAVES") == "all"
+
+Place = tuple[str, tuple[str | int, ...], bool]
+"""A file, the way to a leaf, and whether its name is meant and not its value"""
+
+
+def leaves(tree: Any, way: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], bool]]:
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            yield (*way, name), True
+            yield from leaves(value, (*way, name))
+    elif isinstance(tree, list):
+        for number, value in enumerate(tree):
+            yield from leaves(value, (*way, number))
+    else:
+        yield way, False
+
+
+def kind(place: Place) -> str:
+    """The way without numbers: leaves of one kind are read by the same lines."""
+    file, way, is_name = place
+    return f"{file} {'.'.join('*' if isinstance(step, int) else step for step in way)} {is_name}"
+
+
+def changed(tree: Any, way: tuple[str | int, ...], is_name: bool) -> None:
+    for step in way[:-1]:
+        tree = tree[step]
+    if is_name:
+        tree[f"{way[-1]}{EVIL}"] = tree.pop(way[-1])
+    else:
+        tree[way[-1]] = f"{tree[way[-1]]}{EVIL}" if isinstance(tree[way[-1]], str) else EVIL
+
+
+class Files:
+    """The JSON of a run, as it is and changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.good = folder, dict[str, Any]()
+        for name in FILES:
+            lines = (folder / name).read_text().splitlines()
+            self.good[name] = [json.loads(line) for line in lines] if name.endswith("l") else json.loads("".join(lines))
+
+    def write(self, places: list[Place]) -> None:
+        trees = copy.deepcopy(self.good)
+        for file, way, is_name in sorted(places, key=lambda place: (-len(place[1]), place[2])):  # leaves before names
+            changed(trees[file], way, is_name)
+        for name, tree in trees.items():
+            lines = tree if name.endswith("l") else [tree]
+            (self.folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def opens(self, place: Place) -> bool:
+        """Whether the run is opened and read with this leaf changed."""
+        self.write([place])
+        try:
+            run = Run(self.folder)
+            plan_of(run)
+            run.metrics()
+            read(run)
+        except SanggarError:
+            return False
+        return True
+
+    def shown(self, places: list[Place], splits: int) -> int:
+        """Render the report with these leaves changed, and look at it; how many of them were shown."""
+        self.write(places)
+        try:
+            html = report(self.folder, out=self.folder / "report.html").path.read_text()
+        except SanggarError:
+            if splits == 0 or len(places) == 1:
+                return 0
+            middle = len(places) // 2
+            return sum(self.shown(half, splits - 1) for half in (places[:middle], places[middle:]))
+        assert "<img src=x" not in html, places
+        assert "<script" not in html, places
+        assert "'\"-->" not in re.sub(r"<!--.*?-->", "", html), places
+        return len(places)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_no_leaf_of_a_run_becomes_markup(name: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(FIXTURES) as archive:
+        archive.extractall(tmp_path)
+    folder = Path(shutil.move(tmp_path / name, tmp_path / "run"))
+    files = Files(folder)
+    every = [(file, way, is_name) for file, tree in files.good.items() for way, is_name in leaves(tree)]
+    chosen = every if ALL else list({kind(place): place for place in every}.values())
+    opened = [place for place in chosen if files.opens(place)]
+    assert opened
+    assert files.shown(opened, 99 if ALL else 3), "some of what is opened has to be shown"
