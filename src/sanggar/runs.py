@@ -254,7 +254,7 @@ def check_inside(folder: Path) -> None:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # removed meanwhile, or said by who opens it
             try:
                 for entry in os.scandir(waiting.pop()):
-                    if entry.is_dir(follow_symlinks=False) and not os.path.islink(entry.path):
+                    if entry.is_dir(follow_symlinks=False) and not Path(entry.path).is_symlink():
                         waiting.append(Path(entry.path))
                     elif not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
                         what = "a link, and nothing of a run is followed out of it" if entry.is_symlink() else "no file"
