@@ -1,20 +1,86 @@
-"""Writing a file or a folder at once: what stood there before is whole until the new is. And a cache's place."""
+"""Reading a file whole, writing a file or a folder at once, what failed in words, and a cache's place."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
+import platform
+import re
+import secrets
 import shutil
+import stat
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sanggar.errors import DataError, RunError
+from sanggar.errors import DataError, RunError, SanggarError
 
 Tree = dict[str, Any]
 """A mapping as JSON or YAML gives it: plain values, nested"""
 Content = Mapping[str, Any]
 """The same, where it is only read and may be any kind of mapping"""
+
+ABANDONED = 24 * 3600.0
+"""Seconds after which what a process of another machine was writing is taken for a leftover"""
+
+_PLACE = "choose another place with --out"
+_ADVICE = {
+    errno.ENOSPC: f"Free some space or {_PLACE}",
+    errno.EDQUOT: f"Your share of the disk is full: free some space or {_PLACE}",
+    errno.EFBIG: f"It is larger than the disk or a limit of the system allows: {_PLACE}",
+    errno.EACCES: f"Its permissions forbid it: change them, or {_PLACE}",
+    errno.EPERM: f"The system forbids it: {_PLACE}",
+    errno.EROFS: f"The disk can only be read: {_PLACE}",
+    errno.ENAMETOOLONG: "Choose a shorter name",
+    errno.EISDIR: "A folder stands there: choose another name",
+    errno.ENOTDIR: f"A file stands where a folder has to be: {_PLACE}",
+    errno.EEXIST: f"Something stands there already: {_PLACE}",
+    errno.EMFILE: "Too many files are open: close other programs",
+}
+"""What to do by what went wrong; everywhere the same."""
+
+
+def failure(error: OSError, reading: bool = False) -> str:
+    """What the system refused, and what to do about it, in two sentences without the last full stop."""
+    said = error.strerror or str(error)
+    if reading:
+        advice = {
+            errno.EACCES: "Its permissions forbid it: change them",
+            errno.EISDIR: "It is a folder",
+            errno.ENAMETOOLONG: "The name is too long",
+        }.get(error.errno or 0, "Check the disk, or copy the file again")
+    else:
+        advice = _ADVICE.get(error.errno or 0, _PLACE.capitalize())
+    return f"{said}. {advice}"
+
+
+def content(path: Path, largest: int, kind: type[SanggarError] = RunError) -> bytes:
+    """The bytes of a file. Raises `kind` where there is none, or it is larger than `largest` bytes or no plain file."""
+    with opened(path, kind) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > largest:
+            raise kind(f"{path} has {size / 1e6:,.1f} MB; such a file is read up to {largest / 1e6:,.1f} MB.")
+        return file.read(largest)
+
+
+@contextlib.contextmanager
+def opened(path: Path, kind: type[SanggarError] = RunError) -> Iterator[BinaryIO]:
+    """A plain file, to be read. Raises `kind` where there is none, or it cannot be read."""
+    try:
+        # what never ends (a pipe, a device) is opened without waiting, and refused
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise kind(f"{path} is no plain file.")
+            yield file
+    except FileNotFoundError:
+        raise kind(f"There is no file {path}.") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that holds a zero byte
+        said = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
+        raise kind(f"{path} cannot be read: {failure(said, reading=True)}.") from None
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -29,10 +95,11 @@ def written(path: Path) -> Iterator[BinaryIO]:
 
     Raises RunError; what stood at `path` is then untouched, as it is when the block raises.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    beside = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
+        sweep(path.parent)
+        with beside.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -42,10 +109,7 @@ def written(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             beside.unlink()
         if isinstance(error, OSError):
-            raise RunError(
-                f"Cannot write {path}: {error.strerror or error}. Free some space or choose another place with "
-                f"--out; what was saved before is unchanged."
-            ) from None
+            raise RunError(f"Cannot write {path}: {failure(error)}; what was saved before is unchanged.") from None
         raise
 
 
@@ -61,19 +125,68 @@ def filled(folder: Path) -> Iterator[Path]:
 
     Raises RunError, also where something other than an empty folder stands there already.
     """
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+    beside = _beside(folder)
     try:
-        beside.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        sweep(folder.parent)
+        beside.mkdir()
         yield beside
         with contextlib.suppress(FileNotFoundError):
             folder.rmdir()
         beside.replace(folder)
     except OSError as error:
-        raise RunError(
-            f"Cannot write {folder}: {error.strerror or error}. Free some space or choose another place with --out."
-        ) from None
+        raise RunError(f"Cannot write {folder}: {failure(error)}.") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _host() -> str:
+    """This machine, in eight letters that a file's name can hold."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _beside(path: Path) -> Path:
+    """A name beside `path` that nobody else has and that says who is writing; as short where the other is long."""
+    return path.with_name(f".{path.name[:40]}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.new")
+
+
+_BESIDE = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.new", re.DOTALL)
+
+
+def sweep(folder: Path, deep: bool = False) -> None:
+    """Remove what writers that were killed left in a folder, or below it as well; what others write now is let be."""
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            path, whole = Path(entry.path), entry.is_dir(follow_symlinks=False)
+            if entry.name.endswith(".new") and entry.name.startswith(".") and _left(entry, deep):
+                if whole:
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+            elif deep and whole:
+                sweep(path, deep)
+
+
+def _left(entry: os.DirEntry[str], alone: bool) -> bool:
+    """Whether its writer is no more. 0.1.0 did not note the machine: its leftovers go where one is `alone`."""
+    writer = _BESIDE.fullmatch(entry.name)
+    if writer is None:
+        return alone
+    host, process = writer[1], int(writer[2])
+    if host != _host() or os.name != "posix":
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > ABANDONED
+    return not runs(process)
+
+
+def runs(process: int) -> bool:
+    """Whether a process of this machine is alive (POSIX)."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def cache_folder(name: str) -> Path:

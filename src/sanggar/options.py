@@ -12,6 +12,9 @@ from sanggar.errors import RecipeError, suggest
 from sanggar.files import Content
 from sanggar.seeding import SEEDS
 
+COUNTED = 2**53
+"""Whole numbers of options are below this: what a float holds exactly, and more than any machine counts to"""
+
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 """An option that is a seed"""
 
@@ -28,10 +31,34 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 def validated(where: str, part: str, options: type[OptionsT], values: Content) -> OptionsT:
     """The options that a part of the recipe `where` gives. Raises RecipeError, a line for each thing that is wrong."""
     try:
-        return options.model_validate(dict(values))
+        found = options.model_validate(dict(values))
+    except (OverflowError, RecursionError) as error:
+        raise RecipeError(f"{where}: {part}: a value is out of every range ({error}).") from None
     except ValidationError as error:
-        lines = [f"{where}: {_explain(part, options, problem)}" for problem in error.errors(include_url=False)]
+        problems = error.errors(include_url=False)
+        within = {problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))}
+        lines = [
+            f"{where}: {_explain(part, options, problem)}"
+            for problem in problems
+            if problem["loc"] not in within  # a list that is too short only because what it holds is wrong
+        ]
         raise RecipeError("\n".join(dict.fromkeys(lines))) from None
+    for path, number in _whole_numbers(found, part):
+        if not -COUNTED < number < COUNTED:
+            raise RecipeError(f"{where}: {path}: expected a number below {COUNTED:.0e}, got {_shown(number)}.")
+    return found
+
+
+def _whole_numbers(value: object, path: str) -> Iterator[tuple[str, int]]:
+    """The whole numbers among options, with their paths."""
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _whole_numbers(getattr(value, name), f"{path}.{name}")
+    elif isinstance(value, list | tuple):
+        for i, inner in enumerate(value):
+            yield from _whole_numbers(inner, f"{path}[{i}]")
+    elif isinstance(value, int):
+        yield path, value
 
 
 def _explain(part: str, options: type[Options], problem: ErrorDetails) -> str:
@@ -49,16 +76,40 @@ def _explain(part: str, options: type[Options], problem: ErrorDetails) -> str:
             allowed = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
             chosen = given.get("kind") if isinstance(given, dict) else given
             kind = ".kind" if isinstance(given, dict) else ""
-            return f"{path}{kind}: there is no {chosen!r}. {suggest(chosen, allowed)}"
+            return f"{path}{kind}: there is no {_shown(chosen)}. {suggest(chosen, allowed)}"
         case "union_tag_not_found":
             return f"{path}.kind: missing; the options beside it depend on it."
         case "value_error":
             return f"{path}: {context['error']}."
+        case "string_type" if isinstance(given, int | float) and not isinstance(given, bool):
+            return (
+                f'{path}: expected text, got the number {_shown(given)}. In quotes it is text: "{given}" '
+                f"(on a command line: '\"{given}\"')."
+            )
+        case "tuple_type" | "list_type" | "set_type":
+            return f"{path}: expected a list, as in [a, b], got {_shown(given)}."
+        case "too_short" | "too_long":
+            least = context.get("min_length", context.get("max_length"))
+            word = "at least" if problem["type"] == "too_short" else "at most"
+            return f"{path}: expected a list of {word} {least}, got {_shown(given)}."
         case _:
             expected = problem["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-            if problem["type"] in ("model_type", "model_attributes_type"):
+            if problem["type"] in ("model_type", "model_attributes_type", "dict_type", "mapping_type"):
                 expected = "`key: value` lines"
-            return f"{path}: expected {expected.split(', unable')[0]}, got {given!r}."
+            return f"{path}: expected {_PLAIN.get(problem['type'], expected.split(', ')[0])}, got {_shown(given)}."
+
+
+_PLAIN = {
+    "string_type": "text", "bool_type": "true or false", "bool_parsing": "true or false",
+    **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "integer"),
+    **dict.fromkeys(("float_type", "float_parsing"), "number"),
+}  # fmt: skip
+
+
+def _shown(given: object) -> str:
+    """A value in a message of one line."""
+    text = repr(given)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _walk(options: type[BaseModel], location: tuple[int | str, ...], unknown: bool) -> tuple[list[str], list[str]]:

@@ -1,7 +1,9 @@
 """A run directory: the only place that knows the names and the formats of the files inside one.
 
 Everything is written beside its place, flushed and renamed, so that a reader, or whoever comes after a power
-cut, finds the old file or the new one and never half of either. Nothing is pickled.
+cut, finds the old file or the new one and never half of either. Nothing is pickled. One process at a time writes
+(`alone_in`). A run may come from anybody: nothing of it is followed out of it, and what its JSON holds is checked
+against types when it is opened, so that everything behind this door can rely on it.
 """
 
 from __future__ import annotations
@@ -10,19 +12,24 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import re
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
 
 import numpy as np
 import safetensors
 import safetensors.numpy
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sanggar.errors import RunError
-from sanggar.files import Content, Tree, write_atomic
+from sanggar.files import Content, Tree, content, failure, opened, sweep, write_atomic
 
 FORMAT = 2
 """Version of the run directory's layout; raised when an older sanggar could not read a newer run."""
@@ -31,6 +38,232 @@ MIGRATIONS: dict[int, Callable[[Tree], Tree]] = {1: lambda info: {**info, "forma
 """By the format of a stored `run.json`: what brings it to the next one. From 1 to 2 its own keys stayed."""
 
 Arrays = dict[str, np.ndarray]
+
+LARGEST_EDGE = 4096
+"""Pixels that a picture of a run may be high or wide"""
+LARGEST = {".json": 64_000_000, ".jsonl": 512_000_000, ".yaml": 1_000_000}
+"""Bytes up to which a file of a run is read, by its suffix"""
+PATIENCE = 3.0
+"""Seconds that a command waits for another one to be done with a run"""
+_OWN = (".lock", ".writer.json")
+"""What `alone_in` puts beside the files of a run: the lock, and who holds it"""
+
+
+# -- what run.json and the logs may hold -----------------------------------------------------------------------
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Edge = Annotated[int, Field(ge=1, le=LARGEST_EDGE)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Terms = dict[str, Finite]
+
+
+class _Stored(BaseModel):
+    """Base of what is stored: what is known has its type; what is not may be a later version's, and is left alone."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _Column(_Stored):
+    name: str
+    kind: Literal["number", "flag", "category"]
+    values: list[str] = []
+    mean: Finite = 0.0
+    deviation: Finite = 1.0
+
+
+class _Data(_Stored):
+    source: str
+    about: str
+    licence: str
+    note: str
+    fingerprint: str
+    height: Edge
+    width: Edge
+    channels: Literal[1, 3]
+    classes: list[str]
+    attributes: list[_Column] = []
+    train: Count
+    validation: Count
+    test: Count
+
+
+class _Device(_Stored):
+    kind: str
+    name: str
+    threads: Count
+    parts: Annotated[int, Field(ge=1, le=4096)] = 1
+    processes: Count
+    precision: str
+
+
+class _Totals(_Stored):
+    seconds: Finite
+    learner_seconds: Finite
+
+
+class _Earlier(_Stored):
+    identity: str
+    step: Count
+
+
+class _Info(_Stored):
+    """The content of `run.json`. What may be missing here is refused where it is asked for, see `Info`."""
+
+    name: str
+    status: Literal["training", "stopped", "failed", "finished"]
+    about: str = ""
+    identity: str = ""
+    package: str = ""
+    step: Count = 0
+    created: str = ""
+    data: _Data | None = None
+    device: _Device | None = None
+    versions: dict[str, str] = {}
+    platform: str = ""
+    totals: _Totals | None = None
+    stopped_early: bool = False
+    message: str = ""
+    earlier: list[_Earlier] = []
+
+
+class _Watched(_Stored):
+    train: Terms = {}
+    validation: Terms = {}
+
+
+class _Metrics(_Stored):
+    step: Count
+    epoch: Finite
+    train: Terms
+    validation: Terms
+    watched: _Watched = _Watched()
+    network: dict[str, list[float]] = {}
+
+
+class _Timing(_Stored):
+    step: Count
+    seconds: Finite
+
+
+class Info(dict[str, Any]):
+    """The content of a `run.json`, checked: what is there has its type, and asking for what is missing is a RunError.
+
+    None stands for nothing: a key of that value is as good as missing.
+    """
+
+    def __init__(self, file: Path, given: Content) -> None:
+        _fits(_Info, given, file)
+        known = _Info.model_fields
+        super().__init__({key: value for key, value in given.items() if value is not None or key not in known})
+        self.file = file
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise RunError(f"{self.file} is damaged: it has no {key!r}. Copy the run again, or train it again.")
+
+
+def _fits(kind: type[BaseModel], given: object, file: Path) -> None:
+    """Raises RunError where what a file holds is not of this kind."""
+    try:
+        kind.model_validate(given)
+    except (ValidationError, RecursionError) as error:
+        said = "nested too deeply"
+        if isinstance(error, ValidationError):
+            problem = error.errors(include_url=False)[0]
+            said = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+        raise RunError(f"{file} is damaged: {shown(said)}. Copy the run again, or train it again.") from None
+
+
+def shown(text: str) -> str:
+    """Text that a file holds, as a message of one line can show it."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:200]
+
+
+def _json_of(given: bytes) -> Any:
+    """What JSON says. Raises ValueError for anything else, and for numbers that are none."""
+
+    def refused(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        return json.loads(given.decode("utf-8"), parse_constant=refused)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+# -- one writer a run ------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
+    """Be the only process that writes into a run, for the length of the block; in one process it may be nested.
+
+    Raises RunError that says who writes where another one does not let go within `patience` seconds. The lock is the
+    system's (flock; msvcrt on Windows): it ends with its process, however that ends, and holds between machines where
+    a network file system passes locks on, as NFS and SMB do. Where a file system knows none, filelock falls back to a
+    file that notes machine and process, and breaks that of a dead one. What killed writers left is swept.
+    """
+    check_inside(folder)
+    file, writer = folder / _OWN[0], folder / _OWN[1]
+    lock = FileLock(file, is_singleton=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=patience)
+    except Timeout:
+        raise RunError(f"{folder} is in use: {_writer(writer)}. Wait for it, or stop it, and try again.") from None
+    except (OSError, NotImplementedError) as error:
+        said = failure(error) if isinstance(error, OSError) else str(error)
+        raise RunError(f"Cannot write {file}: {said}.") from None
+    try:
+        if lock.lock_counter == 1:
+            sweep(folder, deep=True)
+            about = {"process": os.getpid(), "host": platform.node(), "command": _command(), "since": _now()}
+            write_atomic(writer, _json(about))
+        yield
+    finally:
+        if lock.lock_counter == 1:
+            with contextlib.suppress(OSError):
+                writer.unlink()
+        lock.release()
+
+
+def _writer(file: Path) -> str:
+    """Who writes, as far as it says so."""
+    try:
+        about = _json_of(content(file, 100_000))
+        words = {key: shown(str(about[key])) for key in ("command", "process", "host", "since")}
+        return "`{command}` (process {process} on {host}) writes into it since {since}".format(**words)
+    except (RunError, ValueError, TypeError, KeyError):
+        return "another process writes into it"
+
+
+def _command() -> str:
+    name = Path(sys.argv[0]).name if sys.argv and sys.argv[0] not in ("", "-c") else "python"
+    return shown(" ".join(["sanggar" if name == "__main__.py" else name, *sys.argv[1:]]))
+
+
+def first_process() -> bool:
+    """Whether this is the only process, or the first of those that a launcher started: that one writes and speaks."""
+    several = os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1")
+    return not several or os.environ.get("RANK", "0") == "0"  # a RANK alone is another program's
+
+
+def check_inside(folder: Path) -> None:
+    """Raises RunError for a link, a pipe or a device anywhere in a run: nothing of one is followed out of it."""
+    waiting = [folder]
+    while waiting:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # removed meanwhile, or said by who opens it
+            try:
+                for entry in os.scandir(waiting.pop()):
+                    if entry.is_dir(follow_symlinks=False) and not Path(entry.path).is_symlink():
+                        waiting.append(Path(entry.path))
+                    elif not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+                        what = "a link, and nothing of a run is followed out of it" if entry.is_symlink() else "no file"
+                        raise RunError(f"{entry.path} is {what}. Put a copy there, or remove it.")
+            except PermissionError as error:
+                raise RunError(f"{error.filename} cannot be read: {failure(error, reading=True)}.") from None
+
+
+# -- arrays ----------------------------------------------------------------------------------------------------
 
 
 def save_arrays(path: Path, arrays: Arrays, meta: Content | None = None) -> None:
@@ -43,12 +276,12 @@ def save_arrays(path: Path, arrays: Arrays, meta: Content | None = None) -> None
 
 def load_arrays(path: Path) -> tuple[Arrays, Tree]:
     """The arrays and the meta that `save_arrays` wrote. Raises RunError when the content is not what was written."""
+    with opened(path):  # said in words here, where it cannot be read
+        pass
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             header = _header(file.metadata() or {})
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise RunError(f"There is no file {path}.") from None
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
         raise RunError(f"{path} is damaged: not a whole safetensors file ({error}).") from None
     told = header.get("meta")
@@ -91,6 +324,8 @@ class Log:
 
     def __init__(self, path: Path, length: int) -> None:
         try:
+            if path.exists() and path.stat().st_nlink > 1:
+                write_atomic(path, path.read_bytes())  # what else is linked to it, a backup say, stays as it is
             self._file = path.open("r+b" if path.exists() else "w+b")
             self._file.seek(0, os.SEEK_END)
             if self._file.tell() < length:
@@ -98,7 +333,7 @@ class Log:
             self._file.truncate(length)
             self._file.seek(length)
         except OSError as error:
-            raise RunError(f"Cannot write {path}: {error.strerror}.") from None
+            raise RunError(f"Cannot write {path}: {failure(error)}.") from None
         self._path = path
 
     def write(self, line: Content) -> None:
@@ -111,7 +346,7 @@ class Log:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise RunError(f"Cannot write {self._path}: {error.strerror}. Free some space, then resume.") from None
+            raise RunError(f"Cannot write {self._path}: {failure(error)}, then resume.") from None
         return self._file.tell()
 
     def close(self) -> None:
@@ -138,35 +373,43 @@ class Run:
 
     def refresh(self) -> None:
         """Read `run.json` again."""
-        if not self.path.is_dir():
-            raise RunError(f"There is no run directory {self.path}. `sanggar runs` lists those that exist.")
-        if not self.info_file.is_file():
-            raise RunError(f"{self.path} is not a run directory, or was half-written: it has no {self.info_file.name}.")
         try:
-            self.info: Tree = json.loads(self.info_file.read_text(encoding="utf-8"))
-            written_as = int(self.info["format"])
-            if written_as <= FORMAT:
-                _ = self.info["name"], self.info["status"]
-                for older in range(written_as, FORMAT):
-                    self.info = MIGRATIONS[older](self.info)
-        except (ValueError, KeyError, TypeError, OverflowError):
+            there = stat.S_ISDIR(self.path.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            there = False
+        except (OSError, ValueError) as error:
+            said = failure(error, reading=True) if isinstance(error, OSError) else error
+            raise RunError(f"{self.path} cannot be read: {said}.") from None
+        if not there:
+            raise RunError(f"There is no run directory {self.path}. `sanggar runs` lists those that exist.")
+        check_inside(self.path)
+        if not os.path.lexists(self.info_file):
+            raise RunError(f"{self.path} is not a run directory, or was half-written: it has no {self.info_file.name}.")
+        given = content(self.info_file, LARGEST[".json"])
+        try:
+            tree: Tree = _json_of(given)
+            written_as = tree["format"]
+            if isinstance(written_as, bool) or not isinstance(written_as, int) or written_as < 1:
+                raise ValueError
+            for older in range(written_as, FORMAT):
+                tree = MIGRATIONS[older](tree)
+        except (ValueError, KeyError, TypeError):
             raise RunError(f"{self.info_file} is damaged: not the JSON that sanggar writes.") from None
         if written_as > FORMAT:
             raise RunError(
-                f"{self.path} was written by a newer sanggar ({self.info.get('package', 'unknown')}, format "
+                f"{self.path} was written by a newer sanggar ({shown(str(tree.get('package', 'unknown')))}, format "
                 f"{written_as}); this one reads format {FORMAT}. Update sanggar to open it."
             )
+        self.info = Info(self.info_file, tree)
 
     @classmethod
     def create(cls, path: Path, recipe: str, info: Content) -> Run:
-        """Begin a run at `path`, which must not exist or be empty."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            resumable = (path / "run.json").is_file()
-            also = f", or continue the run there with `sanggar train --resume {path}`" if resumable else ""
-            raise RunError(f"{path} already exists and is not empty. Choose another place with --out{also}.")
-        write_atomic(path / "recipe.yaml", recipe.encode())
-        stamped = {"format": FORMAT, **info, "created": datetime.now(UTC).isoformat(timespec="seconds")}
-        write_atomic(path / "run.json", _json(stamped))
+        """Begin a run at `path`, which must not exist or be empty. Who goes on writing there does so `alone_in` it."""
+        _check_vacant(path)
+        with alone_in(path):
+            _check_vacant(path)  # another one may have begun there while this one waited
+            write_atomic(path / "recipe.yaml", recipe.encode())
+            write_atomic(path / "run.json", _json({"format": FORMAT, **info, "created": _now()}))
         return cls(path)
 
     # -- the files ---------------------------------------------------------------------------------------------
@@ -240,39 +483,48 @@ class Run:
 
     def recipe_text(self) -> str:
         """The resolved recipe as YAML."""
+        if not os.path.lexists(self.recipe_file):
+            raise RunError(f"{self.path} is half-written: {self.recipe_file.name} is missing.")
         try:
-            return self.recipe_file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise RunError(f"{self.path} is half-written: {self.recipe_file.name} is missing or unreadable.") from None
+            return content(self.recipe_file, LARGEST[".yaml"]).decode("utf-8")
+        except UnicodeDecodeError:
+            raise RunError(f"{self.recipe_file} is damaged: not text in UTF-8.") from None
 
     def update(self, **changes: object) -> None:
-        """Change entries of `run.json`."""
-        self.info = {**self.info, **changes}
-        write_atomic(self.info_file, _json(self.info))
+        """Change entries of `run.json`, and leave the others as they are there by now."""
+        self.refresh()
+        changed = {**self.info, **changes}
+        text, info = _json(changed), Info(self.info_file, changed)
+        write_atomic(self.info_file, text)
+        self.info = info
 
     def extend(self, recipe: str, identity: str, **changes: object) -> None:
         """Take note that training goes on, perhaps by a longer recipe; what the run was before is kept."""
-        for left in self.path.rglob(".*.new"):  # by a process that was killed while it wrote
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
-        if identity != self.info["identity"]:
-            earlier = [
-                *self.info.get("earlier", []),
-                {"identity": self.info["identity"], "step": self.info["step"]},
-            ]
-            write_atomic(self.recipe_file, recipe.encode())
-            changes |= {"identity": identity, "earlier": earlier}
-        self.update(**changes)
+        with alone_in(self.path):
+            if identity != self.info["identity"]:
+                earlier = [
+                    *self.info.get("earlier", []),
+                    {"identity": self.info["identity"], "step": self.info["step"]},
+                ]
+                changes |= {"identity": identity, "earlier": earlier}
+            if recipe != self.recipe_text():  # another length, other measurements, or another place of the same data
+                write_atomic(self.recipe_file, recipe.encode())
+            self.update(**changes)
 
     def metrics(self) -> list[Tree]:
         """The lines of `metrics.jsonl`; a last line cut short by a crash is left out."""
-        return list(_read_lines(self.metrics_file))
+        return list(_read_lines(self.metrics_file, _Metrics))
 
     def timing(self) -> list[Tree]:
         """The lines of `timing.jsonl`; a last line cut short by a crash is left out."""
-        return list(_read_lines(self.timing_file))
+        return list(_read_lines(self.timing_file, _Timing))
+
+    def samples(self) -> list[tuple[int, Path]]:
+        """The pictures drawn as training went, each with its step, in their order."""
+        if not self.samples_folder.is_dir():
+            return []
+        named = ((_SAMPLE.fullmatch(file.name), file) for file in self.samples_folder.iterdir())
+        return sorted((int(name[1]), file) for name, file in named if name)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.name}, {self.status} at step {self.info.get('step', 0)})"
@@ -288,6 +540,18 @@ class Run:
         return f"<table>{cells}</table>"
 
 
+def _check_vacant(path: Path) -> None:
+    """Raises RunError where something other than an empty folder stands there already."""
+    try:
+        vacant = not os.path.lexists(path) or all(entry.name in _OWN for entry in path.iterdir())
+    except OSError as error:
+        raise RunError(f"{path} already exists and is not empty, or not a folder ({failure(error)}).") from None
+    if not vacant:
+        resumable = (path / "run.json").is_file()
+        also = f", or continue the run there with `sanggar train --resume {path}`" if resumable else ""
+        raise RunError(f"{path} already exists and is not empty. Choose another place with --out{also}.")
+
+
 def rounded(value: float) -> str:
     """A number in four digits, all of those before the point: 206,720 nats and not 2.067e+05."""
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
@@ -295,32 +559,71 @@ def rounded(value: float) -> str:
 
 def fresh_folder(name: str, root: Path = Path("runs")) -> Path:
     """A folder for a new run of a recipe: `runs/NAME`, or `runs/NAME-2` and so on when that is taken."""
-    safe = re.sub(r"[^\w.-]+", "-", name).strip(".-")[:100] or "run"  # a recipe's name may hold anything
-    path, count = root / safe, 1
-    while path.exists():
+    return next(path for path in _folders(name, root) if not os.path.lexists(path))
+
+
+def claimed_folder(name: str, root: Path = Path("runs")) -> Path:
+    """The same, made: whoever else looks for one at the same moment gets another. Raises RunError."""
+    for path in _folders(name, root):
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            if not os.path.lexists(path):
+                raise RunError(f"Cannot write {path}: a file stands where a folder has to be.") from None
+        except OSError as error:
+            raise RunError(f"Cannot write {path}: {failure(error)}.") from None
+        else:
+            return path
+    raise AssertionError  # there is always another number
+
+
+def _folders(name: str, root: Path) -> Iterator[Path]:
+    safe = re.sub(r"[^\w.-]+", "-", name).strip(".-")[:60] or "run"  # a recipe's name may hold anything
+    yield root / safe
+    count = 1
+    while True:
         count += 1
-        path = root / f"{safe}-{count}"
-    return path
+        yield root / f"{safe}-{count}"
 
 
-def find(root: Path) -> list[Run]:
-    """The runs below `root`, newest last; folders that are not runs are passed over."""
+def find(root: Path, say: Callable[[str], None] | None = None) -> list[Run]:
+    """The runs below `root`, newest last; of those that cannot be opened, `say` is told why."""
     found = []
-    for file in root.glob("**/run.json"):
-        with contextlib.suppress(RunError):
-            found.append(Run(file.parent))
+    for folder in _holding(root):
+        try:
+            found.append(Run(folder))
+        except RunError as error:
+            if say:
+                say(str(error))
     return sorted(found, key=lambda run: str(run.info.get("created")))
+
+
+def _holding(root: Path) -> Iterable[Path]:
+    """The folders below `root` that hold a run.json; links are not followed, what may not be listed is passed over."""
+    for folder, below, names in os.walk(root):
+        below.sort()
+        if "run.json" in names:
+            yield Path(folder)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _json(content: Content) -> bytes:
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def _read_lines(path: Path) -> Iterator[Tree]:
-    if path.is_file():
-        for line in path.read_bytes().splitlines(keepends=True):
+_SAMPLE = re.compile(r"step-([0-9]{1,15})\.png")
+
+
+def _read_lines(path: Path, kind: type[BaseModel]) -> Iterator[Tree]:
+    if os.path.lexists(path):
+        for line in content(path, LARGEST[".jsonl"]).splitlines(keepends=True):
             if line.endswith(b"\n"):
                 try:
-                    yield json.loads(line)
+                    tree: Tree = _json_of(line)
                 except ValueError:
                     raise RunError(f"{path} is damaged: {line[:40]!r} is not a line that sanggar writes.") from None
+                _fits(kind, tree, path)
+                yield tree

@@ -52,8 +52,7 @@ class Likelihood:
 
 def plan_of(run: Run, family: type[AnyModel] | None = None) -> Plan:
     """Plan that a run was made by. `family` is a class of the caller's own, where the recipe names none to import."""
-    text = run.recipe_text()
-    return resolve(recipe.read(recipe.parse(text, str(run.recipe_file))), family)
+    return resolve(recipe.read_stored(run.recipe_text(), str(run.recipe_file)), family)
 
 
 def spec_of(run: Run) -> ImageSpec:
@@ -81,7 +80,10 @@ class TrainedModel:
                 f"`sanggar train --resume {run.path}` goes on."
             )
         arrays, meta = load_arrays(run.weights_file)
-        self.step: int = meta["step"]
+        step = meta.get("step")
+        if type(step) is not int or step < 0:
+            raise RunError(f"{run.weights_file} is damaged: it does not say of which step it is.")
+        self.step = step
         """of the weights: behind the checkpoint's, while a finished run is made longer"""
         self._model: Any = build(self.plan, self.spec)  # asked for capabilities that no type knows
         try:

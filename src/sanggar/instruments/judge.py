@@ -203,7 +203,7 @@ def ship(run: Run, out: Path, number: int = 1) -> Judge:
     those. Raises RunError when the run is not finished, is of another family, or would make more than 1 MB;
     DataError when its data are not there.
     """
-    tree = recipe.read(recipe.parse(run.recipe_text(), str(run.recipe_file)))
+    tree = recipe.read_stored(run.recipe_text(), str(run.recipe_file))
     if run.status != "finished" or tree.model.get("family") != "classifier" or not run.info["data"]["classes"]:
         raise RunError(f"{run.path} is no finished run of family classifier that tells classes: no judge.")
     source, data = str(tree.data["source"]), run.info["data"]

@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import asdict, dataclass, field
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from sanggar.errors import RunError
-from sanggar.runs import Arrays, Run, load_arrays, save_arrays
+from sanggar.runs import Arrays, Run, load_arrays, save_arrays, shown
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass
 class Progress:
     """What the loop remembers between steps. All of it is in a checkpoint; nothing else is needed to go on."""
 
-    step: int = 0
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    step: Count = 0
     """steps done"""
-    sums: dict[str, float] = field(default_factory=dict)
+    sums: dict[str, Finite] = field(default_factory=dict)
     """loss terms summed since the last line of metrics.jsonl"""
-    summed: int = 0
+    summed: Count = 0
     """steps in `sums`"""
-    last: dict[str, float] = field(default_factory=dict)
+    last: dict[str, Finite] = field(default_factory=dict)
     """terms of the last step, all finite"""
-    lowest: float | None = None
+    lowest: Finite | None = None
     """lowest validation loss so far"""
-    waited: int = 0
+    waited: Count = 0
     """validations since then"""
     stopped_early: bool = False
-    metrics_bytes: int = 0
+    metrics_bytes: Count = 0
     """length of metrics.jsonl at this step: whatever follows is cut when training goes on from here"""
-    timing_bytes: int = 0
-    seconds: float = 0.0
+    timing_bytes: Count = 0
+    seconds: Finite = 0.0
     """spent training, over all sittings"""
-    learner_seconds: float = 0.0
+    learner_seconds: Finite = 0.0
     """spent in the learner's steps"""
+
+
+_PROGRESS = TypeAdapter(Progress)
 
 
 def save(run: Run, arrays: Arrays, progress: Progress) -> None:
@@ -41,12 +54,15 @@ def save(run: Run, arrays: Arrays, progress: Progress) -> None:
 
 def load(run: Run) -> tuple[Arrays, Progress] | None:
     """The run's checkpoint, or None when it has none yet. Raises RunError when it is damaged."""
-    if not run.checkpoint_file.is_file():
+    if not os.path.lexists(run.checkpoint_file):
         return None
     arrays, meta = load_arrays(run.checkpoint_file)
     try:
-        return arrays, Progress(**meta)
-    except TypeError:
+        return arrays, _PROGRESS.validate_json(json.dumps(meta), strict=True)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = shown(".".join(map(str, problem["loc"])))
         raise RunError(
-            f"{run.checkpoint_file} was written by another version of sanggar and cannot be continued."
+            f"{run.checkpoint_file} was written by another version of sanggar, or is damaged, and cannot be continued "
+            f"({where}: {shown(problem['msg'])})."
         ) from None

@@ -15,9 +15,13 @@ from sanggar.reporting.figures import LINES, Curve, Series, img, line_chart, num
 from sanggar.reporting.view import View, Views, headed, of_each
 
 Grid = UInt8[np.ndarray, "rows columns height width channels"]
+Samples = list[tuple[int, Path]]
+"""Previews with their steps, in their order"""
 
 SCALE, GAP = 2, 2
 """Of the previews that training draws: each pixel is so wide, and so many pixels lie between two pictures."""
+SHEET = 16
+"""Pictures that a preview may have along an edge, at most."""
 MOMENTS, FRAMES, FRAME_ROWS = 8, 40, 3
 """Moments of a strip through training; frames of the animation, and rows of the preview on each."""
 FIRST, NEXT, LAST = 900, 150, 2500
@@ -129,28 +133,27 @@ def as_training_went(views: Views) -> str | None:
     """The same latents, or the same validation pictures, at a few moments of the training."""
 
     def write(view: View) -> str | None:
-        files = sorted(view.run.samples_folder.glob("step-*.png"))
-        if len(files) < 3:
+        samples = view.run.samples()
+        if len(samples) < 3:
             return None
-        return _same_latents(view, files) if "generation.samples" in view.arrays else _same_pictures(view, files)
+        return _same_latents(view, samples) if "generation.samples" in view.arrays else _same_pictures(view, samples)
 
     return of_each(views, write)
 
 
-def _same_pictures(view: View, files: list[Path]) -> str:
+def _same_pictures(view: View, samples: Samples) -> str:
     """Validation pictures and what the network makes of them."""
     figures, height = [], int(view.info["data"]["height"])
-    for i in sorted({0, len(files) // 8, len(files) // 3, len(files) - 1}):
-        step = int(files[i].stem.removeprefix("step-"))
-        with Image.open(files[i], formats=["PNG"]) as image:
-            picture = img(np.asarray(image), f"{view.name} at step {step}: clean, as shown, reconstructed", height)
+    for i in sorted({0, len(samples) // 8, len(samples) // 3, len(samples) - 1}):
+        step, file = samples[i]
+        picture = img(_drawn(file, view), f"{view.name} at step {step}: clean, as shown, reconstructed", height)
         figures.append(f"<figure><figcaption>step {step:,}</figcaption>{picture}</figure>")
     return f'<div class="gallery">{"".join(figures)}</div><p class=note>Rows: clean, as shown, reconstructed.</p>'
 
 
-def _same_latents(view: View, files: list[Path]) -> str:
+def _same_latents(view: View, samples: Samples) -> str:
     """The same latents through the training, as a strip and moving."""
-    steps = [int(file.stem.removeprefix("step-")) for file in files]
+    steps, files = [step for step, _ in samples], [file for _, file in samples]
     names, columns = view.info["data"]["classes"], _preview(files[0], view).shape[1]
     conditional = "generation.labels" in view.arrays and len(names) == columns
     asked = f"; classes from left to right: {escape(', '.join(names))}" if conditional else ""
@@ -174,11 +177,19 @@ def _spread(count: int, wanted: int) -> list[int]:
     return sorted({round(place) - 1 for place in np.geomspace(1, count, wanted).tolist()})
 
 
+def _drawn(file: Path, view: View) -> np.ndarray:
+    """A preview as training drew it. Raises ValueError where it is far larger than that, before it is decoded."""
+    height, width = view.info["data"]["height"], view.info["data"]["width"]
+    with Image.open(file, formats=["PNG"]) as image:
+        if image.width > SHEET * SCALE * (width + GAP) or image.height > SHEET * SCALE * (height + GAP):
+            raise ValueError(f"{file.name} is {image.width}×{image.height} pixels large")
+        return np.asarray(image)
+
+
 def _preview(file: Path, view: View) -> Grid:
     """A preview taken apart into its pictures."""
     height, width = view.info["data"]["height"], view.info["data"]["width"]
-    with Image.open(file, formats=["PNG"]) as image:
-        sheet = np.atleast_3d(np.asarray(image)[::SCALE, ::SCALE])
+    sheet = np.atleast_3d(_drawn(file, view)[::SCALE, ::SCALE])
     sheet = np.pad(sheet, ((0, GAP), (0, GAP), (0, 0)))  # now each picture has a gap below and beside it
     lines, columns = sheet.shape[0] // (height + GAP), sheet.shape[1] // (width + GAP)
     sheet = sheet[: lines * (height + GAP), : columns * (width + GAP)]
