@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sanggar.errors import NetworkError, suggest
+from sanggar.scratch.ops import below_top
 from sanggar.scratch.tensor import Array, Tensor, record
 
 ZERO = np.zeros((), np.float32)
@@ -102,7 +103,11 @@ def logistic(a: Array) -> Array:
 
 
 def shares(a: Array) -> Array:
-    """Softmax over the last axis; the largest entry is taken out first, so that nothing overflows."""
-    y = np.exp(a - a.max(axis=-1, keepdims=True, initial=np.finfo(a.dtype).min))
+    """Softmax over the last axis; the largest entry is taken out first, so that nothing overflows.
+
+    Where that is infinite, those equal to it share the whole.
+    """
+    below, _ = below_top(a, -1)
+    y = np.exp(below, out=below)
     y /= y.sum(axis=-1, keepdims=True)
     return y

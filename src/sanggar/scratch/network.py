@@ -130,21 +130,23 @@ class FFNN:
         """What goes into the last activation, `(n, outputs)`; with a generator, as in training."""
         return self.body(x if isinstance(x, Tensor) else Tensor(np.asarray(x, self.dtype)), rng)
 
-    def error(self, logits: Tensor, y: ArrayLike) -> Tensor:
-        """The mean loss of a batch by its logits, without penalty."""
-        return self._from_logits(logits, y) if self._from_logits else self._loss(self.head(logits), y)
+    def error(self, logits: Tensor, y: ArrayLike, weights: Array | None = None) -> Tensor:
+        """The mean loss of a batch by its logits, without penalty; weighted where examples have `weights (n,)`."""
+        return self._from_logits(logits, y, weights) if self._from_logits else self._loss(self.head(logits), y, weights)
 
-    def penalty(self) -> Tensor:
-        """What l1 and l2 add to the loss."""
+    def penalty(self, times: float = 1.0) -> Tensor:
+        """What l1 and l2 add to the loss, so many times."""
         value = Tensor(np.zeros((), self.dtype))
         for layer in self.dense.values():
-            value = value + ops.penalty(layer.neurons, self.l1, self.l2)
+            value = value + ops.penalty(layer.neurons, self.l1 * times, self.l2 * times)
         return value
 
-    def loss(self, x: Operand, y: ArrayLike, rng: Generator | None = None) -> Tensor:
-        """The mean loss of a batch, penalty included; with a generator, as in training."""
-        error = self.error(self.logits(x, rng), y)
-        return error + self.penalty() if self.l1 or self.l2 else error
+    def loss(
+        self, x: Operand, y: ArrayLike, rng: Generator | None = None, weights: Array | None = None, times: float = 1.0
+    ) -> Tensor:
+        """The mean loss of a batch, penalty (`times`) included; with a generator, as in training."""
+        error = self.error(self.logits(x, rng), y, weights)
+        return error + self.penalty(times) if self.l1 or self.l2 else error
 
     def backward(self, loss: Tensor) -> None:
         """Gradients of all parameters by a loss, in place of those before."""
@@ -153,9 +155,12 @@ class FFNN:
             parameter.grad = None
         loss.backward()
 
-    def train_step(self, x: Operand, y: ArrayLike, optimizer: Optimizer, rng: Generator) -> float:
+    def train_step(
+        self, x: Operand, y: ArrayLike, optimizer: Optimizer, rng: Generator,
+        weights: Array | None = None, times: float = 1.0,
+    ) -> float:  # fmt: skip
         """One step on a batch; its loss. Raises TrainingError when that is not finite."""
-        return self.descend(self.loss(x, y, rng), optimizer)
+        return self.descend(self.loss(x, y, rng, weights, times), optimizer)
 
     def descend(self, loss: Tensor, optimizer: Optimizer) -> float:
         """One step of the optimizer down a loss; its value. Raises TrainingError when that is not finite."""
@@ -195,11 +200,13 @@ class FFNN:
     def epochs(
         self, x: ArrayLike, y: ArrayLike, *, epochs: int, batch_size: int = 32, optimizer: Optimizer | None = None,
         schedule: Schedule = constant, validation: tuple[ArrayLike, ArrayLike] | None = None, seed: int | Generator = 0,
-        shuffle: bool = True, distributions: bool = True,
+        shuffle: bool = True, distributions: bool = True, weights: Array | None = None, spread_penalty: bool = False,
     ) -> Iterator[Epoch]:  # fmt: skip
         """As `fit`, but an iterator of the epochs: whoever walks it may stop whenever it likes.
 
         Without `distributions` an epoch says nothing of weights and gradients: half the time of a small one.
+        `weights (n,)`, numbers from 0, say how much each example counts in the loss of its batch. With
+        `spread_penalty` the penalties are divided by the number of examples of a batch, or by the sum of their weights.
         """
         x, y = self.examples(x, y)
         if validation is not None:
@@ -221,7 +228,9 @@ class FFNN:
             with np.errstate(all="ignore"):  # a loss that is not finite is told in one line
                 for batch, targets in islice(self._batches(x, y, order, batch_size), per_epoch):
                     optimizer.rate = optimizer.learning_rate * schedule(step, steps)
-                    total += self.train_step(batch, targets, optimizer, rng) * len(batch)
+                    counts = None if weights is None else weights[order[seen : seen + len(batch)]]
+                    times = 1 / (len(batch) if counts is None else counts.sum()) if spread_penalty else 1.0
+                    total += self.train_step(batch, targets, optimizer, rng, counts, float(times)) * len(batch)
                     seen += len(batch)
                     step += 1
             seconds = time.perf_counter() - began
@@ -237,8 +246,8 @@ class FFNN:
                     f"the validation loss became {loss} after epoch {number}: the learning rate "
                     f"({optimizer.learning_rate:g}) may be too high."
                 )
-            weights, gradients = (quantiles(of) if distributions else {} for of in (self.weights, self.gradients))
-            yield Epoch(number, total / seen, loss, accuracy, seconds, weights, gradients)
+            spread = (quantiles(of) if distributions else {} for of in (self.weights, self.gradients))
+            yield Epoch(number, total / seen, loss, accuracy, seconds, *spread)
 
     def _batches(self, x: Array, y: Array, order: Array, size: int) -> Iterator[tuple[Array, Array]]:
         """Batches in an order: good until the next one is taken.

@@ -233,12 +233,25 @@ def max(a: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def logsumexp(a: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """log Σ exp over `axis`, or over everything, without overflow: the largest entry is taken out first."""
     axes = _axes(a, axis)
-    top = a.data.max(axes, keepdims=True, initial=np.finfo(a.dtype).min)
-    shares = np.exp(a.data - top)
+    z, top = below_top(a.data, axes)
+    shares = np.exp(z)
     total = shares.sum(axes, keepdims=True)
     with np.errstate(divide="ignore"):  # the logarithm of an empty sum is −∞
         y = top + np.log(total)
     return record(y if keepdims else y.squeeze(axes), (a, lambda g: _kept(g, a, axes) * (shares / total)))
+
+
+def below_top(a: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
+    """The entries less the largest along `axis`, and that largest, with `axis` kept.
+
+    Entries equal to the largest become 0, where it is infinite too: ∞ − ∞ is taken for the difference of equals.
+    """
+    top = a.max(axis, keepdims=True, initial=-np.inf)
+    with np.errstate(over="ignore", invalid="ignore"):
+        below = a - top
+    if not np.isfinite(top).all():
+        below[a == top] = 0
+    return below, top
 
 
 # -- shapes ----------------------------------------------------------------------------------------------------

@@ -84,13 +84,21 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum where it is above 0, Nesterov's (1983) where asked for."""
+    """Stochastic gradient descent, with momentum where it is above 0, Nesterov's (1983) where asked for.
+
+    The velocity is a sum of gradients, and a step is the rate times it, as in PyTorch. With `rate_in_velocity` the
+    velocity is a sum of steps, each at the rate of its time, as in scikit-learn (and Sutskever et al. 2013). Both are
+    the same while the rate is.
+    """
 
     remembers: tuple[str, ...] = ("velocity",)
 
-    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False) -> None:
+    def __init__(
+        self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False, rate_in_velocity: bool = False
+    ) -> None:
         super().__init__(learning_rate)
         self.momentum, self.nesterov = _share("momentum", momentum), nesterov
+        self.rate_in_velocity = rate_in_velocity
         if nesterov and not momentum:
             raise NetworkError("nesterov needs a momentum above 0.")
         if not momentum:
@@ -119,26 +127,34 @@ class SGD(Optimizer):
             weight -= self.rate * gradient
             return
         (velocity,) = kept
+        if self.rate_in_velocity:
+            gradient, rate = self.rate * gradient, 1.0
+        else:
+            rate = self.rate
         velocity *= self.momentum
         velocity += gradient
         if self.nesterov:
-            weight -= self.rate * (gradient + self.momentum * velocity)
+            weight -= rate * (gradient + self.momentum * velocity)
         else:
-            weight -= self.rate * velocity
+            weight -= rate * velocity
 
 
 class Adam(Optimizer):
-    """Adam (Kingma & Ba 2015, arXiv:1412.6980); with `weight_decay`, AdamW (Loshchilov & Hutter 2019)."""
+    """Adam (Kingma & Ba 2015, arXiv:1412.6980); with `weight_decay`, AdamW (Loshchilov & Hutter 2019).
+
+    `epsilon` is that of the paper's algorithm 1, as in PyTorch; with `epsilon_hat` it is the ε̂ of the reordered one at
+    the end of the paper's section 2, as in scikit-learn: added before the correction for the first steps, not after.
+    """
 
     remembers = ("mean", "square")
 
     def __init__(
         self, learning_rate: float = 0.001, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8,
-        weight_decay: float = 0.0,
+        weight_decay: float = 0.0, epsilon_hat: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(learning_rate)
         self.betas = _share("beta", betas[0]), _share("beta", betas[1])
-        self.epsilon, self.weight_decay = epsilon, weight_decay
+        self.epsilon, self.weight_decay, self.epsilon_hat = epsilon, weight_decay, epsilon_hat
 
     def _update(self, weight: Array, gradient: Array, *kept: Array) -> None:
         # the running sums are kept without their factors (1 - beta), which the last lines make up for
@@ -153,7 +169,7 @@ class Adam(Optimizer):
             weight *= 1 - self.rate * self.weight_decay
         root = math.sqrt((1 - two**t) / (1 - two))
         np.sqrt(square, out=work)
-        work += self.epsilon * root
+        work += self.epsilon * (1 / math.sqrt(1 - two) if self.epsilon_hat else root)
         np.divide(mean, work, out=work)
         work *= self.rate * root * (1 - one) / (1 - one**t)
         weight -= work
