@@ -77,7 +77,7 @@ class Stacks:
     classes: tuple[str, ...]
     labels: Int64[np.ndarray, "n"] | None
     """of all pictures, one split after the other"""
-    read: Callable[[], tuple[list[UInt8[np.ndarray, "n height width channels"]], str]]
+    read: Callable[[], tuple[list[UInt8[np.ndarray, "_ height width channels"]], str]]
     """the pictures of the splits that are not empty, and what was done to them"""
     note: str = ""
 
@@ -279,8 +279,8 @@ def _arrangement(header: Header) -> tuple[tuple[int, int, int], str]:
 
 
 def as_bytes(
-    stacks: Sequence[Shaped[np.ndarray, "n height width channels"]], where: str
-) -> tuple[list[UInt8[np.ndarray, "n height width channels"]], str]:
+    stacks: Sequence[Shaped[np.ndarray, "_ height width channels"]], where: str
+) -> tuple[list[UInt8[np.ndarray, "_ height width channels"]], str]:
     """Pixels of any type as uint8, all by one rule, and what was done. Raises DataError where no rule is certain.
 
     Fractions from 0 to 1 (the largest above a half) are multiplied by 255; values from 0 to 255 (the largest at least
