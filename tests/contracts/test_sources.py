@@ -9,18 +9,27 @@ import pytest
 
 from gathering import write_celeba, write_pictures
 from sanggar.data.downloads import Download
+from sanggar.data.image_folder import ImageFolderOptions
 from sanggar.data.sources import SOURCES, DataOptions, Dataset, presence
 
-GENERATED = ("celeba", "folder")
+GENERATED = ("celeba", "folder", "arrays")
 """Sources that are tried on pictures drawn here."""
 
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with 300 pictures of one's own and 300 in CelebA's layout."""
+    """A data root with 300 pictures of one's own, 300 in an array, and 300 in CelebA's layout."""
     place = tmp_path_factory.mktemp("generated")
     write_celeba(place / "celeba", 300)
     write_pictures(place / "own", 300)
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 3), np.uint8)
+    np.savez(
+        place / "own.npz",
+        x_train=pixels[:240],
+        y_train=np.arange(240) % 3,
+        x_test=pixels[240:],
+        y_test=np.arange(60) % 3,
+    )
     return place
 
 
@@ -36,7 +45,7 @@ def options(generated: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fi
 
 
 def asked(name: str, options: type[DataOptions], **values: object) -> DataOptions:
-    own = {"path": "own"} if "path" in options.model_fields else {}
+    own = {"path": "own.npz" if name == "arrays" else "own"} if "path" in options.model_fields else {}
     small = {"size": 8} if "size" in options.model_fields else {}
     return options.model_validate({"source": name, **own, **small, **values})
 
@@ -93,7 +102,12 @@ def test_its_pictures_are_counted_before_they_are_read(
     if isinstance(source, Download):
         assert total == source.train_count + source.test_count
         assert test is not None or len(data.test) == source.test_count
-    assert source.memory(asked(name, options)) == sum(file.size for file in getattr(source, "files", ()))
+    if isinstance(source, Download):
+        assert source.memory(asked(name, options)) == sum(file.size for file in source.files)
+    elif issubclass(options, ImageFolderOptions):
+        assert source.memory(asked(name, options)) == 0, "mapped from the disk"
+    else:
+        assert source.memory(asked(name, options)) >= data.train.pixels.nbytes
 
 
 @pytest.mark.parametrize("name", SOURCES)

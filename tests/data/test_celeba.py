@@ -22,6 +22,7 @@ from sanggar.data.sources import SOURCES, presence
 from sanggar.errors import DataError
 from sanggar.plan import resolve
 from sanggar.recipe import Recipe
+from typed import there
 
 SOURCE = SOURCES["celeba"]
 
@@ -118,6 +119,32 @@ def test_an_attribute_may_be_the_class_and_the_zip_is_the_folder(place: Path) ->
     assert again.note == known.note
 
 
+def test_the_publishers_folders_are_read_as_files_in_one_are(place: Path) -> None:
+    known = load()
+    for folder, names in {
+        "Anno": ("list_attr_celeba.txt", "list_landmarks_align_celeba.txt", "identity_CelebA.txt"),
+        "Eval": ("list_eval_partition.txt",), "Img": ("img_align_celeba",),
+    }.items():  # fmt: skip
+        (place / folder).mkdir()
+        for name in names:
+            (place / name).rename(place / folder / name)
+    assert load().fingerprint == known.fingerprint
+    pictures = place / "Img" / "img_align_celeba"
+    zipped(pictures, place / "Img" / "img_align_celeba.zip", "img_align_celeba/")
+    shutil.rmtree(pictures)
+    place.rename(place.with_name("CelebA"))
+    np.testing.assert_array_equal(load().train.pixels, known.train.pixels)
+
+
+def test_identities_may_be_missing(place: Path) -> None:
+    known = load()
+    (place / "identity_CelebA.txt").unlink()
+    dataset = load()
+    spec = SOURCE.spec_for(ImageFolderOptions(source="celeba"))
+    assert [column.name for column in spec.attributes] == [*FLAGS, *POINTS]
+    np.testing.assert_array_equal(dataset.test.attributes, there(known.test.attributes)[:, :-1])
+
+
 def _edit(name: str, old: str, new: str, count: int = 1) -> object:
     def change(place: Path) -> None:
         path = place / name
@@ -131,7 +158,8 @@ def _edit(name: str, old: str, new: str, count: int = 1) -> object:
 BAD = {
     "nothing": (shutil.rmtree, "Missing data: img_align_celeba.zip, list_eval_partition.txt, list_attr_celeba.txt, "),
     "no pictures": (lambda p: shutil.rmtree(p / "img_align_celeba"), "Missing data: img_align_celeba.zip. CelebA is"),
-    "no table": (lambda p: (p / "identity_CelebA.txt").unlink(), "Missing data: identity_CelebA.txt. CelebA is not"),
+    "no table": (lambda p: (p / "list_attr_celeba.txt").unlink(), "Missing data: list_attr_celeba.txt. CelebA is not"),
+    "not finite": (_edit("list_landmarks_align_celeba.txt", "60", "nan"), "not the publisher's layout (a number is"),
     "a picture less": (lambda p: (p / "img_align_celeba/000007.jpg").unlink(), "1 picture (000007.jpg) that is not"),
     "a row less": (_edit("identity_CelebA.txt", "000007.jpg 1003\n", ""), "has no row for 1 picture (000007.jpg)"),
     "twice": (_edit("identity_CelebA.txt", "000007.jpg", "000006.jpg"), "rows 6 and 7 are both about 000006.jpg"),

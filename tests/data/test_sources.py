@@ -8,7 +8,9 @@ import io
 import struct
 import tarfile
 import threading
+import tracemalloc
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,9 +25,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sanggar.data import sources
+from sanggar.data.dataset import DIFFERS, UNKNOWN
 from sanggar.data.downloads import IDX_FILES, Download, read_cifar_layout, read_idx, read_mnist_layout
+from sanggar.data.emnist import EMNIST, SETS, Emnist, EmnistOptions, emnist_set
 from sanggar.data.images import Images, ImageSpec
-from sanggar.data.remote import Remote, fetch, find, unpack
+from sanggar.data.remote import Remote, fetch, find, published, unpack
 from sanggar.data.sources import SOURCES, DataOptions, Presence, fingerprint, presence
 from sanggar.errors import DataError
 from typed import there
@@ -76,6 +80,10 @@ WHOLE = idx(np.arange(24).reshape(2, 4, 3))
     (WHOLE[:-1], "promises 24 bytes for shape (2, 4, 3), but 23 follow"),
     (WHOLE + b"\x00", "but 25 follow"),
     (struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3), "but 0 follow"),
+    (struct.pack(">HBB3I", 0, 8, 3, 0, 2**32 - 1, 2**32 - 1), "its header gives 3 axes of sizes 0, 4,294,967,295"),
+    (struct.pack(">HBB3I", 0, 8, 3, 2**32 - 1, 0, 2**32 - 1), "its header gives 3 axes"),
+    (b"\x00\x00\x08\xff" + struct.pack(">255I", *[1] * 255) + b"x", "its header gives 255 axes"),
+    (WHOLE + bytes(3_000_000), "at least"),
 ])  # fmt: skip
 def test_a_damaged_idx_file_is_refused_with_the_reason(tmp_path: Path, content: bytes, words: str) -> None:
     for name, stored in (("x", content), ("x.gz", gzip.compress(content))):
@@ -84,6 +92,50 @@ def test_a_damaged_idx_file_is_refused_with_the_reason(tmp_path: Path, content: 
             read_idx(tmp_path / name)
         assert str(tmp_path / name) in str(raised.value)
         assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("code", [9, 11, 12, 13, 14])
+def test_an_idx_file_of_other_numbers_is_refused(tmp_path: Path, code: int) -> None:
+    (tmp_path / "x").write_bytes(bytes([0, 0, code]) + WHOLE[3:])
+    with pytest.raises(DataError, match="not an IDX file of unsigned bytes"):
+        read_idx(tmp_path / "x")
+
+
+def test_of_a_gzip_that_holds_more_than_its_header_says_little_is_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "x.gz").write_bytes(gzip.compress(WHOLE + bytes(100_000_000), 1))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="promises 24 bytes"):
+            read_idx(tmp_path / "x.gz")
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+        assert published(tmp_path, [Remote("x", "0" * 64, len(WHOLE))]) is False
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@given(cut=st.integers(0, len(WHOLE)), place=st.integers(0, len(WHOLE) - 1), value=st.integers(0, 255))
+def test_any_damage_to_an_idx_file_is_named_or_changes_pixels_alone(
+    tmp_path_factory: Temporary, cut: int, place: int, value: int
+) -> None:
+    content = bytearray(WHOLE)
+    content[place] = value
+    path = tmp_path_factory.getbasetemp() / "damaged"
+    path.write_bytes(content[:cut] if cut % 2 else content)
+    try:
+        assert read_idx(path).size == 24
+    except DataError as error:
+        assert str(path) in str(error)
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("name", ["x", "x.gz"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_gzip_is_known_by_its_first_bytes_and_not_by_its_name(tmp_path: Path, name: str, zipped: bool) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(WHOLE) if zipped else WHOLE)
+    file = Remote("x", hashlib.sha256(WHOLE).hexdigest(), len(WHOLE))
+    assert read_idx(tmp_path / name).shape == (2, 4, 3)
+    assert published(tmp_path, [file]) is True
 
 
 @pytest.mark.parametrize("place", [0, 15, -10, -6, -1])
@@ -405,6 +457,205 @@ def test_files_that_differ_from_the_published_are_noticed_and_said(small_source:
     mnist_like(tmp_path / "root" / "small", train=21)
     assert presence("small").state == "differs from the published"
     assert "not the published ones" in source.load(options).note
+
+
+# -- as other libraries leave the files --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("folder", "change"), [
+    ("other/raw", lambda name: name),
+    ("other/raw", lambda name: f"{name}.gz"),
+    ("small", lambda name: name.replace("-idx", ".idx")),
+])  # fmt: skip
+def test_files_are_found_where_and_as_other_libraries_leave_them(
+    small_source: Small, tmp_path: Path, folder: str, change: Callable[[str], str]
+) -> None:
+    source, contents = replace(small_source[0], elsewhere=("other/raw",)), small_source[1]
+    place = tmp_path / "root" / folder
+    place.mkdir(parents=True)
+    (tmp_path / "root" / "small").mkdir(exist_ok=True)
+    for name, content in contents.items():
+        (place / change(name)).write_bytes(content)
+    assert source.presence("small") == Presence("present", sum(map(len, contents.values())), place)
+    assert len(source.load(DataOptions(source="small", validation=5)).train) == 15
+
+
+def test_torchvisions_folders_are_known() -> None:
+    folders = {name: download(name).elsewhere for name in ("mnist", "fashion-mnist", "kmnist", "qmnist")}
+    assert folders == {
+        "mnist": ("MNIST/raw",), "fashion-mnist": ("FashionMNIST/raw",), "kmnist": ("KMNIST/raw",),
+        "qmnist": ("QMNIST/raw",),
+    }  # fmt: skip
+    assert all(part.elsewhere == ("EMNIST/raw",) for part in EMNIST.sets.values())
+
+
+def test_files_whose_packed_checksum_is_known_are_compared_only_as_they_are_packed(
+    small_source: Small, tmp_path: Path, server: Server
+) -> None:
+    address, pages, _ = server
+    source, contents = small_source
+    packed = {name: gzip.compress(content, mtime=0) for name, content in contents.items()}
+    files = tuple(Remote(n, hashlib.sha256(packed[n]).hexdigest(), len(c), True) for n, c in contents.items())
+    source = replace(source, files=files, mirrors=(f"{address}/",))
+    monkey = DataOptions(source="small", validation=5)
+    pages.update({f"/{name}.gz": content for name, content in packed.items()})
+    assert source.load(monkey).note == ""
+    place, name = tmp_path / "root" / "small", files[0].name
+    assert source.presence("small").state == "present"
+    (place / name).write_bytes(contents[name])
+    assert source.presence("small").state == "present", "the packed one is still there, and is the one that is read"
+    (place / f"{name}.gz").unlink()
+    assert (source.presence("small").state, source.load(monkey).note) == ("present, not compared", UNKNOWN)
+    (place / f"{name}.gz").write_bytes(gzip.compress(contents[name], 1, mtime=1))
+    assert (source.presence("small").state, source.load(monkey).note) == ("differs from the published", DIFFERS)
+
+
+def test_a_damaged_file_does_not_keep_others_from_being_listed(small_source: Small, tmp_path: Path) -> None:
+    mnist_like(tmp_path / "root" / "small")
+    (tmp_path / "root" / "small" / IDX_FILES[0]).write_bytes(gzip.compress(WHOLE)[:-9])
+    assert small_source[0].presence("small").state == "differs from the published"
+
+
+# -- QMNIST and EMNIST -------------------------------------------------------------------------------------------
+
+
+def test_the_class_is_the_first_of_eight_columns(tmp_path: Path) -> None:
+    pixels = np.arange(6 * 12).reshape(6, 4, 3)
+    table = np.arange(48).reshape(6, 8)
+    table[:, 0] = [2, 0, 1, 1, 0, 2]
+    names = ("a-images-idx3-ubyte", "a-labels-idx2-int", "b-images-idx3-ubyte", "b-labels-idx2-int")
+    labels = struct.pack(">HBB2I", 0, 12, 2, 6, 8) + table.astype(">i4").tobytes()
+    for name, content in zip(names, [idx(pixels), labels] * 2, strict=True):
+        (tmp_path / name).write_bytes(content)
+    train, test = read_mnist_layout(tmp_path, spec=FACTS, names=names)
+    assert there(train.labels).tolist() == [2, 0, 1, 1, 0, 2]
+    np.testing.assert_array_equal(train.pixels[..., 0], pixels)
+    assert fingerprint(train) == fingerprint(test)
+    table[3, 0] = -1
+    (tmp_path / names[1]).write_bytes(labels[:12] + table.astype(">i4").tobytes())
+    with pytest.raises(DataError, match=r"a-labels-idx2-int: holds label -1, but there are 3 classes, labels 0 to 2"):
+        read_mnist_layout(tmp_path, spec=FACTS, names=names)
+
+
+def emnist_like(name: str, wrong: int | None = None) -> dict[str, bytes]:
+    """The gzipped files of a set of EMNIST with few pictures, each class in train and test, by name."""
+    classes, first, draw = len(SETS[name][0]), int(name == "letters"), np.random.default_rng(0)
+    contents = {}
+    for part in ("train", "test"):
+        labels = np.arange(classes) + first
+        if wrong is not None:
+            labels[-1] = wrong
+        contents[f"emnist-{name}-{part}-images-idx3-ubyte.gz"] = idx(draw.integers(0, 256, (classes, 28, 28)))
+        contents[f"emnist-{name}-{part}-labels-idx1-ubyte.gz"] = idx(labels)
+    return {name: gzip.compress(content, 1) for name, content in contents.items()}
+
+
+def emnist_zip(path: Path, contents: dict[str, bytes]) -> bytes:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(f"gzip/{name}", content)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SANGGAR_DATA", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_set_of_emnist_is_read_upright_from_the_publishers_zip(name: str, data_root: Path) -> None:
+    contents = emnist_like(name)
+    emnist_zip(data_root / "emnist" / "gzip.zip", contents)
+    options = EmnistOptions.model_validate({"source": "emnist", "split": name, "validation": 1})
+    data, spec = EMNIST.load(options), EMNIST.spec_for(options)
+    stored = np.frombuffer(gzip.decompress(contents[f"emnist-{name}-test-images-idx3-ubyte.gz"]), np.uint8, offset=16)
+    np.testing.assert_array_equal(data.test.pixels[..., 0], stored.reshape(-1, 28, 28).transpose(0, 2, 1))
+    assert there(data.test.labels).tolist() == list(range(len(spec.classes)))
+    assert data.note == DIFFERS
+    assert presence("emnist", options).state == "differs from the published"
+
+
+def test_emnists_classes_are_characters_in_the_publishers_order() -> None:
+    classes = {name: "".join(part.spec.classes) for name, part in EMNIST.sets.items()}
+    assert {name: len(found) for name, found in classes.items()} == {
+        "byclass": 62, "bymerge": 47, "balanced": 47, "letters": 26, "digits": 10, "mnist": 10,
+    }  # fmt: skip
+    assert classes["byclass"] == "".join(sorted(classes["byclass"]))
+    assert (classes["byclass"][36], classes["balanced"][36:], classes["letters"][0]) == ("a", "abdefghnqrt", "A")
+    whole = {name: part.train_count + part.test_count for name, part in EMNIST.sets.items()}
+    assert whole == {
+        "byclass": 814_255, "bymerge": 814_255, "balanced": 131_600, "letters": 145_600, "digits": 280_000,
+        "mnist": 70_000,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", [0, 27])
+def test_a_letter_that_there_is_not_is_refused(wrong: int, data_root: Path) -> None:
+    emnist_zip(data_root / "emnist" / "gzip.zip", emnist_like("letters", wrong))
+    options = EmnistOptions(source="emnist", split="letters", validation=1)
+    with pytest.raises(DataError, match=rf"gzip\.zip.*holds label {wrong}, but .* labels 1 to 26"):
+        EMNIST.load(options)
+
+
+@pytest.mark.parametrize("folder", ["emnist", "emnist/gzip", "EMNIST/raw"])
+def test_emnist_is_read_unpacked_and_cannot_be_compared_then(folder: str, data_root: Path) -> None:
+    (data_root / folder).mkdir(parents=True)
+    for name, content in emnist_like("digits").items():
+        (data_root / folder / name.removesuffix(".gz")).write_bytes(gzip.decompress(content))
+    options = EmnistOptions(source="emnist", split="digits", validation=1)
+    assert EMNIST.load(options).note == UNKNOWN
+    assert presence("emnist", options).state == "present, not compared"
+    assert presence("emnist", EmnistOptions(source="emnist", split="letters")).state == "absent"
+
+
+def served(content: bytes, *mirrors: str) -> Emnist:
+    """EMNIST with a zip of one's own."""
+    archive = Remote("gzip.zip", hashlib.sha256(content).hexdigest(), len(content))
+    return replace(EMNIST, sets={"digits": replace(emnist_set("digits"), archive=archive, mirrors=mirrors)})
+
+
+def test_emnists_zip_is_fetched_once_and_kept(data_root: Path, server: Server) -> None:
+    address, pages, asked = server
+    content = emnist_zip(data_root / "elsewhere" / "gzip.zip", emnist_like("digits"))
+    pages["/a/gzip.zip"], pages["/b/gzip.zip"] = content[:-1] + b"!", content
+    source = served(content, f"{address}/a/gzip.zip", f"{address}/b/gzip.zip")
+    options = EmnistOptions(source="emnist", split="digits", validation=1)
+    assert source.presence("emnist", options) == Presence("absent", len(content), data_root / "emnist")
+    for _ in range(2):
+        assert source.load(options).note == ""
+    assert asked == ["/a/gzip.zip", "/b/gzip.zip"]
+    assert left_in(data_root / "emnist") == ["gzip.zip"]
+    zipped = data_root / "emnist" / "gzip.zip"
+    assert source.presence("emnist", options) == Presence("present", len(content), zipped)
+
+
+def _damaged_member(contents: dict[str, bytes]) -> dict[str, bytes]:
+    name = "emnist-digits-test-images-idx3-ubyte.gz"
+    return {**contents, name: contents[name][:-30]}
+
+
+BAD_ZIPS: dict[str, tuple[Callable[[Path], bytes], str]] = {
+    "no zip": (lambda path: b"<html>sign in first</html>", "not a zip that can be read"),
+    "cut short": (lambda path: emnist_zip(path, emnist_like("digits"))[:-40], "not a zip that can be read"),
+    "another set": (lambda path: emnist_zip(path, emnist_like("mnist")), "does not hold emnist-digits-train-images"),
+    "damaged inside": (lambda path: emnist_zip(path, _damaged_member(emnist_like("digits"))), "does not decompress"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ZIPS)
+def test_a_zip_of_emnist_that_cannot_be_read_is_named(kind: str, data_root: Path, tmp_path: Path) -> None:
+    make, words = BAD_ZIPS[kind]
+    path = data_root / "emnist" / "gzip.zip"
+    path.parent.mkdir()
+    path.write_bytes(make(tmp_path / "x.zip"))
+    options = EmnistOptions(source="emnist", split="digits", validation=1)
+    with pytest.raises(DataError) as raised:
+        served(b"").load(options)
+    assert str(path) in str(raised.value)
+    assert words in str(raised.value)
+    assert served(b"").presence("emnist", options).state in ("differs from the published", "absent")
 
 
 # -- CIFAR-10's layout -------------------------------------------------------------------------------------------

@@ -87,6 +87,7 @@ def data(source: str | None, out: Path | None, count: int, prepared: bool, evict
 
     With SOURCE and --out, some of its test pictures are written, to try things on.
     """
+    from sanggar.data.arrays import ArrayOptions
     from sanggar.data.image_folder import ImageFolderOptions
     from sanggar.data.sources import SOURCES, presence, root
 
@@ -103,7 +104,7 @@ def data(source: str | None, out: Path | None, count: int, prepared: bool, evict
         return
     if source not in SOURCES:
         raise DataError(f"There is no data set {source!r}. {suggest(source, SOURCES)}")
-    if issubclass(SOURCES[source].Options, ImageFolderOptions):
+    if issubclass(SOURCES[source].Options, ImageFolderOptions | ArrayOptions):
         raise click.UsageError(f"{source}: its pictures lie there as files already; name one of them, or a folder.")
     if out is None:
         raise click.UsageError("Say with --out where the pictures should go: a folder, or FILE.npz.")

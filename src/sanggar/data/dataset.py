@@ -94,7 +94,7 @@ class Dataset:
 class Presence:
     """Whether a source's files are on this machine, and what they weigh."""
 
-    state: Literal["built in", "present", "differs from the published", "absent", "your own"]
+    state: Literal["built in", "present", "present, not compared", "differs from the published", "absent", "your own"]
     bytes: int
     place: Path | None
 
@@ -144,6 +144,11 @@ DIFFERS = (
     "published figures."
 )
 """The note of such data."""
+UNKNOWN = (
+    "The files on this machine could not be compared with the published ones, whose checksums are known as they are "
+    "packed there."
+)
+"""The note of data that may be the published."""
 
 
 def root() -> Path:

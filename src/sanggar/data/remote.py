@@ -1,4 +1,4 @@
-"""Download files: found under the data root, plain or gzipped, or fetched from a mirror and verified."""
+"""Published files: found under the data root, plain, gzipped or in a zip, or fetched from a mirror and verified."""
 
 from __future__ import annotations
 
@@ -6,15 +6,25 @@ import gzip
 import hashlib
 import tarfile
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedIOBase
+from io import BufferedIOBase, BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import cast
 
 from sanggar.errors import DataError
+
+MOST = 1 << 30
+"""Bytes of content that are read of one file, at most."""
+CHUNK = 1 << 20
+GZIP = b"\x1f\x8b"
+"""What a gzip begins with."""
+
+Place = Path | zipfile.Path
+"""A folder or a file, or one in a zip."""
 
 
 @dataclass(frozen=True)
@@ -27,23 +37,53 @@ class Remote:
     name: str
     sha256: str
     size: int
+    packed: bool = False
+    """the checksum is of the gzip that is offered, since its content's is not known"""
 
 
-def find(place: Path, file: Remote) -> Path | None:
-    """The file under `place`, plain or gzipped, or None."""
-    candidates = (place / file.name, place / f"{file.name}.gz")
-    return next((path for path in candidates if path.is_file()), None)
+def find(place: Place, file: Remote) -> Place | None:
+    """The file in a folder or a zip, plain or gzipped, or None; some write a dot before `idx`.
+
+    Where the checksum is of the gzip, that is looked for first.
+    """
+    names = [file.name, f"{file.name}.gz"]
+    names = names[::-1] if file.packed else names
+    names += [name.replace("-idx", ".idx") for name in names if "-idx" in name]
+    return next((path for name in names if (path := place / name).is_file()), None)
 
 
-def published(place: Path, files: Sequence[Remote]) -> bool:
-    """Whether the files under `place` hold what their publisher offers."""
-    return all((path := find(place, file)) is not None and checksum(path) == file.sha256 for file in files)
+def published(place: Place, files: Sequence[Remote]) -> bool | None:
+    """Whether the files under `place` are what their publisher offers; None where that cannot be told.
+
+    It cannot where the publisher's checksum is of a packed file, and the file here is not packed, or has no checksum.
+    """
+    known = []
+    for file in files:
+        path = find(place, file)
+        if path is None:
+            return False
+        if not file.sha256 or (file.packed and not _gzipped(path)):
+            known.append(None)
+        else:
+            known.append(_digest(path, file.packed, file.size) == file.sha256)
+    return False if False in known else None if None in known else True
 
 
 def checksum(path: Path) -> str:
     """SHA-256 of a file's content, once decompressed; never in memory whole. Raises DataError as `read_file`."""
-    with _opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return _digest(path, packed=False, size=0)
+
+
+def _digest(path: Place, packed: bool, size: int) -> str:
+    """SHA-256 of a file as it lies there, or of its content; nothing where that is longer than the size, if known."""
+    digest, length = hashlib.sha256(), 0
+    with opened(path, unpack=not packed) as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            length += len(chunk)
+            if size and not packed and length > size:  # a small file may decompress to anything
+                return ""
+    return digest.hexdigest()
 
 
 def fetch(place: Path, files: Sequence[Remote], mirrors: Sequence[str]) -> None:
@@ -60,7 +100,7 @@ def fetch(place: Path, files: Sequence[Remote], mirrors: Sequence[str]) -> None:
                 break
             missing = [file for file in missing if file not in offered]
     if missing:
-        names = ", ".join(f"{f.name}[.gz]" for f in missing)
+        names = ", ".join(f.name if f.name.endswith(".zip") else f"{f.name}[.gz]" for f in missing)
         raise DataError(
             f"Missing data: {names}. Put {'it' if len(missing) == 1 else 'them'} into {place} (SANGGAR_DATA "
             f"chooses another data root), or connect to a network. Tried: {'; '.join(tried)}."
@@ -81,8 +121,10 @@ def download(url: str, files: Sequence[Remote], place: Path) -> None:
         got = Path(pooch.retrieve(url, None, PurePosixPath(url).name, scratch, downloader=way))
         paths = unpack(got, files) if ".tar" in got.suffixes else [got]
         for path, file in zip(paths, files, strict=True):
-            if (found := checksum(path)) != file.sha256:
-                raise DataError(f"{file.name}: its content has SHA-256 {found[:16]}…, expected {file.sha256[:16]}…")
+            if (digest := _digest(path, file.packed, 0)) != file.sha256:
+                if path.suffix == ".gz" and not _gzipped(path):
+                    raise DataError(f"{file.name}: it does not decompress: what came is no gzip")
+                raise DataError(f"{file.name}: its content has SHA-256 {digest[:16]}…, expected {file.sha256[:16]}…")
         for path in paths:
             path.replace(place / path.name)
 
@@ -108,20 +150,53 @@ def unpack(archive: Path, files: Sequence[Remote]) -> list[Path]:
     return [archive.with_name(file.name) for file in files]
 
 
-def read_file(path: Path) -> bytes:
-    """A file's content, decompressed when it ends in .gz. Raises DataError where it is damaged or cannot be read."""
-    with _opened(path) as file:
-        return file.read()
+def read_file(path: Place) -> bytearray:
+    """A file's content, decompressed. Raises DataError where it is damaged, too large, or cannot be read."""
+    with opened(path) as file:
+        content = read_up_to(file, MOST + 1)
+    if len(content) > MOST:
+        raise DataError(f"{path}: holds more than the {MOST:,} bytes that sanggar reads of one file.")
+    return content
+
+
+def read_up_to(file: BufferedIOBase, count: int) -> bytearray:
+    """The next bytes of a file, `count` at most, in memory that grows with what there is."""
+    content = bytearray()
+    while len(content) < count and (chunk := file.read(min(CHUNK, count - len(content)))):
+        content += chunk
+    return content
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BufferedIOBase]:
+def opened(path: Place, unpack: bool = True) -> Iterator[BufferedIOBase]:
+    """A file to read; where its first bytes are a gzip's, whatever its name, what that holds. Raises DataError."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            yield cast("BufferedIOBase", file)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        with path.open("rb") as raw:
+            # what a zip opens can be peeked into as well
+            packed = cast("BufferedReader", raw).peek(2)[:2] == GZIP
+            if unpack and packed:
+                with gzip.GzipFile(fileobj=cast("BufferedReader", raw)) as file:
+                    yield cast("BufferedIOBase", file)
+            else:
+                yield cast("BufferedIOBase", raw)
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise DataError(
-            f"{path} is damaged: it does not decompress ({error}). Delete it, and it is fetched anew."
+            f"{path} is damaged: it does not decompress ({error}). Delete it; what is published is fetched anew."
         ) from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
+
+
+def _gzipped(path: Place) -> bool:
+    with opened(path, unpack=False) as file:
+        return file.read(2) == GZIP
+
+
+def in_zip(path: Path) -> Place:
+    """What lies in a zip, below the one folder that holds it all, if there is one. Raises DataError."""
+    try:
+        top = zipfile.Path(path)
+        inside = [entry for entry in top.iterdir() if entry.name != "__MACOSX"]
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
+        raise DataError(f"{path}: not a zip that can be read ({error}).") from None
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else top

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from sanggar.data.arrays import ArrayOptions, Arrays
 from sanggar.data.celeba import LICENCE, list_celeba
 from sanggar.data.dataset import DataOptions, Dataset, Presence, Source, fingerprint, root
 from sanggar.data.downloads import IDX_FILES, Download, read_cifar_layout, read_digits, read_mnist_layout
+from sanggar.data.emnist import EMNIST
 from sanggar.data.image_folder import FolderOptions, ImageFolder, ImageFolderOptions, list_folder
 from sanggar.data.images import ImageSpec
 from sanggar.data.remote import Remote
@@ -18,6 +20,13 @@ MNIST = ImageSpec(28, 28, 1, tuple("0123456789"))
 FASHION = ImageSpec(
     28, 28, 1, ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 )  # fmt: skip
+KUZUSHIJI = ImageSpec(28, 28, 1, ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"))
+QMNIST_FILES = (
+    "qmnist-train-images-idx3-ubyte",
+    "qmnist-train-labels-idx2-int",
+    "qmnist-test-images-idx3-ubyte",
+    "qmnist-test-labels-idx2-int",
+)
 
 CIFAR = ImageSpec(
     32, 32, 3, ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -57,6 +66,7 @@ SOURCES: dict[str, Source] = {
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
             "https://storage.googleapis.com/cvdf-datasets/mnist/",
         ),
+        elsewhere=("MNIST/raw",),
     ),
     "fashion-mnist": Download(
         about="70,000 articles of clothing, 28×28 grey",
@@ -75,7 +85,55 @@ SOURCES: dict[str, Source] = {
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
             "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         ),
+        elsewhere=("FashionMNIST/raw",),
     ),
+    "kmnist": Download(
+        about="70,000 characters of old Japanese handwriting (Kuzushiji), 28×28 grey",
+        licence="CC BY-SA 4.0",
+        spec=KUZUSHIJI,
+        read=partial(read_mnist_layout, spec=KUZUSHIJI),
+        train_count=60_000,
+        test_count=10_000,
+        files=(
+            Remote(IDX_FILES[0], "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4", 47_040_016, True),
+            Remote(IDX_FILES[1], "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17", 60_008, True),
+            Remote(IDX_FILES[2], "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5", 7_840_016, True),
+            Remote(IDX_FILES[3], "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c", 10_008, True),
+        ),
+        mirrors=(
+            "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+            "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+        ),
+        elsewhere=("KMNIST/raw",),
+    ),
+    "qmnist": Download(
+        about="120,000 handwritten digits, MNIST made anew with all 60,000 test pictures, 28×28 grey",
+        licence="as published by its authors (Yadav and Bottou 2019)",
+        spec=MNIST,
+        read=partial(read_mnist_layout, spec=MNIST, names=QMNIST_FILES),
+        train_count=60_000,
+        test_count=60_000,
+        files=(
+            Remote(
+                QMNIST_FILES[0], "9e26a7bf1683614e065d7b76460ccd52807165b3f22561fb782bd9f38c52b51d", 47_040_016, True
+            ),
+            Remote(
+                QMNIST_FILES[1], "2c05dc77f6b916b38e455e97ab129a42a444f3dbef09b278a366f82904e0dd9f", 1_920_012, True
+            ),
+            Remote(
+                QMNIST_FILES[2], "43fc22bf7498b8fc98de98369d72f752d0deabc280a43a7bcc364ab19e57b375", 47_040_016, True
+            ),
+            Remote(
+                QMNIST_FILES[3], "9fbcbe594c3766fdf4f0b15c5165dc0d1e57ac604e01422608bb72c906030d06", 1_920_012, True
+            ),
+        ),
+        mirrors=(
+            "https://raw.githubusercontent.com/facebookresearch/qmnist/master/",
+            "https://github.com/facebookresearch/qmnist/raw/master/",
+        ),
+        elsewhere=("QMNIST/raw",),
+    ),
+    "emnist": EMNIST,
     "cifar-10": Download(
         about="60,000 photographs of animals and vehicles, 32×32 RGB",
         licence="as published by its authors (Krizhevsky 2009)",
@@ -101,6 +159,11 @@ SOURCES: dict[str, Source] = {
         licence="yours to know",
         Options=FolderOptions,
         listed=list_folder,
+    ),
+    "arrays": Arrays(
+        about="pictures of your own in arrays: an .npz, an .npy, or a table with a column for each pixel",
+        licence="yours to know",
+        Options=ArrayOptions,
     ),
 }
 
