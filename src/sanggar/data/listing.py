@@ -77,7 +77,7 @@ class _Scan:
             known = [name for name in names if parts_of(name)[-1] != table]
             if known:
                 shown = ", ".join(sorted(known)[:SHOWN]) + (", …" if len(known) > SHOWN else "")
-                lines.append(f"{len(known):,} {reason} ({shown})")
+                lines.append(f"{reason}: {len(known):,} ({shown})")
         return lines
 
 
