@@ -178,7 +178,8 @@ def test_what_systems_leave_is_no_class_and_is_said(tmp_path: Path) -> None:
     assert sum(map(len, (dataset.train, dataset.validation, dataset.test))) == 20
     lines = said(dataset)
     for words in (
-        "20 pictures (20 .png); classes by folder", "2 classes (train + validation + test): cats", "left there by systems: 14 (",
+        "20 pictures (20 .png); classes by folder", "2 classes (train + validation + test): cats",
+        "left there by systems: 14 (",
         "hidden: 4 (.git/", ".txt files, no pictures by their names: 1 (notes.txt)", "left out: .heic files",
         "empty folders: 1 (birds/)",
     ):  # fmt: skip
