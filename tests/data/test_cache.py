@@ -18,9 +18,11 @@ from gathering import encoded, load, write_pictures
 from sanggar.data import cache as prepared
 from sanggar.data import workers
 from sanggar.data.cache import evict, kept
-from sanggar.data.decoding import Done
+from sanggar.data.decoding import Decoder, Done
 from sanggar.errors import DataError
 
+SOURCE = Path(workers.__file__).parents[2]
+"""where sanggar lies"""
 pytestmark = pytest.mark.usefixtures("cache")
 
 
@@ -96,6 +98,94 @@ def test_what_is_not_whole_is_made_anew(damage: object, place: Path, cache: Path
     assert again.fingerprint == known.fingerprint
     np.testing.assert_array_equal(again.train.pixels, pixels)
     assert left(cache) == [key]
+
+
+def flip(path: Path, byte: int, bit: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[byte % len(content)] ^= 1 << bit
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["pixels.npy", "digests.npy", "about.json"])
+def test_a_flipped_bit_is_found_wherever_it_is(name: str, place: Path, cache: Path) -> None:
+    known = load(place)
+    pixels = known.train.pixels.copy()
+    (key,) = left(cache)
+    file = cache / key / name
+    whole = file.read_bytes()
+    for byte in np.random.default_rng(0).integers(0, len(whole), 25).tolist():
+        flip(file, byte, byte % 8)
+        assert prepared.opened(cache / key) is None, f"byte {byte}"
+        file.write_bytes(whole)
+    assert prepared.opened(cache / key) is not None
+    flip(file, len(whole) // 2, 3)
+    again = load(place)
+    assert again.fingerprint == known.fingerprint
+    np.testing.assert_array_equal(again.train.pixels, pixels)
+    assert file.read_bytes() == whole
+
+
+def test_a_file_that_could_not_be_opened_is_tried_again(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, read, locked = write_pictures(tmp_path / "many", 120), Decoder._read, [True]
+
+    def refuse(name: str) -> None:
+        if locked[0] and name.endswith("050.png"):
+            raise PermissionError(13, "Permission denied")
+
+    def guarded(decoder: Decoder, name: str) -> bytes:
+        refuse(name)
+        return read(decoder, name)
+
+    def opens(path: Path) -> bool:
+        return not (locked[0] and path.name == "050.png")
+
+    monkeypatch.setattr(Decoder, "_read", guarded)
+    monkeypatch.setattr(prepared, "_opens", opens)
+    first = load(place)
+    assert len(first.train) + len(first.validation) + len(first.test) == 119
+    assert "left out, since it cannot be read: 050.png ([Errno 13] Permission denied)" in first.about
+    made = (cache / left(cache)[0] / "pixels.npy").stat().st_mtime_ns
+    load(place)
+    assert (cache / left(cache)[0] / "pixels.npy").stat().st_mtime_ns == made
+    locked[0] = False
+    again = load(place)
+    assert len(again.train) + len(again.validation) + len(again.test) == 120
+    assert again.note == ""
+    assert len(left(cache)) == 1
+
+
+PLANTED = "from pathlib import Path\nPath({mark!r}).write_text(__name__)\nraise SystemExit(3)\n"
+
+
+@pytest.mark.parametrize("module", [
+    "random", "types", "numpy", "json", "sitecustomize", "usercustomize", "defusedxml", "PIL/__init__",
+    "sanggar/__init__", "importlib/util",
+])  # fmt: skip
+def test_processes_import_nothing_that_lies_beside_the_pictures(
+    module: str, place: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "was run"
+    for folder in (tmp_path, place):
+        (folder / module).parent.mkdir(exist_ok=True)
+        (folder / f"{module}.py").write_text(PLANTED.format(mark=str(mark)))
+    monkeypatch.setattr(workers, "FEW", 0)
+    monkeypatch.setattr(workers, "processors", lambda: 1)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((".", str(place), os.environ.get("PYTHONPATH", ""))))
+    monkeypatch.setattr(sys, "path", [str(place), "", str(tmp_path), *sys.path])
+    monkeypatch.chdir(tmp_path)
+    assert len(load(place).train) == 104
+    assert not mark.exists()
+
+
+def test_the_command_as_a_module_leaves_the_working_folder_alone(tmp_path: Path) -> None:
+    for module in ("random", "numpy", "click"):
+        (tmp_path / f"{module}.py").write_text(PLANTED.format(mark=str(tmp_path / "was run")))
+    done = subprocess.run([sys.executable, "-m", "sanggar", "recipes"], cwd=tmp_path, capture_output=True, text=True,
+                          check=False, env={**os.environ, "PYTHONPATH": str(SOURCE)})  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (tmp_path / "was run").exists()
 
 
 CHILD = """

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 from skimage.transform import resize
 
 from sanggar.data.decoding import Decoder, Job, main, square
@@ -206,3 +206,166 @@ def test_the_process_answers_line_by_line(tmp_path: Path) -> None:
     first, second = map(json.loads, said.getvalue().splitlines())
     assert (first["start"], len(first["digests"][0]), first["broken"]) == (0, 64, {})
     assert list(second["broken"]) == ["b.png"]
+
+
+# -- deep pictures, and colours that are not sRGB's -------------------------------------------------------------
+
+
+def png_of(depth: int, kind: int, row: bytes, width: int, clear: bytes) -> bytes:
+    """A PNG of one row, eight times, with a transparent colour."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    head = struct.pack(">IIBBBBB", width, 8, depth, kind, 0, 0, 0)
+    rows = zlib.compress((b"\0" + row) * 8)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"tRNS", clear) + chunk(b"IDAT", rows)
+            + chunk(b"IEND", b""))  # fmt: skip
+
+
+CLEAR = {  # of each: the file, and its first row laid on white, by hand
+    "1 bit": (png_of(1, 0, bytes([0b01010101]), 8, b"\0\0"), [255] * 8),
+    "2 bits": (png_of(2, 0, bytes([0b00011011] * 2), 8, b"\0\1"), [0, 255, 170, 255] * 2),
+    "4 bits": (png_of(4, 0, bytes([0x5A, 0x0F] * 2), 8, b"\0\5"), [255, 170, 0, 255] * 2),
+    "8 bits": (png_of(8, 0, bytes([7, 8, 9, 10] * 2), 8, b"\0\7"), [255, 8, 9, 10] * 2),
+    "16 bits": (png_of(16, 0, struct.pack(">8H", *[1000, 1001, 0, 65535] * 2), 8, struct.pack(">H", 1000)),
+                [255, 4, 0, 255] * 2),
+    "16 bits of colour": (png_of(16, 2, struct.pack(">24H", *[1000] * 12, *[9000] * 12), 8, bytes([3, 232] * 3)),
+                          [255] * 4 + [35] * 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLEAR)
+def test_a_transparent_value_is_white_at_any_depth(name: str) -> None:
+    content, expected = CLEAR[name]
+    np.testing.assert_array_equal(square(content, 8, "squash", False)[0, :, 0], expected)
+
+
+def tiff(values: np.ndarray, photometric: int = 1, sample_format: int = 1, order: str = "<", bits: int = 0) -> bytes:
+    """A grey TIFF, written by hand: Pillow writes not all of them."""
+    height, width = values.shape
+    data = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    tags = {256: width, 257: height, 258: bits or values.dtype.itemsize * 8, 259: 1, 262: photometric, 273: 8, 277: 1,
+            278: height, 279: len(data), 339: sample_format}  # fmt: skip
+    entries = b"".join(struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in sorted(tags.items()))
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8 + len(data))
+    return head + data + struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
+
+
+ROW = np.array([0, 1, 255, 256, 4095, 20_000, 32_767, 65_535])
+DEEP = {  # of each: the file, and what its first row is on 0…255
+    "16 bits": (tiff(np.tile(ROW.astype(np.uint16), (8, 1))), np.rint(ROW / 257)),
+    "16 bits, white is zero": (tiff(np.tile(ROW.astype(np.uint16), (8, 1)), 0), np.rint(255 - ROW / 257)),
+    "16 bits, big end first": (tiff(np.tile(ROW.astype(np.uint16), (8, 1)), order=">"), np.rint(ROW / 257)),
+    "signed 16 bits": (tiff(np.tile(ROW.clip(0, 32767).astype(np.int16), (8, 1)), 1, 2),
+                       np.rint(ROW.clip(0, 32767) / 32767 * 255)),
+    "signed 16 bits, big end first": (tiff(np.tile(ROW.clip(0, 32767).astype(np.int16), (8, 1)), 1, 2, ">"),
+                                      np.rint(ROW.clip(0, 32767) / 32767 * 255)),
+    "8 bits, white is zero": (tiff(np.tile(np.arange(0, 240, 30, np.uint8), (8, 1)), 0), 255 - np.arange(0, 240, 30)),
+    "signed 8 bits": (tiff(np.tile(np.arange(0, 128, 16, np.int8), (8, 1)), 1, 2),
+                      np.rint(np.arange(0, 128, 16) / 127 * 255)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_what_is_white_in_a_file_is_white(name: str) -> None:
+    content, expected = DEEP[name]
+    np.testing.assert_array_equal(square(content, 8, "squash", False)[0, :, 0], expected)
+
+
+@pytest.mark.parametrize(("values", "words"), [
+    (np.full((8, 8), -5, np.int16), "pixels are negative: nothing says what is black"),
+    (np.full((8, 8), -5, np.int8), "pixels are negative"),
+    (np.full((8, 8), 5, np.int32), "more than 16 bits"),
+])  # fmt: skip
+def test_what_has_no_known_range_is_refused(values: np.ndarray, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        square(tiff(values, 1, 2), 8, "squash", False)
+
+
+def swapping() -> bytes:
+    """sRGB's profile with its red and its blue exchanged."""
+    content = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = struct.unpack(">I", content[128:132])[0]
+    places = {bytes(content[132 + 12 * i : 136 + 12 * i]): 132 + 12 * i for i in range(count)}
+    red, blue = (slice(places[name] + 4, places[name] + 12) for name in (b"rXYZ", b"bXYZ"))
+    content[red], content[blue] = content[blue], content[red]
+    return bytes(content)
+
+
+def adobe() -> bytes:
+    """A profile of other primaries and a gamma of 2.2: Adobe RGB's (1998, 4.3.1.1), adapted to D50."""
+    content = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = struct.unpack(">I", content[128:132])[0]
+    places = {bytes(content[132 + 12 * i : 136 + 12 * i]): struct.unpack(">I", content[136 + 12 * i : 140 + 12 * i])[0]
+              for i in range(count)}  # fmt: skip
+    for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), ADOBE.T, strict=True):
+        content[places[name] + 8 : places[name] + 20] = struct.pack(
+            ">3i", *np.rint(column * 65536).astype(int).tolist()
+        )
+    return bytes(content)
+
+
+ADOBE = np.array([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]])
+"""Adobe RGB to XYZ under D50"""
+SRGB = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
+
+
+def test_colours_become_srgbs_by_the_profile() -> None:
+    stored = np.random.default_rng(0).integers(60, 190, (8, 8, 3), np.uint8)
+
+    def read(profile: bytes, kind: str = "PNG", **how: Any) -> np.ndarray:
+        return square(file(Image.fromarray(stored), kind, icc_profile=profile, **how), 8, "crop", True)
+
+    assert np.abs(read(swapping()).astype(int) - stored[..., ::-1]).max() <= 1
+    assert np.abs(read(swapping(), "TIFF").astype(int) - stored[..., ::-1]).max() <= 1
+    assert np.abs(read(swapping(), "WEBP", lossless=True).astype(int) - stored[..., ::-1]).max() <= 1
+    np.testing.assert_array_equal(read(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()), stored)
+
+    def linear(values: np.ndarray) -> np.ndarray:
+        return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+    light = linear(stored / 255) @ ADOBE.T @ np.linalg.inv(SRGB).T
+    expected = np.where(light <= 0.0031308, light * 12.92, 1.055 * light.clip(0) ** (1 / 2.4) - 0.055).clip(0, 1) * 255
+    inside = ((light > 0) & (light < 1)).all(axis=2)
+    assert np.abs(read(adobe()).astype(float) - expected)[inside].max() <= 2
+    assert np.abs(expected - stored).max() > 10
+
+
+def test_transparency_palettes_and_greys_keep_their_profile() -> None:
+    colour = np.full((8, 8, 4), (200, 90, 30, 255), np.uint8)
+    colour[:4, :, 3] = 0
+    found = square(file(Image.fromarray(colour), icc_profile=swapping()), 8, "crop", True)
+    assert (found[:4] == 255).all()
+    assert np.abs(found[4:].astype(int) - (30, 90, 200)).max() <= 1
+    palette = Image.new("P", (8, 8), 1)
+    palette.putpalette([0, 0, 0, 200, 90, 30])
+    found = square(file(palette, icc_profile=swapping()), 8, "crop", True)
+    assert np.abs(found.astype(int) - (30, 90, 200)).max() <= 1
+    grey = square(file(palette, icc_profile=swapping()), 8, "crop", False)
+    assert np.abs(grey.astype(int) - np.dot((30, 90, 200), (0.299, 0.587, 0.114))).max() <= 1
+
+
+@pytest.mark.parametrize("profile", [
+    b"no profile", swapping()[:200], ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes(),
+], ids=["nonsense", "cut", "of another space"])  # fmt: skip
+def test_a_profile_that_cannot_be_used_is_passed_over_and_said(profile: bytes, tmp_path: Path) -> None:
+    place = tmp_path / "pictures"
+    place.mkdir()
+    (place / "a.png").write_bytes(file(Image.new("RGB", (4, 4), (9, 80, 9)), icc_profile=profile))
+    (tmp_path / "out").write_bytes(bytes(48))
+    decoder = Decoder(Job(str(place), 4, "crop", True, str(tmp_path / "out"), 0))
+    done = decoder.ask(0, ["a.png"])
+    decoder.close()
+    assert done.broken == {}
+    assert done.remarks["a.png"].startswith("its colour profile cannot be used (")
+    assert (np.frombuffer((tmp_path / "out").read_bytes(), np.uint8).reshape(-1, 3) == (9, 80, 9)).all()
+
+
+@given(st.binary(max_size=300), st.integers(0, 600), st.integers(1, 255))
+def test_no_profile_stops_a_picture(content: bytes, at: int, flip: int) -> None:
+    profile = bytearray(swapping())
+    profile[at % len(profile)] ^= flip
+    for damaged in (bytes(profile), content or b"x"):
+        picture = Image.new("RGB", (4, 4), (9, 80, 9))
+        assert square(file(picture, icc_profile=damaged), 4, "crop", True).shape == (4, 4, 3)

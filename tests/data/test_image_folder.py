@@ -127,12 +127,10 @@ def test_sub_folders_are_classes_where_there_are_several(tmp_path: Path) -> None
     assert dataset.train.labels.tolist() == [int(number(p) % 3 > 0) for p in dataset.train.pixels]
     assert dataset.train.labels.dtype == np.int64
     write_pictures(tmp_path / "x", 1, table=False)
-    assert SOURCES["folder"].spec_for(own(tmp_path / "x")).classes == ()
+    assert SOURCES["folder"].spec_for(own(tmp_path / "x")).classes == ("cats", "dogs"), "one beside them is left out"
+    assert SOURCES["folder"].spec_for(own(tmp_path / "x", folders="ignored")).classes == ()
     write_pictures(tmp_path / "one", 9, ("images",), table=False)
     assert SOURCES["folder"].spec_for(own(tmp_path / "one")).classes == ()
-    write_pictures(tmp_path / "splits", 9, ("train", "test"), table=False)
-    with pytest.raises(DataError, match="test, train look like splits, not like classes"):
-        load(tmp_path / "splits")
 
 
 def test_an_attribute_may_be_the_class(place: Path) -> None:
@@ -439,8 +437,9 @@ def recipe(**data: object) -> Recipe:
 def test_a_recipe_is_resolved_without_looking_at_the_disk(place: Path) -> None:
     plan = resolve(recipe(path="nowhere", size=16, fit="squash"))
     assert plan.tree()["data"] == {
-        "source": "folder", "validation": 0.1, "test": 0.1, "only": None, "seed": 0, "size": 16, "fit": "squash",
+        "source": "folder", "validation": None, "test": None, "only": None, "seed": 0, "size": 16, "fit": "squash",
         "colour": True, "label": None, "note": "", "path": "nowhere", "table": None, "attributes": None,
+        "folders": "auto",
     }  # fmt: skip
     assert resolve(read(plan.tree())) == plan
     with pytest.raises(DataError, match="there is no folder or zip nowhere"):

@@ -1,7 +1,8 @@
 """Pictures prepared once: decoded in parallel into a file of the user's cache, and opened as a memory map.
 
-A preparation is a folder with `pixels.npy`, uint8 `(N, H, W, C)`, and `about.json`. It is written beside its place and
-renamed when it is whole; one process prepares at a time, so that whatever else lies there is a leftover of a crash.
+A preparation is a folder with `pixels.npy`, uint8 `(N, H, W, C)`, `digests.npy`, uint8 `(N, 32)`, and `about.json`. It
+is written beside its place and renamed when it is whole; one process prepares at a time, so that whatever else lies
+there is a leftover of a crash. Each file has a checksum, which is compared when it is opened.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import shutil
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,9 +27,9 @@ from jaxtyping import Bool, UInt8
 from sanggar.data.decoding import Job
 from sanggar.data.workers import decode
 from sanggar.errors import DataError, suggest
-from sanggar.files import cache_folder
+from sanggar.files import Content, cache_folder
 
-FORMAT = 1
+FORMAT = 2
 """Version of what is kept; raised when the same pictures would be prepared to other pixels."""
 
 
@@ -38,10 +40,16 @@ class Prepared:
     key: str
     pixels: UInt8[np.ndarray, "n height width channels"]
     """a memory map that can be read alone"""
+    digests: UInt8[np.ndarray, "n 32"]
+    """of each picture: SHA-256 of its file"""
     digest: str
-    """SHA-256 over each picture's file, in the order of their names"""
+    """SHA-256 over those, in the order of their names"""
     broken: dict[str, str]
     """what could not be read and is left out: by name, why"""
+    remarks: dict[str, str]
+    """what was not done as a picture's file says: by name"""
+    unread: list[str]
+    """the broken ones whose files could not be opened"""
     place: str
     """the folder or zip that it was made from"""
     settings: str
@@ -70,14 +78,14 @@ def prepare(place: Path, names: Sequence[str], stamps: Sequence[str], size: int,
     for name, stamp in zip(names, stamps, strict=True):
         digest.update(f"{name}\0{stamp}\n".encode(errors="surrogateescape"))  # a name may be no text at all
     key = digest.hexdigest()[:16]
-    found = opened(folder() / key)
+    found = _current(folder() / key)
     if found is not None:
         return found
     settings = f"{size}×{size} {'RGB' if colour else 'grey'}, {fit}"
     job = Job(str(place), size, "crop" if fit == "crop" else "squash", colour, "", 0)
     try:
         with _alone():
-            found = opened(folder() / key)  # another process may have made it meanwhile
+            found = _current(folder() / key)  # another process may have made it meanwhile
             if found is None:
                 _make(folder() / key, job, names, settings)
     except OSError as error:
@@ -92,21 +100,59 @@ def prepare(place: Path, names: Sequence[str], stamps: Sequence[str], size: int,
     return found
 
 
-def opened(place: Path) -> Prepared | None:
-    """A preparation as it lies in the cache; none where it is missing or not whole."""
+def opened(place: Path, check: bool = True) -> Prepared | None:
+    """A preparation as it lies in the cache; none where it is missing, not whole or, if `check`, a bit has changed."""
     try:
         about = json.loads((place / "about.json").read_text(encoding="utf-8"))
-        pixels = np.load(place / "pixels.npy", mmap_mode="r").view(np.ndarray)
-        if about["format"] != FORMAT or pixels.dtype != np.uint8 or list(pixels.shape) != about["shape"]:
+        known = about.pop("checksum")
+        if known != zlib.crc32(_text(about)) or about["format"] != FORMAT:
             return None
-        return Prepared(place.name, pixels, about["digest"], about["broken"], about["place"], about["settings"])
-    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        for name, checksum in about["checksums"].items():
+            if check and checksum != _checksum(place / name):
+                print(f"{place / name} is damaged: the pictures are prepared anew.", file=sys.stderr, flush=True)
+                return None
+        pixels = np.load(place / "pixels.npy", mmap_mode="r").view(np.ndarray)
+        if pixels.dtype != np.uint8 or list(pixels.shape) != about["shape"]:
+            return None
+        return Prepared(
+            place.name, pixels, np.load(place / "digests.npy"), about["digest"], about["broken"], about["remarks"],
+            about["unread"], about["place"], about["settings"],
+        )  # fmt: skip
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _current(place: Path) -> Prepared | None:
+    """A preparation, unless a file that could not be opened for it can be by now."""
+    found = opened(place)
+    return None if found is not None and any(map(_opens, (Path(found.place) / n for n in found.unread))) else found
+
+
+def _opens(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError:
+        return False
+    return True
+
+
+def _text(about: Content) -> bytes:
+    return json.dumps(about, indent=1, sort_keys=True).encode()  # in ASCII: a name may be no text at all
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32 of a file: any bit that changed is noticed, at the speed of memory."""
+    found = 0
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            found = zlib.crc32(part, found)
+    return found
 
 
 def kept() -> list[Prepared]:
     """All preparations in the cache."""
-    return [found for place in sorted(folder().glob("[!.]*")) if (found := opened(place)) is not None]
+    return [found for place in sorted(folder().glob("[!.]*")) if (found := opened(place, check=False)) is not None]
 
 
 def evict(key: str) -> int:
@@ -175,28 +221,36 @@ def _make(target: Path, job: Job, names: Sequence[str], settings: str) -> None:
             file.write(head)
             file.truncate(len(head) + weight)
         job = replace(job, out=str(out), offset=len(head))
-        digests, broken = decode(job, names)
-        whole = np.asarray(digests.any(axis=1))
+        done = decode(job, names)
+        whole = np.array([bool(digest) for digest in done.digests])
         with out.open("r+b") as file:
-            if broken:
+            if done.broken:
                 shape = (int(whole.sum()), *shape[1:])
                 _close_gaps(file, job, whole)
                 file.seek(0)
                 file.write(_head(shape))
             file.flush()
             os.fsync(file.fileno())
-        by_name = [index for index in sorted(range(len(names)), key=names.__getitem__) if whole[index]]
+        np.save(beside / "digests.npy", _bytes([digest for digest in done.digests if digest]))
+        by_name = [done.digests[i] for i in sorted(range(len(names)), key=names.__getitem__) if whole[i]]
         about = {
             "format": FORMAT, "place": job.place, "settings": settings, "shape": list(shape),
-            "digest": hashlib.sha256(digests[by_name].tobytes()).hexdigest(), "broken": dict(sorted(broken.items())),
+            "digest": hashlib.sha256(_bytes(by_name).tobytes()).hexdigest(),
+            "broken": dict(sorted(done.broken.items())),
+            "remarks": dict(sorted(done.remarks.items())), "unread": sorted(done.unread),
+            "checksums": {name: _checksum(beside / name) for name in ("pixels.npy", "digests.npy")},
         }  # fmt: skip
-        with (beside / "about.json").open("w", encoding="utf-8") as text:
-            json.dump(about, text, indent=1)  # in ASCII, for the same reason
+        with (beside / "about.json").open("wb") as text:
+            text.write(_text({**about, "checksum": zlib.crc32(_text(about))}))
             text.flush()
             os.fsync(text.fileno())
         beside.replace(target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _bytes(digests: Sequence[str]) -> UInt8[np.ndarray, "n 32"]:
+    return np.frombuffer(bytes.fromhex("".join(digests)), np.uint8).reshape(-1, 32)
 
 
 def _head(shape: tuple[int, ...]) -> bytes:

@@ -71,6 +71,8 @@ class Dataset:
     fingerprint: str
     note: str = ""
     """said wherever a figure on this data is shown"""
+    about: tuple[str, ...] = ()
+    """said before a training: what was found, and what is left out, a line each"""
 
     def narrowed(self, only: tuple[str, ...], classes: tuple[str, ...]) -> Dataset:
         """Training and validation pictures of some classes alone, copied. Raises DataError where there are none."""
@@ -129,6 +131,10 @@ class Source(ABC):
         """The splits as uint8. Raises DataError when files are missing or damaged."""
         found = self.splits(options)
         return found if options.only is None else found.narrowed(options.only, self.spec_for(options).classes)
+
+    def normal(self, options: DataOptions) -> tuple[str, ...] | None:
+        """The classes that are trained on, where test has others as well; none: all."""
+        return options.only
 
     @abstractmethod
     def presence(self, name: str, options: DataOptions | None = None) -> Presence:

@@ -10,8 +10,9 @@ import os
 import sys
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
@@ -19,6 +20,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from sanggar.data.colour import OddProfileError, shallow, to_srgb
 from sanggar.data.images import FORMATS, MAX_PIXELS
 from sanggar.errors import DataError
 
@@ -29,12 +31,17 @@ LARGEST = 6 * MAX_PIXELS
 
 
 def square(
-    content: bytes, size: int, fit: Literal["crop", "squash"], colour: bool
+    content: bytes,
+    size: int,
+    fit: Literal["crop", "squash"],
+    colour: bool,
+    say: Callable[[str], None] = lambda _: None,
 ) -> UInt8[np.ndarray, "size size channels"]:
     """The content of a picture file as uint8 `(size, size, 3)`, or `(size, size, 1)` where `colour` is off.
 
-    Turned as its EXIF says; laid on white where it is transparent; 16 bits are scaled to 8; grey is ITU-R 601's. Cut to
-    the square in its middle (`crop`) or squashed to one, then scaled by Pillow's antialiased bicubic filter. Raises
+    Turned as its EXIF says; brought to sRGB by its colour profile, which is passed over, and said so, where it cannot
+    be used; laid on white where it is transparent; more than 8 bits are scaled to 8; grey is ITU-R 601's. Cut to the
+    square in its middle (`crop`) or squashed to one, then scaled by Pillow's antialiased bicubic filter. Raises
     ValueError where it is too large or its range is not known, and whatever Pillow raises where it is damaged.
     """
     mode, channels = ("RGB", 3) if colour else ("L", 1)
@@ -43,11 +50,12 @@ def square(
             raise ValueError(f"{image.width}×{image.height} pixels are more than sanggar opens ({MAX_PIXELS:,})")
         if min(image.size) >= 4 * size:
             image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is decoded at a half, a quarter or an eighth
+        raw = str(image.tile[0].args) if image.tile else ""
         if image.format != "JPEG" or not image.info.keys().isdisjoint(("exif", "xmp")):  # looking costs a tenth
             ImageOps.exif_transpose(image, in_place=True)
         plain: Image.Image = image
-        if image.mode != mode or "transparency" in image.info:
-            plain = _eight_bits(image).convert(mode)
+        if image.format == "TIFF" or image.mode != mode or "transparency" in image.info or "icc_profile" in image.info:
+            plain = _plain(image, raw, say).convert(mode)
         if plain.size != (size, size):
             edge = min(plain.size)
             left, top = (plain.width - edge) / 2, (plain.height - edge) / 2
@@ -56,19 +64,19 @@ def square(
         return np.frombuffer(plain.tobytes(), np.uint8).reshape(size, size, channels)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """The picture without transparency and with 8 bits a channel. Raises ValueError where its range is not known."""
-    if image.mode.startswith("I"):
-        deep = np.asarray(image).astype(np.int64)
-        if deep.min() < 0 or deep.max() > 65535:
-            raise ValueError("more than 16 bits a pixel: no range is known that would be white")
-        return Image.fromarray(np.rint(deep / 257).astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("pixels are fractions: no range is known that would be white")
-    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
-        clear = image.convert("RGBA")
+def _plain(image: Image.Image, raw: str, say: Callable[[str], None]) -> Image.Image:
+    """The picture in sRGB, without transparency, with 8 bits a channel. Raises ValueError."""
+    found = shallow(image, raw)
+    try:
+        found = to_srgb(found)
+    except OddProfileError as error:
+        say(f"its colour profile cannot be used ({error}), and it is taken for sRGB")
+    if found.mode == "LAB":
+        found = found.convert("RGB")
+    if found.has_transparency_data:
+        clear = found.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
-    return image
+    return found
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,10 @@ class Done:
     """SHA-256 of each one's file; nothing for one that could not be read"""
     broken: dict[str, str]
     """by name: why it could not be read"""
+    remarks: dict[str, str] = field(default_factory=dict)
+    """by name: what was not done as its file says, though it was read"""
+    unread: list[str] = field(default_factory=list)
+    """the broken ones whose files could not be opened: they may be whole"""
 
 
 class Decoder:
@@ -113,26 +125,28 @@ class Decoder:
 
         Raises OSError where they cannot be written, DataError where the disk they are read from fails.
         """
-        job, digests, broken = self.job, [], {}
+        job, done = self.job, Done(start, [], {})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, on metadata, and on sizes that are checked here
             for number, name in enumerate(names, start):
                 try:
                     content = self._read(name)
-                    picture = square(content, job.size, job.fit, job.colour)
+                    picture = square(content, job.size, job.fit, job.colour, partial(done.remarks.__setitem__, name))
                 except Exception as error:  # a damaged file makes Pillow raise anything
                     if isinstance(error, MemoryError):
                         raise
                     if isinstance(error, OSError) and error.errno in PASSING:  # else it would be left out for good
                         raise DataError(f"{job.place}: {name} cannot be read now ({error.strerror}).") from None
-                    broken[name] = why(error)
-                    digests.append("")
+                    done.broken[name] = why(error)
+                    done.digests.append("")
+                    if isinstance(error, OSError) and error.errno is not None:  # the system's, not Pillow's
+                        done.unread.append(name)
                     continue
                 self.out.seek(job.offset + number * job.weight)
                 self.out.write(picture.data)
-                digests.append(hashlib.sha256(content).hexdigest())
+                done.digests.append(hashlib.sha256(content).hexdigest())
         self.out.flush()
-        return Done(start, digests, broken)
+        return done
 
     def _read(self, name: str) -> bytes:
         """A file's content. Raises ValueError where no picture has so much."""
@@ -184,7 +198,8 @@ def main(lines: io.BufferedIOBase, answers: io.BufferedIOBase) -> None:
             answer({"trouble": str(error)})
 
 
-if __name__ == "__main__":
+def serve() -> None:
+    """Be such a process, until nobody asks any more."""
     try:
         main(cast("io.BufferedIOBase", sys.stdin.buffer), cast("io.BufferedIOBase", sys.stdout.buffer))
     except (KeyboardInterrupt, BrokenPipeError):

@@ -19,12 +19,15 @@ from sanggar.data.cache import Prepared, prepare
 from sanggar.data.dataset import DIFFERS, DataOptions, Dataset, Part, Presence, Source, amount, root
 from sanggar.data.decoding import LARGEST, read_member, square, why
 from sanggar.data.images import Images, ImageSpec
+from sanggar.data.layout import TEST, TRAIN, VALIDATION, Folders
 from sanggar.data.listing import Listing, list_pictures, open_zip
+from sanggar.data.summary import repeated, said_of_files, said_of_repeated, said_of_splits
 from sanggar.data.tables import Kind, read_table
 from sanggar.errors import DataError, suggest
 from sanggar.seeding import address
 
 TENTH = 0.1
+TABLE = "attributes.csv"
 
 
 class ImageFolderOptions(DataOptions):
@@ -57,10 +60,13 @@ class FolderOptions(ImageFolderOptions):
     a sub-folder, where there is one"""
     attributes: dict[str, Kind] | None = None
     """the columns of the table that are taken, and as what; none: all, their kinds inferred"""
-    validation: Part = TENTH
-    """pictures for validation: how many, or which share of them"""
-    test: Part = TENTH
-    """pictures for test: how many, or which share of them"""
+    folders: Folders = "auto"
+    """what sub-folders mean. auto: splits where they are called so, else classes, and masks are left out; classes: each
+    is a class, whatever it is called; ignored: nothing, all pictures are one set"""
+    validation: Part | None = None
+    """pictures for validation: how many, or which share of them; none: those in a folder called so, or a tenth"""
+    test: Part | None = None
+    """the same for test, drawn from all pictures"""
 
 
 @dataclass(frozen=True)
@@ -119,29 +125,66 @@ class ImageFolder(Source):
         test, validation = _sizes(options, parts, len(order))
         bounds = (0, test, test + validation, len(order))
         splits = [_piece(whole, *pair) for pair in pairwise(bounds)]
-        note = " ".join(filter(None, [options.note, found.note, _left_out(prepared, len(found.names))]))
-        return Dataset(splits[2], splits[1], splits[0], _fingerprint(prepared, whole, order), note)
+        names = [found.names[i] for i in order]
+        again = repeated(prepared.digests, names, np.repeat([2, 1, 0], np.diff(bounds)))
+        about = (
+            *said_of_splits(found, splits[2], splits[1], splits[0]), *found.about, *said_of_files(prepared),
+            *said_of_repeated(again),
+        )  # fmt: skip
+        leaked = f"{again.leaked:,} of {test:,} test pictures are trained on as well, byte for byte."
+        said = [options.note, found.note, _left_out(prepared, len(found.names)), leaked if again.leaked else ""]
+        note = " ".join(filter(None, said))
+        return Dataset(splits[2], splits[1], splits[0], _fingerprint(prepared, whole, order), note, about)
+
+    def normal(self, options: DataOptions) -> tuple[str, ...] | None:
+        """Classes that are trained on, where folders for test hold others as well."""
+        return options.only or self._listed(options)[1].normal
 
     def _listed(self, options: DataOptions) -> tuple[ImageFolderOptions, Listing]:
         known = cast("ImageFolderOptions", options)
         found = labelled(self.listed(known), known.label)
+        found = replace(found, parts=None if known.test is not None else _complete(found, known.seed))
+        if found.parts is None and found.normal is not None:
+            raise DataError(
+                f"data.test: {found.place} has normal pictures to train on and others for test; no other split can be "
+                "drawn. Leave data.test out."
+            )
         _sizes(known, found.parts, len(found.names))
         return known, found
 
 
+def _drawn(seed: int, count: int) -> Int64[np.ndarray, "n"]:
+    """Positions of all pictures in the order in which splits take them."""
+    return np.random.Generator(np.random.Philox(address(seed, "splits"))).permutation(count)
+
+
+def _complete(found: Listing, seed: int) -> Int64[np.ndarray, "n"] | None:
+    """The publisher's splits, with a tenth of the training pictures for each that the publisher has not."""
+    if found.parts is None:
+        return None
+    parts = found.parts.copy()
+    drawn = _drawn(seed, len(parts))
+    trained = drawn[parts[drawn] == TRAIN]
+    for part in (TEST, VALIDATION):
+        if len(trained) and not (parts == part).any():
+            taken, trained = np.split(trained, [amount(TENTH, len(trained))])
+            parts[taken] = part
+    return parts
+
+
 def _order(options: ImageFolderOptions, found: Listing) -> Int64[np.ndarray, "n"]:
-    """Test, validation, train: the publisher's own, each in order, or else drawn by the seed."""
-    if found.parts is not None and options.test is None:
-        return np.argsort(-found.parts, kind="stable")
-    generator = np.random.Generator(np.random.Philox(address(options.seed, "splits")))
-    return generator.permutation(len(found.names))
+    """Test, validation, train: the publisher's own, or else drawn by the seed."""
+    drawn = _drawn(options.seed, len(found.names))
+    if found.parts is None:
+        return drawn
+    order = np.arange(len(drawn)) if found.in_order else drawn
+    return order[np.argsort(-found.parts[order], kind="stable")]
 
 
 def _sizes(options: ImageFolderOptions, parts: Int64[np.ndarray, "n"] | None, n: int) -> tuple[int, int]:
     """How many pictures are for test and for validation. Raises DataError where none is left to train on."""
-    own = parts is not None and options.test is None
-    tested = (parts == 2).sum() if own and parts is not None else amount(options.test or TENTH, n)
-    validated = (parts == 1).sum() if own and parts is not None else amount(TENTH, n)
+    tested = (parts == TEST).sum() if parts is not None else amount(options.test or TENTH, n)
+    validated = (parts == VALIDATION).sum() if parts is not None else amount(TENTH, n)
     if options.validation is not None:
         validated = amount(options.validation, n)
     if tested + validated >= n or not (tested and validated):
@@ -195,7 +238,8 @@ def folder_picture(path: Path, options: ImageFolderOptions) -> UInt8[np.ndarray,
 def list_folder(options: FolderOptions) -> Listing:
     """The pictures of `options.path`, their classes by sub-folder, and their table. Raises DataError."""
     place = _find(options.path)
-    found = list_pictures(place)
+    found = list_pictures(place, options.folders, options.label is None, Path(options.table or TABLE).name)
+    found = replace(found, in_order=False)
     table = _table(place, options)
     if table is not None:
         content, where = table
@@ -243,7 +287,7 @@ def _only(found: list[str], place: Path) -> str | None:
 
 def _table(place: Path, options: FolderOptions) -> tuple[bytes, str] | None:
     """The content of the table, and what it is called in a message. Raises DataError where one is asked for in vain."""
-    name = options.table or "attributes.csv"
+    name = options.table or TABLE
     if place.is_file():
         with open_zip(place) as archive:
             members = {m.filename: m for m in archive.infolist() if f"/{m.filename}".endswith(f"/{name}")}

@@ -7,6 +7,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt8
 from PIL import Image, ImageOps
 
+from sanggar.data.colour import OddProfileError, to_srgb
 from sanggar.errors import DataError, suggest
 
 if TYPE_CHECKING:
@@ -208,6 +210,8 @@ def read_image(path: Path, spec: ImageSpec) -> UInt8[np.ndarray, "height width c
                     f"{path}: {upright.height}×{upright.width} pixels, but this network takes {spec.size}. "
                     "Resize the picture first."
                 )
+            with suppress(OddProfileError):  # damaged, or of other pictures: these are taken for sRGB
+                upright = to_srgb(upright)
             # a grey picture saved as RGB stays what it is when brought to one channel
             pixels = np.asarray(upright.convert("RGB" if upright.mode not in ("1", "L") else "L"))
     except Image.DecompressionBombError:

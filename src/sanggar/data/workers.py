@@ -12,9 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
 
-import numpy as np
-from jaxtyping import UInt8
-
+import sanggar
 from sanggar.data.decoding import Decoder, Done, Job
 from sanggar.errors import DataError
 
@@ -26,14 +24,33 @@ TOLERATED = 0.01
 """The share of pictures that may be broken."""
 
 
+START = """
+import importlib.util, json, sys
+places, home = json.loads(sys.argv[1])
+sys.path += [place for place in places if place not in sys.path]
+spec = importlib.util.spec_from_file_location("sanggar", home + "/__init__.py", submodule_search_locations=[home])
+sys.modules["sanggar"] = package = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(package)
+from sanggar.data.decoding import serve
+serve()
+"""
+"""What a process begins with: this very sanggar, and nothing that lies where it is started or is shadowed elsewhere"""
+
+
 class Worker:
-    """A process that decodes. Plain text goes to and fro: a script needs no `__main__`, and a kill ends both sides."""
+    """A process that decodes. Plain text goes to and fro: a script needs no `__main__`, and a kill ends both sides.
+
+    It is isolated (`-I`): modules are Python's own and the installed ones first, then those of this process's path,
+    and never those of the working folder or of the folder that a script lies in, where pictures may lie too.
+    """
 
     def __init__(self, job: Job) -> None:
-        paths = os.pathsep.join(path for path in sys.path if path)
+        unsafe = {os.path.realpath(place) for place in (os.curdir, *([] if sys.flags.safe_path else sys.path[:1]))}
+        places = [place for place in sys.path if place and os.path.realpath(place) not in unsafe]
+        home = os.path.dirname(os.path.realpath(sanggar.__file__))  # noqa: PTH120
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "sanggar.data.decoding"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": paths},
+            [sys.executable, "-I", "-c", START, json.dumps([places, home])],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self._say(asdict(job))
 
@@ -71,12 +88,12 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def decode(job: Job, names: Sequence[str]) -> tuple[UInt8[np.ndarray, "n 32"], dict[str, str]]:
-    """Decode all pictures; the SHA-256 of each one's file (zeros where it is broken), and the broken ones.
+def decode(job: Job, names: Sequence[str]) -> Done:
+    """Decode all pictures, and what became of them.
 
     Raises OSError where they cannot be written, DataError where more than 1 % are broken: as soon as that is known.
     """
-    digests, broken = np.zeros((len(names), 32), np.uint8), {}
+    whole = Done(0, [""] * len(names), {})
     count = 1 if len(names) <= FEW else processors()
     with ExitStack() as stack:
         makers: list[Decoder | Worker] = [Decoder(job)] if count == 1 else [Worker(job) for _ in range(count)]
@@ -84,20 +101,23 @@ def decode(job: Job, names: Sequence[str]) -> tuple[UInt8[np.ndarray, "n 32"], d
             stack.callback(maker.close)
         answers = stack.enter_context(closing(_answers(makers, names)))  # closed before those who answer
         for done in _shown(answers, len(names)):
-            for index, digest in enumerate(done.digests, done.start):
-                digests[index] = np.frombuffer(bytes.fromhex(digest) or bytes(32), np.uint8)
-            broken.update(done.broken)
-            if len(broken) > TOLERATED * len(names):
+            whole.digests[done.start : done.start + len(done.digests)] = done.digests
+            whole.broken.update(done.broken)
+            whole.remarks.update(done.remarks)
+            whole.unread.extend(done.unread)
+            if len(whole.broken) > TOLERATED * len(names):
                 raise DataError(
                     f"{job.place}: of {len(names):,} pictures more than 1 % cannot be read, which is more than an "
-                    f"accident. First: {_first(broken)}. Remove or replace them."
+                    f"accident. First: {_first(whole.broken)}. Remove or replace them."
                 )
-    if broken:
+    if whole.broken:
         print(
-            f"{len(broken):,} of {len(names):,} pictures cannot be read and are left out: {_first(broken)}.",
-            file=sys.stderr,
-        )
-    return digests, broken
+            f"{len(whole.broken):,} of {len(names):,} pictures cannot be read and are left out: "
+            f"{_first(whole.broken)}.", file=sys.stderr,
+        )  # fmt: skip
+    if whole.remarks:
+        print(f"Of {len(whole.remarks):,} of {len(names):,} pictures: {_first(whole.remarks)}.", file=sys.stderr)
+    return whole
 
 
 def _first(broken: dict[str, str]) -> str:

@@ -176,8 +176,8 @@ def doubts(context: EvaluationContext, measurements: Sequence[Measurement]) -> l
 
 
 def normal_classes(model: TrainedModel) -> list[int] | None:
-    """Numbers of the classes that training saw, where the recipe keeps some alone; None where all."""
-    only = model.plan.data.only
+    """Numbers of the classes that training saw, where test has others as well; None where all."""
+    only = model.plan.source.normal(model.plan.data)
     return None if only is None else sorted(model.spec.classes.index(name) for name in only)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -57,6 +58,7 @@ def train(
     learner, batches = _set_up(plan, dataset, folder)
     run = None
     if learner.rank == 0:
+        print(*dataset.about, sep="\n", end="\n" if dataset.about else "", file=sys.stderr, flush=True)
         run = Run.create(folder, plan.yaml(), _info(plan, dataset, learner))
     return _walk(plan, learner, batches, dataset, Progress(), run, watch, hooks) or Run(folder)
 
