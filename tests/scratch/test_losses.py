@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch.nn import functional
 
+from sanggar.errors import DataError
 from sanggar.scratch.activations import ACTIVATIONS, shares
 from sanggar.scratch.losses import FROM_LOGITS, LOSSES, loss, one_hot
 from sanggar.scratch.tensor import Array, Tensor
@@ -126,6 +127,133 @@ def test_logits_far_out_give_pytorchs_loss_and_gradient(pair: tuple[str, str], d
         torch.autograd.backward(expected)
         close(found.data, expected.detach().numpy(), 10 * np.finfo(dtype).eps)
         close(gradient_of(logits), there(peer.grad).numpy(), 10 * np.finfo(dtype).eps)
+
+
+INF = np.inf
+BIG = float(np.finfo(np.float32).max)
+
+
+@pytest.mark.parametrize(
+    ("logits", "label", "expected", "gradient"),
+    [
+        ([0, -INF, 1], 0, np.log1p(np.e), [1 / (1 + np.e) - 1, 0, np.e / (1 + np.e)]),
+        ([0, -INF, -INF], 0, 0, [0, 0, 0]),
+        ([0, -INF, -INF], 1, INF, [1, -1, 0]),
+        ([INF, 1, -INF], 0, 0, [0, 0, 0]),
+        ([INF, 1, -INF], 1, INF, [1, -1, 0]),
+        ([INF, INF, 0], 1, np.log(2), [0.5, -0.5, 0]),
+        ([-INF, -INF, -INF], 2, np.log(3), [1 / 3, 1 / 3, -2 / 3]),
+        ([BIG, -BIG, 0], 0, 0, [0, 0, 0]),
+        ([BIG, -BIG, 0], 2, BIG, [1, 0, -1]),
+        ([BIG, -BIG, 0], 1, 2 * BIG, [1, -1, 0]),
+        ([-BIG, -BIG, -BIG], 0, np.log(3), [-2 / 3, 1 / 3, 1 / 3]),
+        ([np.nan, 0, 0], 1, np.nan, [np.nan] * 3),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.filterwarnings("error")
+def test_cross_entropy_of_infinite_logits_and_such_far_apart_has_its_limit(
+    logits: list[float], label: int, expected: float, gradient: list[float], dtype: Precision
+) -> None:
+    categorical = FROM_LOGITS["softmax", "categorical_cross_entropy"]
+    tensor = leaf(np.array([logits], dtype))
+    found = categorical(tensor, [label])
+    found.backward()
+    assert found.dtype == dtype
+    with np.errstate(over="ignore"):  # twice the largest float32 is infinite there
+        np.testing.assert_allclose(found.item(), dtype(expected), rtol=1e-6)
+    np.testing.assert_allclose(gradient_of(tensor), [gradient], rtol=1e-6)
+    # in a batch, among others, weighted or not: what counts 0 may be infinite
+    others = np.array([logits, [0, 0, 0], [0, 0, 0], [0, 0, 0]], dtype)
+    for weights, mean in ((None, expected / 4 + 0.75 * np.log(3)), (np.array([0, 1, 1, 2]), np.log(3))):
+        if weights is None or not np.isnan(expected):
+            found = categorical(Tensor(others), [label, 1, 1, 1], weights=weights)
+            np.testing.assert_allclose(found.item(), mean, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("logit", "target", "expected", "gradient"),
+    [
+        (INF, 1, 0, 0),
+        (INF, 0, INF, 1),
+        (INF, 0.5, INF, 0.5),
+        (-INF, 0, 0, 0),
+        (-INF, 1, INF, -1),
+        (BIG, 1, 0, 0),
+        (BIG, 0, BIG, 1),
+        (BIG, 0.75, BIG / 4, 0.25),
+        (-BIG, 0.75, BIG / 4 * 3, -0.75),
+        (np.nan, 0, np.nan, np.nan),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.filterwarnings("error")
+def test_sigmoid_cross_entropy_of_infinite_logits_has_its_limit(
+    logit: float, target: float, expected: float, gradient: float, dtype: Precision
+) -> None:
+    binary, tensor = FROM_LOGITS["sigmoid", "binary_cross_entropy"], leaf(np.array([[logit]], dtype))
+    found = binary(tensor, [[target]])
+    found.backward()
+    np.testing.assert_allclose(found.item(), expected, rtol=1e-6)
+    np.testing.assert_allclose(gradient_of(tensor), [[gradient]], rtol=1e-6)
+    if not np.isnan(expected):
+        found = binary(Tensor(np.array([[logit], [0]], dtype)), [[target], [1]], weights=np.array([0, 2]))
+        np.testing.assert_allclose(found.item(), np.log(2), rtol=1e-6)
+
+
+@given(shape=ROWS, seed=SEEDS, data=st.data())
+def test_a_logit_of_minus_infinity_is_as_if_its_class_were_not_there(
+    shape: Shape, seed: int, data: st.DataObject
+) -> None:
+    logits, where = spread(shape, seed), data.draw(st.integers(0, shape[1]))
+    labels = np.random.default_rng(seed).integers(0, shape[1], shape[0])
+    more = np.insert(logits, where, -INF, axis=1)
+    categorical = FROM_LOGITS["softmax", "categorical_cross_entropy"]
+    one, two = leaf(logits), leaf(more)
+    first, second = categorical(one, labels), categorical(two, labels + (labels >= where))
+    for value in (first, second):
+        value.backward()
+    close(second.data, first.data, 1e-12)
+    close(gradient_of(two), np.insert(gradient_of(one), where, 0, axis=1), 1e-12)
+    np.testing.assert_allclose(shares(more), np.insert(shares(logits), where, 0, axis=1))
+
+
+# -- weights -----------------------------------------------------------------------------------------------------
+
+WEIGHED = {**LOSSES, **{f"{name} from logits": made for (_, name), made in FROM_LOGITS.items()}}
+
+
+@pytest.mark.parametrize("name", WEIGHED)
+@given(shape=ROWS, seed=SEEDS, data=st.data())
+def test_an_example_of_weight_k_is_k_equal_examples(name: str, shape: Shape, seed: int, data: st.DataObject) -> None:
+    times = np.array(data.draw(st.lists(st.integers(0, 3), min_size=shape[0], max_size=shape[0]).filter(any)))
+    made = WEIGHED[name]
+    outputs, targets = outputs_for(name, shape, seed), targets_for(name.removesuffix(" from logits"), shape, seed)
+    one, two = leaf(outputs), leaf(np.repeat(outputs, times, axis=0))
+    first, second = made(one, targets, weights=times), made(two, np.repeat(targets, times, axis=0))
+    for value in (first, second):
+        value.backward()
+    close(first.data, second.data, 1e-12)
+    ends = np.cumsum(times)
+    summed = [gradient_of(two)[end - k : end].sum(axis=0) for end, k in zip(ends, times, strict=True)]
+    close(gradient_of(one), np.array(summed), 1e-12)
+
+
+@pytest.mark.parametrize("name", WEIGHED)
+def test_a_weighted_loss_has_the_precision_of_the_outputs(name: str) -> None:
+    outputs = leaf(np.array([[0.25, 0.75], [0.5, 0.5]], np.float32))
+    value = WEIGHED[name](outputs, np.eye(2), weights=np.array([0.3, 0.7]))
+    value.backward()
+    assert value.dtype == gradient_of(outputs).dtype == np.float32
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [np.nan, 1.0], [0.0, 0.0], [np.inf, 1.0]])
+@pytest.mark.parametrize("name", WEIGHED)
+def test_weights_that_make_no_sense_are_refused(name: str, weights: list[float]) -> None:
+    with pytest.raises(DataError, match="weights: expected"):
+        WEIGHED[name](Tensor(np.full((2, 2), 0.5)), np.eye(2), weights=np.array(weights))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -181,6 +181,34 @@ def test_a_generator_goes_on_where_a_seed_begins_anew() -> None:
     assert not alike(arrays_of(first), arrays_of(second))
 
 
+def test_weights_of_examples_come_with_them_and_spread_penalties_are_shared_by_them() -> None:
+    weights = np.random.default_rng(0).exponential(size=len(X))
+    seen: list[tuple[Array, Array | None, float]] = []
+    network = FFNN([3, 3], dtype=np.float64)
+
+    def step(x: Array, y: Array, optimizer: Any, rng: Any, counts: Array | None, times: float) -> float:
+        seen.append((x.copy(), counts, times))
+        return 0.0
+
+    with mock.patch.object(network, "train_step", step):
+        list(network.epochs(X, LABELS, epochs=2, batch_size=16, weights=weights, spread_penalty=True))
+        list(network.epochs(X, LABELS, epochs=1, batch_size=16, spread_penalty=True))
+    assert len(seen) == 9
+    for x, counts, times in seen[:6]:
+        assert counts is not None
+        np.testing.assert_array_equal(counts, [weights[(row == X).all(axis=1)].item() for row in x])
+        assert times == pytest.approx(1 / counts.sum())
+    assert [(counts, times) for _, counts, times in seen[6:]] == [(None, 1 / 16), (None, 1 / 16), (None, 1 / 8)]
+
+
+def test_a_weighted_loss_is_that_of_repeated_examples_and_its_penalty_counts_as_often_as_asked() -> None:
+    network = FFNN([3, 4, 3], l1=0.1, l2=0.2, dtype=np.float64)
+    times = np.arange(len(X)) % 3
+    repeated = network.loss(np.repeat(X, times, axis=0), np.repeat(LABELS, times)).item()
+    found = network.loss(X, LABELS, weights=times, times=0.5).item()
+    assert found + 0.5 * network.penalty().item() == pytest.approx(repeated)
+
+
 def test_without_shuffling_batches_come_in_the_order_of_the_examples() -> None:
     seen: list[Array] = []
     network = FFNN([3, 3], dtype=np.float64)

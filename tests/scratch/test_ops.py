@@ -295,6 +295,29 @@ def test_logsumexp_does_not_overflow(dtype: Precision) -> None:
     close(gradient_of(x), np.array([[1, 0, 0], [1 / 3] * 3, [1 / 3] * 3]), np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.filterwarnings("error")
+def test_logsumexp_and_softmax_of_infinite_and_far_entries_have_their_limits(dtype: Precision) -> None:
+    inf, big = np.inf, float(np.finfo(dtype).max)
+    for entries, value, shares in (
+        ([inf, 1], inf, [1, 0]),
+        ([inf, -inf], inf, [1, 0]),
+        ([-inf, 1], 1, [0, 1]),
+        ([inf, inf], inf, [0.5, 0.5]),
+        ([-inf, -inf], -inf, [0.5, 0.5]),
+        ([big, -big], big, [1, 0]),
+        ([-big, -big], -big, [0.5, 0.5]),
+        ([np.nan, 1], np.nan, [np.nan, np.nan]),
+    ):
+        x = leaf(np.array(entries, dtype))
+        y = ops.logsumexp(x)
+        y.backward()
+        assert y.dtype == dtype
+        np.testing.assert_array_equal(y.data, np.array(value, dtype))
+        np.testing.assert_array_equal(gradient_of(x), np.array(shares, dtype))
+        np.testing.assert_array_equal(ACTIVATIONS["softmax"](x).data, np.array(shares, dtype))
+
+
 def test_an_axis_may_be_a_number_of_numpys() -> None:
     x = Tensor(spread((2, 3), 0))
     first: Any = np.int64(0)  # NumPy's types do not say that these are numbers like Python's

@@ -180,6 +180,41 @@ def test_a_step_down_takes_no_notice_of_gradients_from_before(name: str) -> None
     np.testing.assert_array_equal(found[0], found[1])
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_a_velocity_that_holds_the_rate_differs_only_while_the_rate_changes(nesterov: bool) -> None:
+    """scikit-learn's v ← m v − rate · gradient, by hand."""
+    for rates, same in (([0.1] * 5, True), ([0.1, 0.1, 0.02, 0.02, 0.01], False)):
+        found = []
+        for rate_in_velocity in (False, True):
+            optimizer, x = SGD(0.1, 0.9, nesterov, rate_in_velocity), leaf(np.ones(3))
+            for step, rate in enumerate(rates):
+                optimizer.rate = rate
+                x.grad = np.array([1.0, -2.0, 0.5]) * (step + 1)
+                optimizer.step([x])
+            found.append(x.data)
+        assert np.allclose(*found) == same
+        weight, velocity = np.ones(3), np.zeros(3)
+        for step, rate in enumerate(rates):
+            gradient = np.array([1.0, -2.0, 0.5]) * (step + 1)
+            velocity = 0.9 * velocity - rate * gradient
+            weight += 0.9 * velocity - rate * gradient if nesterov else velocity
+        close(found[1], weight, 1e-12)
+
+
+def test_adams_epsilon_hat_is_added_before_the_correction() -> None:
+    """The paper's reordered algorithm, at the end of its section 2, by hand."""
+    (one, two), rate, epsilon = (0.9, 0.99), 0.1, 0.5
+    optimizer, x = Adam(rate, (one, two), epsilon, epsilon_hat=True), leaf(np.ones(3))
+    weight, mean, square = np.ones(3), np.zeros(3), np.zeros(3)
+    for t in range(1, 6):
+        x.grad = np.array([1.0, -2.0, 0.5]) * t
+        optimizer.step([x])
+        mean = one * mean + (1 - one) * x.grad
+        square = two * square + (1 - two) * x.grad**2
+        weight -= rate * np.sqrt(1 - two**t) / (1 - one**t) * mean / (np.sqrt(square) + epsilon)
+        close(x.data, weight, 1e-12)
+
+
 # -- schedules -------------------------------------------------------------------------------------------------
 
 HALF_WAY = {"constant": 1.0, "cosine": 0.5, "linear": 0.5, "exponential": 0.1}
