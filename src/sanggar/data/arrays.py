@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
@@ -353,7 +354,7 @@ def _one_each(array: Shaped[np.ndarray, "..."], where: str) -> Shaped[np.ndarray
         array = array[:, 0]
     if array.ndim == 2 and array.dtype.kind in "biuf" and array.shape[1] > 1:
         if np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all():
-            return array.argmax(axis=1)
+    
         raise DataError(
             f"{where}: labels have {array.shape[1]} columns, and not one 1 in each row: not one class each."
         )
@@ -420,7 +421,7 @@ def _lines(place: Path) -> Iterator[str]:
     """A table's lines that are not empty, gzipped or not. Raises DataError for what is no text, or too much of it."""
     total = 0
     with opened(place) as file:
-        text = io.TextIOWrapper(file, "utf-8-sig", "replace")
+        text = io.TextIOWrapper(cast("BufferedReader", file), "utf-8-sig", "replace")
         while line := text.readline(LINE):
             total += len(line)
             if len(line) == LINE or "\0" in line or "\ufffd" in line:

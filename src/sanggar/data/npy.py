@@ -161,7 +161,7 @@ def _header(file: BufferedIOBase, where: str, size: int) -> Header:
     if len(shape) > AXES or any(type(n) is not int or n < 0 for n in shape):
         raise DataError(f"{where} has the shape {str(shape)[:60]}; expected at most {AXES} axes.")
     if math.prod(max(n, 1) for n in shape) * dtype.itemsize > MOST:
-        raise DataError(f"{where} promises {shape} of {dtype}, more than {MOST:,} bytes. {TOO_MUCH}")
+        raise DataError(f"{where} promises {str(shape)[:60]} of {dtype}, more than {MOST:,} bytes. {TOO_MUCH}")
     header = Header(where, shape, dtype, fortran, start)
     if start + header.bytes != size:
         raise DataError(

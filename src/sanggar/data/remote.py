@@ -57,7 +57,7 @@ def published(place: Place, files: Sequence[Remote]) -> bool | None:
 
     It cannot where the publisher's checksum is of a packed file, and the file here is not packed, or has no checksum.
     """
-    known = []
+    known: list[bool | None] = []
     for file in files:
         path = find(place, file)
         if path is None:
