@@ -354,7 +354,7 @@ def _one_each(array: Shaped[np.ndarray, "..."], where: str) -> Shaped[np.ndarray
         array = array[:, 0]
     if array.ndim == 2 and array.dtype.kind in "biuf" and array.shape[1] > 1:
         if np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all():
-    
+            return np.asarray(np.argmax(array, axis=1))
         raise DataError(
             f"{where}: labels have {array.shape[1]} columns, and not one 1 in each row: not one class each."
         )
