@@ -105,6 +105,18 @@ def test_kerass_file_has_its_own_test_split(tmp_path: Path) -> None:
     assert SOURCE.presence("arrays") == Presence("your own", 0, None)
 
 
+def test_what_was_found_is_said_before_a_training(tmp_path: Path) -> None:
+    train, test = pictures(40), pictures(10)
+    train[3], train[5], test[0] = train[4], train[4], train[4]
+    path = keras(tmp_path, x_train=train / 255, x_test=test / 255)
+    assert load(path, validation=1).about == (
+        f"{path}: 39 + 1 + 10 pictures (train + validation + test)",
+        "4 classes: 0 10 + 0 + 3, 1 10 + 0 + 3, 2 10 + 0 + 2, 3 9 + 1 + 2",
+        "duplicates: 3 pictures repeat another pixel by pixel; 1 are for training and for test",
+        "Pixels were float64 from 0 to 1, multiplied by 255.",
+    )
+
+
 def test_medmnists_file_has_all_its_splits(tmp_path: Path) -> None:
     path = medmnist(tmp_path)
     data = load(path)

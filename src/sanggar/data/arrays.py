@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 from io import BufferedReader
 from pathlib import Path
 from typing import cast
@@ -39,6 +40,8 @@ INDEX = ("", "unnamed: 0")
 """What pandas calls the column that numbers the rows."""
 SIDES = range(4, 1025)
 """Heights and widths that pictures may have."""
+SHOWN = 20
+"""Classes that are named."""
 CLASSES = 1000
 """Different labels that are still taken for classes."""
 LABEL = 100
@@ -136,8 +139,10 @@ class Arrays(Source):
         if options.validation is not None or validation is None or train is None:
             whole = _joined(train, validation)
             train, validation = cut("validation", whole, amount(options.validation or TENTH, len(whole)), options.seed)
-        note = " ".join(filter(None, [cast("ArrayOptions", options).note, stacks.note, done]))
-        return Dataset(train, validation, test, content, note)
+        notes = list(filter(None, [stacks.note, done]))
+        note = " ".join(filter(None, [cast("ArrayOptions", options).note, *notes]))
+        about = (*_counted(stacks, train, validation, test), *notes)
+        return Dataset(train, validation, test, content, note, about)
 
 
 def _joined(*parts: Images | None) -> Images:
@@ -145,6 +150,30 @@ def _joined(*parts: Images | None) -> Images:
     for other in others:
         first = first.joined(other)
     return first
+
+
+def _counted(stacks: Stacks, *splits: Images) -> list[str]:
+    """Splits, classes and pictures that are there more than once, a line each."""
+    sizes = " + ".join(f"{len(split):,}" for split in splits)
+    lines = [f"{stacks.place}: {sizes} pictures (train + validation + test)"]
+    if stacks.classes:
+        rows = [
+            np.bincount(split.labels, minlength=len(stacks.classes)) for split in splits if split.labels is not None
+        ]
+        each = [
+            f"{name} {' + '.join(f'{n:,}' for n in row)}"
+            for name, row in zip(stacks.classes, np.stack(rows, axis=1), strict=True)
+        ]
+        more = f" and {len(each) - SHOWN:,} more" if len(each) > SHOWN else ""
+        lines.append(f"{len(each):,} classes: {', '.join(each[:SHOWN])}{more}")
+    digests = [{blake2b(picture.tobytes(), digest_size=16).digest() for picture in split.pixels} for split in splits]
+    repeated = sum(map(len, splits)) - len(set().union(*digests))
+    if repeated:
+        shared = len(digests[0] & digests[2])
+        lines.append(
+            f"duplicates: {repeated:,} pictures repeat another pixel by pixel; {shared:,} are for training and for test"
+        )
+    return lines
 
 
 def list_arrays(options: ArrayOptions) -> Stacks:

@@ -71,6 +71,8 @@ class Dataset:
     fingerprint: str
     note: str = ""
     """said wherever a figure on this data is shown"""
+    about: tuple[str, ...] = ()
+    """said before a training: what was found, and what is left out, a line each"""
 
     def narrowed(self, only: tuple[str, ...], classes: tuple[str, ...]) -> Dataset:
         """Training and validation pictures of some classes alone, copied. Raises DataError where there are none."""
@@ -145,8 +147,8 @@ DIFFERS = (
 )
 """The note of such data."""
 UNKNOWN = (
-    "The files on this machine could not be compared with the published ones, whose checksums are known as they are "
-    "packed there."
+    "The files on this machine could not be compared with the published ones: only checksums of the packed files are "
+    "known."
 )
 """The note of data that may be the published."""
 
