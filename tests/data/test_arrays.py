@@ -155,7 +155,8 @@ def test_what_sanggar_writes_it_reads(tmp_path: Path) -> None:
     assert SOURCE.spec_for(options(tmp_path / "x.npz")).classes == ("0", "1")
 
 
-@pytest.mark.parametrize("how", ["plain", "gzipped", "semicolons", "tabs", "no header", "pandas", "quoted"])
+@pytest.mark.parametrize("how", ["plain", "gzipped", "semicolons", "tabs", "no header", "pandas", "numbered",
+                                 "named and numbered", "zipped", "quoted"])  # fmt: skip
 def test_a_table_of_pixels_is_the_array(how: str, tmp_path: Path) -> None:
     pixels, labels = pictures(30, 6, 6), np.arange(30) % 3
     np.save(tmp_path / "a.npy", pixels)
@@ -167,11 +168,18 @@ def test_a_table_of_pixels_is_the_array(how: str, tmp_path: Path) -> None:
         path.write_bytes(gzip.compress(text.encode()))
     elif how == "no header":
         path.write_text(text.split("\n", 1)[1])
-        note = "The first of 37 columns, which have no header, is taken for the label."
+        note = "The first of 37 columns, which have no names, is taken for the label."
     elif how == "pandas":
         lines = text.splitlines()
         path.write_text("\n".join([f",{lines[0]}", *(f"{i},{line}" for i, line in enumerate(lines[1:]))]))
         note = "A column that numbers the rows is left out."
+    elif how == "numbered":
+        path.write_text("\n".join([",".join(map(str, range(37))), text.split("\n", 1)[1]]))
+        note = "The first of 37 columns, which have no names, is taken for the label."
+    elif how == "named and numbered":
+        path.write_text(text.replace("pixel", ""))
+    elif how == "zipped":
+        path = _zip(tmp_path / "t.csv.zip", {"t.csv": path.read_bytes(), "__MACOSX/t.csv": b"x"})
     elif how == "quoted":
         path.write_bytes(b"\xef\xbb\xbf" + text.replace("label", '"label"').replace("\n", "\r\n").encode())
     assert load(path).fingerprint == load(tmp_path / "a.npy").fingerprint
@@ -283,6 +291,8 @@ def test_names_that_are_not_known_are_listed_and_unused_arrays_are_said(tmp_path
     np.savez(tmp_path / "x.npz", x_train=pictures(20), y_train=np.arange(20) % 2, x_test=pictures(20))
     assert "x_test has no labels" in refused(tmp_path / "x.npz")
     assert load(keras(tmp_path, extra=np.array([{}]))).note == "Arrays of k.npz that are not used: extra."
+    np.savez(tmp_path / "x.npz", x_test=pictures(20))
+    assert (len(load(tmp_path / "x.npz").train), SOURCE.left(options(tmp_path / "x.npz"))) == (16, 16)
     np.savez(tmp_path / "x.npz", x_train=np.zeros((0, 6, 5), np.uint8))
     assert "x.npz" in refused(tmp_path / "x.npz")
 
@@ -304,6 +314,7 @@ TABLES: dict[str, tuple[Callable[[str], str], str]] = {
     "an empty cell": (lambda t: t[: t.rstrip().rindex(",")] + ",\n", "not a table of pixels"),
     "out of order": (lambda t: t.replace("pixel3,pixel4", "pixel4,pixel3", 1), "not in the order of their numbers"),
     "no rows": (lambda t: t.split("\n")[0] + "\n", "holds no pictures"),
+    "a long cell": (lambda t: '"' + "x" * 200_000 + '",' + t, "not a table of pixels"),
     "nothing": (lambda t: "", "0 columns of pixels"),
     "prose": (lambda t: "Dear all,\nhere is nothing to see.\n", "columns of pixels are no grey square"),
     "a long line": (lambda t: "1," * 600_000, "no table of pixels as text"),
@@ -355,6 +366,7 @@ HOSTILE = {
     "empty texts": (_npy("(99999999,)", "'<U0'"), "expected numbers or texts"),
     "version": (_npy("(1,)", content=b"x", version=b"\x09\x00"), "no array in NumPy's format"),
     "long header": (npy.MAGIC + b"\x02\x00" + b"\xff" * 4 + b" " * 99, "no array in NumPy's format"),
+    "no header": (npy.MAGIC + b"\x02\x00" + bytes(99), "no array in NumPy's format"),
     "short": (npy.MAGIC, "no array in NumPy's format"),
     "only a header": (_npy("(1,)")[:40], "header is not NumPy's"),
 }
