@@ -21,7 +21,7 @@ import pytest
 from doors import FIXTURES
 from sanggar.errors import SanggarError
 from sanggar.reporting.page import report
-from sanggar.results.stored import read
+from sanggar.results.stored import read, read_arrays, read_tools, save
 from sanggar.runs import Run
 from sanggar.trained import plan_of
 
@@ -114,6 +114,9 @@ def test_no_leaf_of_a_run_becomes_markup(name: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(FIXTURES) as archive:
         archive.extractall(tmp_path)
     folder = Path(shutil.move(tmp_path / name, tmp_path / "run"))
+    run = Run(folder)
+    tools, details = read_tools(run)
+    save(run, read(run), read_arrays(run), tools, details)  # as this version writes it
     files = Files(folder)
     every = [(file, way, is_name) for file, tree in files.good.items() for way, is_name in leaves(tree)]
     chosen = every if ALL else list({kind(place): place for place in every}.values())

@@ -6,9 +6,12 @@ import csv
 import io
 import math
 import re
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
+from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
@@ -20,9 +23,8 @@ from sanggar.data.dataset import DataOptions, Dataset, Part, Presence, Source, a
 from sanggar.data.downloads import cut
 from sanggar.data.images import Images, ImageSpec
 from sanggar.data.npy import MAGIC, TOO_MUCH, ZIP, ArrayFile, Header, open_arrays
-from sanggar.data.npy import MOST as MOST_BYTES
 from sanggar.data.remote import MOST as MOST_TEXT
-from sanggar.data.remote import opened
+from sanggar.data.remote import Place, opened
 from sanggar.errors import DataError, suggest
 from sanggar.seeding import address
 
@@ -38,6 +40,8 @@ INDEX = ("", "unnamed: 0")
 """What pandas calls the column that numbers the rows."""
 SIDES = range(4, 1025)
 """Heights and widths that pictures may have."""
+SHOWN = 20
+"""Classes that are named."""
 CLASSES = 1000
 """Different labels that are still taken for classes."""
 LABEL = 100
@@ -93,7 +97,7 @@ class Arrays(Source):
     def left(self, options: DataOptions) -> int:
         """Pictures to train on, from the arrays' headers."""
         train, validation, test = list_arrays(cast("ArrayOptions", options)).counts
-        if options.test is not None or not test:
+        if options.test is not None or not (train and test):
             train, validation = train + validation + test, 0
             train -= amount(options.test or TENTH, train)
         if options.validation is not None or not validation:
@@ -127,16 +131,18 @@ class Arrays(Source):
             start += count
         train, validation, test = parts
         content = fingerprint(*filter(None, parts))
-        if options.test is not None or test is None:
+        if options.test is not None or train is None or test is None:
             whole = _joined(train, validation, test)
             chosen = amount(options.test or TENTH, len(whole))
             train, test = cut("test", whole, chosen, address(options.seed, "test"))
             validation = None
-        if options.validation is not None or validation is None or train is None:
+        if options.validation is not None or validation is None:
             whole = _joined(train, validation)
             train, validation = cut("validation", whole, amount(options.validation or TENTH, len(whole)), options.seed)
-        note = " ".join(filter(None, [cast("ArrayOptions", options).note, stacks.note, done]))
-        return Dataset(train, validation, test, content, note)
+        notes = list(filter(None, [stacks.note, done]))
+        note = " ".join(filter(None, [cast("ArrayOptions", options).note, *notes]))
+        about = (*_counted(stacks, train, validation, test), *notes)
+        return Dataset(train, validation, test, content, note, about)
 
 
 def _joined(*parts: Images | None) -> Images:
@@ -146,6 +152,30 @@ def _joined(*parts: Images | None) -> Images:
     return first
 
 
+def _counted(stacks: Stacks, *splits: Images) -> list[str]:
+    """Splits, classes and pictures that are there more than once, a line each."""
+    sizes = " + ".join(f"{len(split):,}" for split in splits)
+    lines = [f"{stacks.place}: {sizes} pictures (train + validation + test)"]
+    if stacks.classes:
+        rows = [
+            np.bincount(split.labels, minlength=len(stacks.classes)) for split in splits if split.labels is not None
+        ]
+        each = [
+            f"{name} {' + '.join(f'{n:,}' for n in row)}"
+            for name, row in zip(stacks.classes, np.stack(rows, axis=1), strict=True)
+        ]
+        more = f" and {len(each) - SHOWN:,} more" if len(each) > SHOWN else ""
+        lines.append(f"{len(each):,} classes: {', '.join(each[:SHOWN])}{more}")
+    digests = [{blake2b(picture.tobytes(), digest_size=16).digest() for picture in split.pixels} for split in splits]
+    repeated = sum(map(len, splits)) - len(set().union(*digests))
+    if repeated:
+        shared = len(digests[0] & digests[2])
+        lines.append(
+            f"duplicates: {repeated:,} pictures repeat another pixel by pixel; {shared:,} are for training and for test"
+        )
+    return lines
+
+
 def list_arrays(options: ArrayOptions) -> Stacks:
     """What the file holds, known by its first bytes and not by its name. Raises DataError."""
     place = _find(options.path, "data.path")
@@ -153,15 +183,26 @@ def list_arrays(options: ArrayOptions) -> Stacks:
         with place.open("rb") as file:
             begin = file.read(len(MAGIC))
         status = place.stat()
+        packed = _tables_in(place) if begin[:2] == ZIP else []
     except OSError as error:
         raise DataError(f"{place}: cannot be read ({error.strerror}).") from None
     if begin == MAGIC:
         return _of_npy(place, options.labels)
-    if begin[:2] == ZIP:
+    if begin[:2] == ZIP and len(packed) != 1:
         if options.labels is not None:
             raise DataError("data.labels: an .npz names its labels itself; leave it out.")
         return _of_npz(place)
-    return _of_table(place, options.labels, (status.st_size, status.st_mtime_ns))
+    return _of_table(place, "".join(packed), options.labels, (status.st_size, status.st_mtime_ns))
+
+
+def _tables_in(place: Path) -> list[str]:
+    """The tables in a zip that holds no arrays."""
+    try:
+        with zipfile.ZipFile(place) as archive:
+            names = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):  # what is wrong is said where arrays are read
+        return []
+    return [] if any(name.endswith(".npy") for name in names) else [n for n in names if n.lower().endswith(".csv")]
 
 
 def _find(path: str, key: str, beside: Path | None = None) -> Path:
@@ -353,7 +394,7 @@ def _one_each(array: Shaped[np.ndarray, "..."], where: str) -> Shaped[np.ndarray
         array = array[:, 0]
     if array.ndim == 2 and array.dtype.kind in "biuf" and array.shape[1] > 1:
         if np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all():
-            return array.argmax(axis=1)
+            return np.asarray(np.argmax(array, axis=1))
         raise DataError(
             f"{where}: labels have {array.shape[1]} columns, and not one 1 in each row: not one class each."
         )
@@ -366,35 +407,45 @@ def _one_each(array: Shaped[np.ndarray, "..."], where: str) -> Shaped[np.ndarray
 
 
 @lru_cache(maxsize=1)  # a command asks for size, classes and pixels in turn, and parsing takes seconds
-def _of_table(place: Path, named: str | None, _stamp: tuple[int, int]) -> Stacks:
-    """A table with a row for each picture: its label, and its pixels row by row. Raises DataError."""
+def _of_table(path: Path, member: str, named: str | None, _stamp: tuple[int, int]) -> Stacks:
+    """A table, or one in a zip, with a row for each picture: its label, and its pixels row by row. Raises DataError."""
+    place: Place = zipfile.Path(path, member) if member else path
     first = next(_lines(place), "")
     separator = max(",;\t", key=first.count)
-    cells = [cell.strip() for cell in next(csv.reader([first], delimiter=separator), [])]
-    header = sum(map(_is_number, cells)) * 2 < len(cells)
-    label, pixels, note = _columns(cells, header, named, place)
+    try:
+        cells = [cell.strip() for cell in next(csv.reader([first], delimiter=separator), [])]
+    except csv.Error as error:
+        raise DataError(f"{place}: not a table of pixels ({error}).") from None
+    numbers = [cell for cell in cells if _is_number(cell)]
+    names = 2 * len(numbers) < len(cells) or named in cells or any(cell.lower() in LABELS for cell in cells)
+    header = names or _in_a_row(numbers)
+    label, pixels, note = _columns(cells, names, named, place)
     side = math.isqrt(len(pixels))
     if side * side != len(pixels) or side not in SIDES:
         raise DataError(
             f"{place}: {len(pixels):,} columns of pixels are no grey square with sides from {SIDES[0]} to "
             f"{SIDES[-1]:,}; expected a table as Kaggle has MNIST (label,pixel0,…,pixel783), an .npz or an .npy."
         )
-    if place.stat().st_size > MOST_BYTES:
-        raise DataError(f"{place}: more than {MOST_BYTES:,} bytes. {TOO_MUCH}")
     values = _numbers(place, separator, pixels, header)
     labels = [] if label is None else [_texts(place, separator, label, header)]
     classes, codes = classes_of(labels, str(place)) if labels else ((), None)
     grey, done = as_bytes([values.reshape(len(values), side, side, 1)], str(place))
-    return Stacks(place, (len(values), 0, 0), (side, side, 1), classes, codes, lambda: (list(grey), done), note)
+    return Stacks(path, (len(values), 0, 0), (side, side, 1), classes, codes, lambda: (list(grey), done), note)
 
 
-def _columns(cells: Sequence[str], header: bool, named: str | None, place: Path) -> tuple[int | None, list[int], str]:
+def _in_a_row(numbers: Sequence[str]) -> bool:
+    """Whether these number columns, as pandas does, and are no picture's pixels."""
+    first = numbers[0] if numbers else ""
+    return first in ("0", "1") and list(numbers) == [str(int(first) + i) for i in range(len(numbers))]
+
+
+def _columns(cells: Sequence[str], names: bool, named: str | None, place: Place) -> tuple[int | None, list[int], str]:
     """Which column holds the label, which the pixels, and what is left out. Raises DataError."""
-    if not header:
+    if not names:
         if named is not None:
-            raise DataError(f"data.labels: {place} has no header, so that no column is called {named!r}.")
+            raise DataError(f"data.labels: {place} has no header with names, and no column {named!r}.")
         bare = math.isqrt(len(cells)) ** 2 == len(cells)
-        said = "" if bare else f"The first of {len(cells)} columns, which have no header, is taken for the label."
+        said = "" if bare else f"The first of {len(cells)} columns, which have no names, is taken for the label."
         return (None, list(range(len(cells))), "") if bare else (0, list(range(1, len(cells))), said)
     lower = [cell.lower() for cell in cells]
     if named is not None and named not in cells:
@@ -416,11 +467,11 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _lines(place: Path) -> Iterator[str]:
+def _lines(place: Place) -> Iterator[str]:
     """A table's lines that are not empty, gzipped or not. Raises DataError for what is no text, or too much of it."""
     total = 0
     with opened(place) as file:
-        text = io.TextIOWrapper(file, "utf-8-sig", "replace")
+        text = io.TextIOWrapper(cast("BufferedReader", file), "utf-8-sig", "replace")
         while line := text.readline(LINE):
             total += len(line)
             if len(line) == LINE or "\0" in line or "\ufffd" in line:
@@ -431,7 +482,7 @@ def _lines(place: Path) -> Iterator[str]:
                 yield line
 
 
-def _numbers(place: Path, separator: str, columns: Sequence[int], header: bool) -> Shaped[np.ndarray, "n pixels"]:
+def _numbers(place: Place, separator: str, columns: Sequence[int], header: bool) -> Shaped[np.ndarray, "n pixels"]:
     error: Exception | None = None
     for kind in ("u1", "f4"):
         try:
@@ -441,7 +492,7 @@ def _numbers(place: Path, separator: str, columns: Sequence[int], header: bool) 
     raise DataError(f"{place}: not a table of pixels ({str(error).splitlines()[0][:200]}).") from None
 
 
-def _texts(place: Path, separator: str, column: int, header: bool) -> Shaped[np.ndarray, "n"]:
+def _texts(place: Place, separator: str, column: int, header: bool) -> Shaped[np.ndarray, "n"]:
     texts = np.char.strip(_loaded(place, separator, [column], header, f"U{LABEL + 1}")[:, 0])
     if np.char.str_len(texts).max() > LABEL:
         raise DataError(f"{place}: a label has more than {LABEL} characters.")
@@ -451,7 +502,7 @@ def _texts(place: Path, separator: str, column: int, header: bool) -> Shaped[np.
         return texts
 
 
-def _loaded(place: Path, separator: str, columns: Sequence[int], header: bool, kind: DTypeLike) -> np.ndarray:
+def _loaded(place: Place, separator: str, columns: Sequence[int], header: bool, kind: DTypeLike) -> np.ndarray:
     lines = _rows(place, separator)
     if header:
         next(lines)
@@ -461,7 +512,7 @@ def _loaded(place: Path, separator: str, columns: Sequence[int], header: bool, k
     return found
 
 
-def _rows(place: Path, separator: str) -> Iterator[str]:
+def _rows(place: Place, separator: str) -> Iterator[str]:
     """Lines with as many cells as the first. Raises DataError."""
     expected = 0
     for number, line in enumerate(_lines(place), 1):

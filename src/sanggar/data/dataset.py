@@ -151,8 +151,8 @@ DIFFERS = (
 )
 """The note of such data."""
 UNKNOWN = (
-    "The files on this machine could not be compared with the published ones, whose checksums are known as they are "
-    "packed there."
+    "The files on this machine could not be compared with the published ones: only checksums of the packed files are "
+    "known."
 )
 """The note of data that may be the published."""
 

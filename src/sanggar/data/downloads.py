@@ -39,7 +39,7 @@ class Download(Source):
     """A data set of published files, which holds the same pictures everywhere."""
 
     spec: ImageSpec
-    read: Callable[[Place], tuple[Images, Images]]
+    read: Callable[..., tuple[Images, Images]]
     """its train and test splits, from a folder or a zip"""
     train_count: int
     """pictures in its train split, validation included: known before the files are"""
@@ -176,7 +176,7 @@ IDX_FILES = (
 )
 
 
-NUMBERS = {8: np.dtype(np.uint8), 12: np.dtype(">i4")}
+NUMBERS: dict[int, np.dtype] = {8: np.dtype(np.uint8), 12: np.dtype(">i4")}
 """What IDX files hold, by the code in their header: of those that the format knows, the ones in use here."""
 AXES = 4
 """An IDX file's, at most."""

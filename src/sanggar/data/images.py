@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from PIL import Image, ImageOps
 
 from sanggar.data.colour import OddProfileError, to_srgb
+from sanggar.data.npy import open_arrays
 from sanggar.errors import DataError, suggest
 
 if TYPE_CHECKING:
@@ -251,14 +250,16 @@ def _to_channels(
 
 def _read_npz(path: Path, spec: ImageSpec) -> UInt8[np.ndarray, "n height width channels"]:
     try:
-        with zipfile.ZipFile(path):  # np.load takes an .npy under any name
-            pass
-        with np.load(path, allow_pickle=False) as file:
-            if "images" not in file:
-                raise DataError(f"{path}: holds no array `images`. {suggest('images', file.files)}")
-            return as_pixels(file["images"], spec, str(path))
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: not an .npz file that can be read ({error}).") from None
+        file = open_arrays(path, lambda name: name == "images")
+        pixels = file.read("images") if "images" in file.headers else None
+    except DataError as error:
+        reason = str(error).removeprefix(f"{path}: ").rstrip(".")
+        raise DataError(f"{path}: not an .npz file that can be read ({reason}).") from None
+    if "" in file.headers:
+        raise DataError(f"{path}: not an .npz file that can be read (it is an .npy).")
+    if pixels is None:
+        raise DataError(f"{path}: holds no array `images`. {suggest('images', file.others)}")
+    return as_pixels(pixels, spec, str(path))
 
 
 def as_pixels(array: np.ndarray, spec: ImageSpec, name: str = "images") -> UInt8[np.ndarray, "n height width channels"]:

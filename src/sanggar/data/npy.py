@@ -110,7 +110,7 @@ def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
         with zipfile.ZipFile(path) as archive:
             listed = archive.infolist()
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
-        raise DataError(f"{path}: not an .npz file that can be read ({error}).") from None
+        raise DataError(f"{path}: not an .npz file that can be read ({str(error)[:100]}).") from None
     for member in listed:
         name = member.filename.removesuffix(".npy")
         if name == member.filename:
@@ -134,7 +134,7 @@ def _stream(path: Path, name: str) -> Iterator[BufferedIOBase]:
             with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
                 yield cast("BufferedIOBase", member)
     except (EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path} is damaged: {name or 'it'} does not decompress ({error}).") from None
+        raise DataError(f"{path} is damaged: {name or 'it'} does not decompress ({str(error)[:100]}).") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
 
@@ -144,7 +144,7 @@ def _header(file: BufferedIOBase, where: str, size: int) -> Header:
     begin = file.read(12)
     version = tuple(begin[6:8])
     length = int.from_bytes(begin[8:10] if version == (1, 0) else begin[8:12], "little")
-    if len(begin) < 12 or begin[:6] != MAGIC or version not in ((1, 0), (2, 0)) or length > HEADER:
+    if len(begin) < 12 or begin[:6] != MAGIC or version not in ((1, 0), (2, 0)) or not 2 <= length <= HEADER:
         raise DataError(f"{where} is no array in NumPy's format: it begins with {begin.hex() or 'nothing'}.")
     start = (10 if version == (1, 0) else 12) + length
     head = io.BytesIO(begin[8:] + file.read(start - 12))
@@ -161,7 +161,7 @@ def _header(file: BufferedIOBase, where: str, size: int) -> Header:
     if len(shape) > AXES or any(type(n) is not int or n < 0 for n in shape):
         raise DataError(f"{where} has the shape {str(shape)[:60]}; expected at most {AXES} axes.")
     if math.prod(max(n, 1) for n in shape) * dtype.itemsize > MOST:
-        raise DataError(f"{where} promises {shape} of {dtype}, more than {MOST:,} bytes. {TOO_MUCH}")
+        raise DataError(f"{where} promises {str(shape)[:60]} of {dtype}, more than {MOST:,} bytes. {TOO_MUCH}")
     header = Header(where, shape, dtype, fortran, start)
     if start + header.bytes != size:
         raise DataError(

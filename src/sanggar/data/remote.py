@@ -57,7 +57,7 @@ def published(place: Place, files: Sequence[Remote]) -> bool | None:
 
     It cannot where the publisher's checksum is of a packed file, and the file here is not packed, or has no checksum.
     """
-    known = []
+    known: list[bool | None] = []
     for file in files:
         path = find(place, file)
         if path is None:
@@ -181,7 +181,8 @@ def opened(path: Place, unpack: bool = True) -> Iterator[BufferedIOBase]:
                 yield cast("BufferedIOBase", raw)
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise DataError(
-            f"{path} is damaged: it does not decompress ({error}). Delete it; what is published is fetched anew."
+            f"{path} is damaged: it does not decompress ({str(error)[:100]}). Delete it; what is published is fetched "
+            "anew."
         ) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
@@ -198,5 +199,5 @@ def in_zip(path: Path) -> Place:
         top = zipfile.Path(path)
         inside = [entry for entry in top.iterdir() if entry.name != "__MACOSX"]
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
-        raise DataError(f"{path}: not a zip that can be read ({error}).") from None
+        raise DataError(f"{path}: not a zip that can be read ({str(error)[:100]}).") from None
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else top
