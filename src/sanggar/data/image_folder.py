@@ -243,8 +243,9 @@ def list_folder(options: FolderOptions) -> Listing:
     table = _table(place, options)
     if table is not None:
         content, where = table
-        read = read_table(content, where, found.names, options.attributes)
-        found = replace(found, attributes=read.attributes, values=read.values if read.attributes else None)
+        read = read_table(content, where, found.names, options.attributes, found.unused)
+        values = read.values if read.attributes else None
+        found = replace(found, attributes=read.attributes, values=values, about=(*found.about, *read.about))
     elif options.attributes:
         raise DataError(f"data.attributes: {place} has no table. Put an attributes.csv there, or name it: data.table.")
     return found
