@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -74,6 +75,12 @@ def filled(folder: Path) -> Iterator[Path]:
         ) from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def name_part(text: str, most: int = 100) -> str:
+    """What a file may be called of any text: letters, digits, - and _, so many bytes at most."""
+    safe = re.sub(r"[^\w-]+", "-", text)
+    return safe.encode()[:most].decode(errors="ignore")
 
 
 def cache_folder(name: str) -> Path:
