@@ -50,6 +50,20 @@ def test_scores_and_heat_maps(images: Path, trained: Trained, run_cli: Cli, tmp_
     assert len(list((tmp_path / "found").iterdir())) == 3
 
 
+@pytest.mark.parametrize("name", ["x" * 251, "ä" * 125, "caf\udce9"])
+def test_a_picture_may_be_called_anything(
+    name: str, images: Path, trained: Trained, run_cli: Cli, tmp_path: Path
+) -> None:
+    try:
+        (images / "a digit.png").rename(images / f"{name}.png")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    status, _, err = run_cli("anomaly", trained("autoencoder").path, images, "--out", tmp_path / "found")
+    assert status == 0, err
+    files = [line["heat_map"] for line in lines(tmp_path / "found" / "scores.csv")]
+    assert all((tmp_path / "found" / file).is_file() for file in files)
+
+
 def test_a_run_whose_evaluation_left_nothing_looks_at_normal_pictures_first(
     images: Path, trained: Trained, run_cli: Cli, tmp_path: Path
 ) -> None:

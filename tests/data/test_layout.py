@@ -7,11 +7,13 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+import sanggar
+from conftest import Cli
 from gathering import encoded, load, own, write_pictures
 from sanggar.data.dataset import Dataset
 from sanggar.data.layout import Folders, understand
@@ -265,6 +267,43 @@ def test_duplicates_are_said_and_those_that_flatter_a_test_stand_with_its_figure
     dataset = load(place, validation=1)
     assert "duplicates: 4 pictures are 2 by their bytes, " in said(dataset)
     assert "train/000.png = train/again.png" in said(dataset)
-    leaked = {int(p[0, 0, 0]) for p in dataset.train.pixels} & {1}
-    assert dataset.note == ("1 of 6 test pictures are trained on as well, byte for byte." if leaked else "")
-    assert np.isin(1, [p[0, 0, 0] for p in dataset.test.pixels])
+    assert dataset.note == "1 of 6 test pictures are, byte for byte, for training or validation as well."
+
+
+def test_the_command_says_what_a_folder_was_taken_for(tmp_path: Path, run_cli: Cli) -> None:
+    place = write_pictures(tmp_path / "own", 20, ("cats", "dogs"))
+    (place / "attributes.csv").rename(tmp_path / "table.csv")
+    (place / "notes.txt").write_text("x")
+    sheet = tmp_path / "sheet.png"
+    status, out, err = run_cli("data", place, "data.size=8", f"data.table={tmp_path / 'table.csv'}", "--out", sheet,
+                               "--count", "3")  # fmt: skip
+    assert status == 0, err
+    for words in ("20 pictures (20 .png); classes by folder", "2 classes (train + validation + test): cats ",
+                  "column age: number (mean 9.5, deviation 5.766)",
+                  "column odd: flag (no, yes)", "column letter: category (a, b, c)", "notes.txt"):  # fmt: skip
+        assert words in out
+    with Image.open(sheet) as picture:
+        assert (picture.mode, picture.height) == ("RGB", 72)
+    assert load(place, table=str(tmp_path / "table.csv")).about == tuple(out.splitlines()[:-1])
+    for arguments, words in (
+        (("data", place, "data.foldrs=x"), "data.foldrs: there is no such key. Did you mean 'folders'"),
+        (("data", place, "--out", tmp_path / "x.jpg"), "expected a name ending in .png, for a contact sheet"),
+        (("data", "digits", "data.size=8"), "has a meaning for a folder of pictures alone"),
+        (("data", tmp_path / "gone"), "There is no data set, folder or zip"),
+    ):  # fmt: skip
+        status, _, err = run_cli(*arguments)
+        assert (status, words in err) == (2, True), err
+
+
+def test_it_is_said_before_a_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = write_pictures(tmp_path / "own", 20, ("cats", "dogs"), table=False)
+    (place / "cover.jpg").write_bytes(encoded(1))
+    plain = {
+        "name": "own", "data": {"source": "folder", "path": str(place), "size": 8},
+        "model": {"family": "autoencoder", "widths": [4], "latent_size": 2},
+        "training": {"steps": 1, "batch_size": 8, "device": "cpu"},
+    }  # fmt: skip
+    sanggar.train(plain, out=tmp_path / "run", watch=lambda _: None)
+    lines = capsys.readouterr().err
+    assert "left out: 1 picture beside class folders (cover.jpg; data.folders=ignored takes all" in lines
+    assert "2 classes (train + validation + test): cats " in lines

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sanggar.cli.group import cli, into
 from sanggar.errors import DataError, suggest
+
+if TYPE_CHECKING:
+    from sanggar.data.images import Images
 
 LISTED = 20
 """Broken pictures that are named."""
@@ -72,23 +76,32 @@ def runs(folder: Path) -> None:
 
 @cli.command()
 @click.argument("source", required=False)
-@into("Write test pictures of SOURCE: a folder of PNGs, or FILE.npz.", required=False)
+@click.argument("overrides", nargs=-1, metavar="[data.KEY=VALUE]...")
+@into("Write test pictures of SOURCE: a folder of PNGs, or FILE.npz; of a folder, a contact sheet FILE.png.", False)
 @click.option(
     "--count",
     default=10,
     show_default=True,
     type=click.IntRange(min=1),
-    help="How many pictures --out writes.",
+    help="How many pictures --out writes; of a folder, how many of each class.",
 )
 @click.option("--prepared", is_flag=True, help="List the pictures that lie prepared in the cache.")
 @click.option("--evict", metavar="KEY|all", help="Remove prepared pictures from the cache.")
-def data(source: str | None, out: Path | None, count: int, prepared: bool, evict: str | None) -> None:
-    """List the data sets, or write some pictures.
+def data(
+    source: str | None, overrides: Sequence[str], out: Path | None, count: int, prepared: bool, evict: str | None
+) -> None:
+    """List the data sets, say what a folder of pictures is taken for, or write some pictures.
 
-    With SOURCE and --out, some of its test pictures are written, to try things on.
+    With SOURCE and --out, some of its test pictures are written, to try things on. Where SOURCE is a folder or a zip of
+    your own, its pictures are prepared as for a training, and what they are taken for is said: kinds, splits, classes,
+    columns of the table, duplicates, and what is left out. data.KEY=VALUE is as in a recipe.
     """
+<<<<<<< HEAD
     from sanggar.data.arrays import ArrayOptions
     from sanggar.data.image_folder import ImageFolderOptions
+=======
+    from sanggar.data.image_folder import ImageFolderOptions, find_place
+>>>>>>> h3
     from sanggar.data.sources import SOURCES, presence, root
 
     if prepared or evict is not None:
@@ -103,12 +116,60 @@ def data(source: str | None, out: Path | None, count: int, prepared: bool, evict
             click.echo(f"{name:<15} {found.state:<26} {size:>9}  {entry.licence:<{width}}  {entry.about}")
         return
     if source not in SOURCES:
+<<<<<<< HEAD
         raise DataError(f"There is no data set {source!r}. {suggest(source, SOURCES)}")
     if issubclass(SOURCES[source].Options, ImageFolderOptions | ArrayOptions):
+=======
+        if find_place(source) is None:
+            raise DataError(f"There is no data set, folder or zip {source!r}. {suggest(source, SOURCES)}")
+        _look_through(source, overrides, out, count)
+        return
+    if overrides:
+        raise click.UsageError(f"{source}: {overrides[0]} has a meaning for a folder of pictures alone.")
+    if issubclass(SOURCES[source].Options, ImageFolderOptions):
+>>>>>>> h3
         raise click.UsageError(f"{source}: its pictures lie there as files already; name one of them, or a folder.")
     if out is None:
         raise click.UsageError("Say with --out where the pictures should go: a folder, or FILE.npz.")
     _export(source, out, count)
+
+
+def _look_through(path: str, overrides: Sequence[str], out: Path | None, count: int) -> None:
+    """Say what a folder of pictures is taken for, and write a contact sheet."""
+    from sanggar.data.images import write_png
+    from sanggar.data.sources import SOURCES
+    from sanggar.data.writing import check_sheet, sheet
+    from sanggar.files import write_atomic
+    from sanggar.options import validated
+    from sanggar.recipe import read
+
+    if out is not None and out.suffix != ".png":
+        raise DataError(f"{out}: expected a name ending in .png, for a contact sheet.")
+    source = SOURCES["folder"]
+    recipe = read({"name": path, "data": {"source": "folder", "path": path}}, overrides)
+    options = validated(path, "data", source.Options, recipe.data)
+    spec, dataset = source.spec_for(options), source.load(options)
+    for line in dataset.about:
+        click.echo(line)
+    if dataset.note:
+        click.echo(f"Note: {dataset.note}")
+    if out is None:
+        return
+    few = [_few(split, count) for split in (dataset.train, dataset.validation, dataset.test)]
+    images = _few(few[0].joined(few[1]).joined(few[2]), count)
+    check_sheet(out, len(images), spec, "fewer (--count)")
+    write_atomic(out, write_png(sheet(images.pixels, images.labels)))
+    click.echo(out)
+
+
+def _few(images: Images, count: int) -> Images:
+    """The first pictures of each class; ten times as many where there are no classes."""
+    import numpy as np
+
+    if images.labels is None:
+        return images.first(10 * count)
+    first = [np.flatnonzero(images.labels == label)[:count] for label in np.unique(images.labels)]
+    return images.take(np.concatenate(first))
 
 
 def _cache(key: str | None) -> None:

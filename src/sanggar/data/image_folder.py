@@ -131,7 +131,7 @@ class ImageFolder(Source):
             *said_of_splits(found, splits[2], splits[1], splits[0]), *found.about, *said_of_files(prepared),
             *said_of_repeated(again),
         )  # fmt: skip
-        leaked = f"{again.leaked:,} of {test:,} test pictures are trained on as well, byte for byte."
+        leaked = f"{again.leaked:,} of {test:,} test pictures are, byte for byte, for training or validation as well."
         said = [options.note, found.note, _left_out(prepared, len(found.names)), leaked if again.leaked else ""]
         note = " ".join(filter(None, said))
         return Dataset(splits[2], splits[1], splits[0], _fingerprint(prepared, whole, order), note, about)
@@ -237,14 +237,17 @@ def folder_picture(path: Path, options: ImageFolderOptions) -> UInt8[np.ndarray,
 
 def list_folder(options: FolderOptions) -> Listing:
     """The pictures of `options.path`, their classes by sub-folder, and their table. Raises DataError."""
-    place = _find(options.path)
+    place = find_place(options.path)
+    if place is None:
+        raise DataError(f"data.path: there is no folder or zip {options.path}, neither here nor under {root()}.")
     found = list_pictures(place, options.folders, options.label is None, Path(options.table or TABLE).name)
     found = replace(found, in_order=False)
     table = _table(place, options)
     if table is not None:
         content, where = table
-        read = read_table(content, where, found.names, options.attributes)
-        found = replace(found, attributes=read.attributes, values=read.values if read.attributes else None)
+        read = read_table(content, where, found.names, options.attributes, found.unused)
+        values = read.values if read.attributes else None
+        found = replace(found, attributes=read.attributes, values=values, about=(*found.about, *read.about))
     elif options.attributes:
         raise DataError(f"data.attributes: {place} has no table. Put an attributes.csv there, or name it: data.table.")
     return found
@@ -266,12 +269,13 @@ def labelled(found: Listing, label: str | None) -> Listing:
     return replace(found, classes=column.values, labels=found.values[:, names.index(label)].astype(np.int64))
 
 
-def _find(path: str) -> Path:
+def find_place(path: str) -> Path | None:
+    """The folder or zip of this name, here or under the data root, where there is one."""
     for place in (Path(path).expanduser(), root() / path):
         for found in (place, Path(f"{place}.zip")):
             if found.is_dir() or found.is_file():
                 return found.resolve()
-    raise DataError(f"data.path: there is no folder or zip {path}, neither here nor under {root()}.")
+    return None
 
 
 def _only(found: list[str], place: Path) -> str | None:

@@ -46,6 +46,8 @@ class Listing:
     normal: tuple[str, ...] | None = None
     """the classes that training pictures are of, where those for test are of others as well"""
     note: str = ""
+    unused: list[str] = field(default_factory=list, repr=False)
+    """pictures that are left out: by their folders they are masks, say"""
     about: tuple[str, ...] = ()
     """what the place was taken for, and what was left out of it: a line each"""
 
@@ -99,6 +101,7 @@ def list_pictures(place: Path, folders: Folders = "ignored", classes: bool = Tru
     if not found:
         raise DataError(f"{place} holds no pictures ({', '.join(SUFFIXES)}){_instead(scan)}.")
     layout = understand([name for name, _ in found], place, folders, classes)
+    unused = [found[index][0] for index in sorted(set(range(len(found))) - set(layout.used.tolist()))]
     found = [found[index] for index in layout.used]
     if len(found) < 3:
         raise DataError(f"{place} holds {len(found)} picture{'s' * (len(found) > 1)}: too few to split.")
@@ -110,7 +113,7 @@ def list_pictures(place: Path, folders: Folders = "ignored", classes: bool = Tru
     ]
     return Listing(
         place, [name for name, _ in found], [stamp for _, stamp in found], layout.classes, layout.labels,
-        parts=layout.parts, normal=layout.normal, about=tuple(about),
+        parts=layout.parts, normal=layout.normal, unused=unused, about=tuple(about),
     )  # fmt: skip
 
 

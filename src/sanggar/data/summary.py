@@ -26,7 +26,7 @@ class Repeated:
     several: int
     """how many of these groups lie in several splits"""
     leaked: int
-    """test pictures that are trained on as well"""
+    """test pictures that are for training or validation as well"""
 
 
 def repeated(digests: UInt8[np.ndarray, "n 32"], names: Sequence[str], split: Int64[np.ndarray, "n"]) -> Repeated:
@@ -39,7 +39,7 @@ def repeated(digests: UInt8[np.ndarray, "n 32"], names: Sequence[str], split: In
     return Repeated(
         [sorted(names[i] for i in group) for group in groups],
         sum(len(set(found.tolist())) > 1 for found in splits),
-        sum(int((found == 2).sum()) for found in splits if (found == 0).any()),
+        sum(int((found == 2).sum()) for found in splits if (found < 2).any()),
     )
 
 

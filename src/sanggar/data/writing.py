@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +11,7 @@ from jaxtyping import Int64, UInt8
 
 from sanggar.data.images import MAX_PIXELS, ImageSpec, grid, write_png
 from sanggar.errors import DataError
-from sanggar.files import filled, vacant, write_atomic, written
+from sanggar.files import filled, name_part, vacant, write_atomic, written
 
 Chunk = tuple[UInt8[np.ndarray, "_n height width channels"], Int64[np.ndarray, "_n"] | None]
 
@@ -100,7 +99,7 @@ def _write_folder(out: Path, chunks: Iterable[Chunk], spec: ImageSpec) -> None:
     with filled(out) as folder:
         for pixels, labels in chunks:
             for i, picture in enumerate(pixels):
-                name = "" if labels is None else "-" + re.sub(r"[^\w-]+", "-", spec.classes[labels[i]])
+                name = "" if labels is None else f"-{name_part(spec.classes[labels[i]])}"
                 plain = picture[..., 0] if spec.channels == 1 else picture
                 (folder / f"{number:05d}{name}.png").write_bytes(write_png(plain))
                 number += 1

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sanggar.data.images import write_png
 from sanggar.errors import DataError
-from sanggar.files import filled, vacant
+from sanggar.files import filled, name_part, vacant
 from sanggar.tools.detector import Detector, Scores, heat, overlaid
 from sanggar.trained import TrainedModel
 
@@ -36,12 +35,12 @@ def inspect(model: TrainedModel, images: str | Path, out: Path, say: Callable[[s
     reconstructed, detector = model.reconstruct(pixels), Detector.of_run(model, say)
     scored = detector.scores(pixels, reconstructed)
     shares = detector.shares(scored)
-    stems = [re.sub(r"[^\w-]+", "-", Path(name).stem) for name in names]
-    files = [f"{number:05d}-{stem}.png" for number, stem in enumerate(stems)]
+    files = [f"{number:05d}-{name_part(Path(name).stem)}.png" for number, name in enumerate(names)]
     maps = heat(pixels, reconstructed)
     scale = max(1, EDGE // min(pixels.shape[1:3]))
     with filled(out) as folder:
-        (folder / TABLE).write_text(_table(names, files, scored, shares), encoding="utf-8", newline="")
+        table = _table(names, files, scored, shares).encode("utf-8", "backslashreplace")  # a name may be no text
+        (folder / TABLE).write_bytes(table)
         for file, picture, warm in zip(files, pixels, maps, strict=True):
             (folder / file).write_bytes(write_png(overlaid(picture, warm, detector.known.limit, scale)))
     main = "together" if "together" in shares else "reconstruction"
