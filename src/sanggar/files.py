@@ -6,13 +6,9 @@ import contextlib
 import errno
 import hashlib
 import os
-<<<<<<< HEAD
 import platform
 import re
 import secrets
-=======
-import re
->>>>>>> h3
 import shutil
 import stat
 import time
@@ -144,7 +140,6 @@ def filled(folder: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-<<<<<<< HEAD
 def _host() -> str:
     """This machine, in eight letters that a file's name can hold."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
@@ -192,12 +187,12 @@ def runs(process: int) -> bool:
     except PermissionError:
         return True
     return True
-=======
+
+
 def name_part(text: str, most: int = 100) -> str:
     """What a file may be called of any text: letters, digits, - and _, so many bytes at most."""
     safe = re.sub(r"[^\w-]+", "-", text)
     return safe.encode()[:most].decode(errors="ignore")
->>>>>>> h3
 
 
 def cache_folder(name: str) -> Path:

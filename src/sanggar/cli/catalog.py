@@ -96,12 +96,8 @@ def data(
     your own, its pictures are prepared as for a training, and what they are taken for is said: kinds, splits, classes,
     columns of the table, duplicates, and what is left out. data.KEY=VALUE is as in a recipe.
     """
-<<<<<<< HEAD
     from sanggar.data.arrays import ArrayOptions
-    from sanggar.data.image_folder import ImageFolderOptions
-=======
     from sanggar.data.image_folder import ImageFolderOptions, find_place
->>>>>>> h3
     from sanggar.data.sources import SOURCES, presence, root
 
     if prepared or evict is not None:
@@ -116,18 +112,13 @@ def data(
             click.echo(f"{name:<15} {found.state:<26} {size:>9}  {entry.licence:<{width}}  {entry.about}")
         return
     if source not in SOURCES:
-<<<<<<< HEAD
-        raise DataError(f"There is no data set {source!r}. {suggest(source, SOURCES)}")
-    if issubclass(SOURCES[source].Options, ImageFolderOptions | ArrayOptions):
-=======
         if find_place(source) is None:
             raise DataError(f"There is no data set, folder or zip {source!r}. {suggest(source, SOURCES)}")
         _look_through(source, overrides, out, count)
         return
     if overrides:
         raise click.UsageError(f"{source}: {overrides[0]} has a meaning for a folder of pictures alone.")
-    if issubclass(SOURCES[source].Options, ImageFolderOptions):
->>>>>>> h3
+    if issubclass(SOURCES[source].Options, ImageFolderOptions | ArrayOptions):
         raise click.UsageError(f"{source}: its pictures lie there as files already; name one of them, or a folder.")
     if out is None:
         raise click.UsageError("Say with --out where the pictures should go: a folder, or FILE.npz.")
