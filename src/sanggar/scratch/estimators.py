@@ -83,13 +83,13 @@ class FFNNEstimator(BaseEstimator):  # type: ignore[misc]
       as in scikit-learn: the same `random_state` gives the same numbers.
 
     What differs: the order of examples that `shuffle` makes. The loss of a wrong answer is not capped at 36 (16 in
-    float32). A regressor with several outputs takes the same steps, and reports the penalties
-    divided by the number of outputs. Where training goes on (`partial_fit`, `warm_start`), so do the random numbers:
-    several `partial_fit` do what one longer `fit` does, also where `random_state` is a number. A parameter changed in
-    between takes effect, or is refused where another network would be needed. Weights of examples are not negative,
-    and those of a batch not all 0. With `early_stopping`, a training that runs away ends with a warning and the best
-    weights, at once. The one column of `predict_proba` for one class is 1. Not offered: "lbfgs" and its `max_fun`,
-    the loss "poisson", and sparse X (`X.toarray()` where it fits into memory).
+    float32). A regressor with several outputs takes the same steps, and reports the penalties divided by the number of
+    outputs. Where training goes on (`partial_fit`, `warm_start`), so do the random numbers: several `partial_fit` do
+    what one longer `fit` does, also where `random_state` is a number. A parameter changed in between takes effect, or
+    is refused where another network would be needed. Weights of examples are not negative, and those of a batch not all
+    0; the statistics of batch normalization take no notice of them. With `early_stopping`, a training that runs away
+    ends at once, with a warning and the best weights. The one column of `predict_proba` for one class is 1. Not
+    offered: "lbfgs" and its `max_fun`, the loss "poisson", and sparse X (`X.toarray()` where it fits into memory).
     """
 
     network_: FFNN
