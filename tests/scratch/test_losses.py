@@ -199,7 +199,7 @@ def test_sigmoid_cross_entropy_of_infinite_logits_has_its_limit(
     np.testing.assert_allclose(found.item(), expected, rtol=1e-6)
     np.testing.assert_allclose(gradient_of(tensor), [[gradient]], rtol=1e-6)
     if not np.isnan(expected):
-        found = binary(Tensor(np.array([[logit], [0]], dtype)), [[target], [1]], weights=np.array([0, 2]))
+        found = binary(Tensor(np.array([[logit], [0]], dtype)), [[target], [1.0]], weights=np.array([0, 2]))
         np.testing.assert_allclose(found.item(), np.log(2), rtol=1e-6)
 
 

@@ -192,7 +192,7 @@ def test_a_velocity_that_holds_the_rate_differs_only_while_the_rate_changes(nest
                 x.grad = np.array([1.0, -2.0, 0.5]) * (step + 1)
                 optimizer.step([x])
             found.append(x.data)
-        assert np.allclose(*found) == same
+        assert np.allclose(found[0], found[1]) == same
         weight, velocity = np.ones(3), np.zeros(3)
         for step, rate in enumerate(rates):
             gradient = np.array([1.0, -2.0, 0.5]) * (step + 1)

@@ -46,8 +46,7 @@ def with_ours() -> ModuleType:
     if spec is None or spec.loader is None:
         pytest.skip("this scikit-learn comes without its tests", allow_module_level=True)
     module = importlib.util.module_from_spec(spec)
-    ours = {"MLPClassifier": FFNNClassifier, "MLPRegressor": FFNNRegressor}
-    with mock.patch.multiple(neural_network, **ours):
+    with mock.patch.multiple(neural_network, MLPClassifier=FFNNClassifier, MLPRegressor=FFNNRegressor):
         spec.loader.exec_module(module)
     return module
 

@@ -83,13 +83,13 @@ class FFNNEstimator(BaseEstimator):  # type: ignore[misc]
       as in scikit-learn: the same `random_state` gives the same numbers.
 
     What differs: the order of examples that `shuffle` makes. The loss of a wrong answer is not capped at 36 (16 in
-    float32). A regressor with several outputs takes the same steps, and reports the penalties
-    divided by the number of outputs. Where training goes on (`partial_fit`, `warm_start`), so do the random numbers:
-    several `partial_fit` do what one longer `fit` does, also where `random_state` is a number. A parameter changed in
-    between takes effect, or is refused where another network would be needed. Weights of examples are not negative,
-    and those of a batch not all 0. With `early_stopping`, a training that runs away ends with a warning and the best
-    weights, at once. The one column of `predict_proba` for one class is 1. Not offered: "lbfgs" and its `max_fun`,
-    the loss "poisson", and sparse X (`X.toarray()` where it fits into memory).
+    float32). A regressor with several outputs takes the same steps, and reports the penalties divided by the number of
+    outputs. Where training goes on (`partial_fit`, `warm_start`), so do the random numbers: several `partial_fit` do
+    what one longer `fit` does, also where `random_state` is a number. A parameter changed in between takes effect, or
+    is refused where another network would be needed. Weights of examples are not negative, and those of a batch not all
+    0; the statistics of batch normalization take no notice of them. With `early_stopping`, a training that runs away
+    ends at once, with a warning and the best weights. The one column of `predict_proba` for one class is 1. Not
+    offered: "lbfgs" and its `max_fun`, the loss "poisson", and sparse X (`X.toarray()` where it fits into memory).
     """
 
     network_: FFNN
@@ -114,6 +114,11 @@ class FFNNEstimator(BaseEstimator):  # type: ignore[misc]
     """accuracy or R² on the held-out examples, of every epoch; None without early stopping"""
     best_validation_score_: float | None
     """the highest, whose weights are kept; None without early stopping"""
+    _optimizer: Optimizer
+    _asked: dict[str, object]
+    """the optimizer's parameters"""
+    _seeded_by: int | RandomState | None
+    """the `random_state` that the random numbers of training came from"""
 
     def __init__(
         self, hidden_layer_sizes: int | Sequence[int] = (100,), activation: str | Sequence[str] = "relu", *,
@@ -326,12 +331,12 @@ class FFNNEstimator(BaseEstimator):  # type: ignore[misc]
     def _take_optimizer(self, anew: bool) -> None:
         """Set up the optimizer: a new one, or the one that is there, where its parameters are what they were."""
         asked = {name: getattr(self, name) for name in OF_THE_OPTIMIZER}
-        if not anew and asked == self._stepping:
+        if not anew and asked == self._asked:
             return
         optimizer, before = self._new_optimizer(), None if anew else self._optimizer
         if type(before) is type(optimizer) and before.remembers == optimizer.remembers:
             optimizer.load(before.arrays(), self.network_.parameters)
-        self._optimizer, self._stepping = optimizer, asked
+        self._optimizer, self._asked, self._rate = optimizer, asked, float(self.learning_rate_init)
 
     def _new_optimizer(self) -> Optimizer:
         rate = float(self.learning_rate_init)
@@ -364,16 +369,15 @@ class FFNNEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _is_enough(self) -> bool:
         """Whether it has not become better for long. The learning rate of SGD falls here, where it is asked to."""
-        optimizer, falls = self._optimizer, self.learning_rate if self.solver == "sgd" else "constant"
+        falls = self.learning_rate if self.solver == "sgd" else "constant"
         if falls == "invscaling":
-            optimizer.learning_rate = self.learning_rate_init / (self.t_ + 1) ** self.power_t / self._scale
-        if self._no_improvement_count <= self.n_iter_no_change:
-            return False
-        if falls != "adaptive" or optimizer.learning_rate * self._scale <= SMALLEST_RATE:
-            return True
-        optimizer.learning_rate /= 5
-        self._no_improvement_count = 0
-        return False
+            self._rate = float(self.learning_rate_init) / (self.t_ + 1) ** self.power_t
+        enough = self._no_improvement_count > self.n_iter_no_change
+        if enough and falls == "adaptive" and self._rate > SMALLEST_RATE:
+            self._rate, self._no_improvement_count, enough = self._rate / 5, 0, False
+        if falls != "constant":
+            self._optimizer.learning_rate = self._rate / self._scale
+        return enough
 
     def _parted(
         self, x: Array, targets: Array, weights: Array | None, random: RandomState
@@ -384,9 +388,9 @@ class FFNNEstimator(BaseEstimator):  # type: ignore[misc]
         alone = two is not None and len(each) == 2 and each.min() == 1  # one example cannot be on either side
         if not alone and (held < 2 or len(x) - held < (1 if two is None else len(each))):
             raise ValueError(
-                f"The validation set is too small, or leaves nothing: validation_fraction={self.validation_fraction} "
-                f"holds out {held} of {len(x)} examples, where two or more are needed on either side. Give more "
-                "examples, change it, or set early_stopping=False."
+                f"The validation set is too small, or leaves too few to learn from: validation_fraction="
+                f"{self.validation_fraction} holds out {held} of {len(x)} examples, where two or more are needed. "
+                "Change it, give more examples, or set early_stopping=False."
             )
         counts = np.ones(len(x)) if weights is None else weights
         try:
