@@ -241,12 +241,6 @@ def _command() -> str:
     return shown(" ".join(["sanggar" if name == "__main__.py" else name, *sys.argv[1:]]))
 
 
-def first_process() -> bool:
-    """Whether this is the only process, or the first of those that a launcher started: that one writes and speaks."""
-    several = os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1")
-    return not several or os.environ.get("RANK", "0") == "0"  # a RANK alone is another program's
-
-
 def check_inside(folder: Path) -> None:
     """Raises RunError for a link, a pipe or a device anywhere in a run: nothing of one is followed out of it."""
     waiting = [folder]
@@ -405,9 +399,9 @@ class Run:
     @classmethod
     def create(cls, path: Path, recipe: str, info: Content) -> Run:
         """Begin a run at `path`, which must not exist or be empty. Who goes on writing there does so `alone_in` it."""
-        _check_vacant(path)
+        check_vacant(path)
         with alone_in(path):
-            _check_vacant(path)  # another one may have begun there while this one waited
+            check_vacant(path)  # another one may have begun there while this one waited
             write_atomic(path / "recipe.yaml", recipe.encode())
             write_atomic(path / "run.json", _json({"format": FORMAT, **info, "created": _now()}))
         return cls(path)
@@ -540,7 +534,7 @@ class Run:
         return f"<table>{cells}</table>"
 
 
-def _check_vacant(path: Path) -> None:
+def check_vacant(path: Path) -> None:
     """Raises RunError where something other than an empty folder stands there already."""
     try:
         vacant = not os.path.lexists(path) or all(entry.name in _OWN for entry in path.iterdir())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sanggar.cli.group import cli, into
+from sanggar.cli.group import cli, into, say
 from sanggar.errors import DataError, suggest
 
 LISTED = 20
@@ -59,7 +59,7 @@ def runs(folder: Path) -> None:
     """List the runs below FOLDER (default: runs)."""
     from sanggar.runs import find
 
-    found = find(folder)
+    found = find(folder, say)
     if not found:
         click.echo(f"No runs in {folder}. `sanggar run digits-denoising-autoencoder` makes one.")
         return
