@@ -43,18 +43,19 @@ _ADVICE = {
 """What to do by what went wrong; everywhere the same."""
 
 
-def failure(error: OSError, reading: bool = False) -> str:
-    """What the system refused, and what to do about it, in two sentences without the last full stop."""
-    said = error.strerror or str(error)
-    if reading:
-        advice = {
-            errno.EACCES: "Its permissions forbid it: change them",
-            errno.EISDIR: "It is a folder",
-            errno.ENAMETOOLONG: "The name is too long",
-        }.get(error.errno or 0, "Check the disk, or copy the file again")
-    else:
-        advice = _ADVICE.get(error.errno or 0, _PLACE.capitalize())
-    return f"{said}. {advice}"
+def failure(error: OSError) -> str:
+    """What the system refused to write, and what to do about it: two sentences, without the last full stop."""
+    return f"{error.strerror or error}. {_ADVICE.get(error.errno or 0, _PLACE.capitalize())}"
+
+
+def unreadable(path: object, error: OSError) -> str:
+    """What is said of a file or folder that is there and cannot be read."""
+    advice = {
+        errno.EACCES: " Its permissions forbid it: change them.",
+        errno.EPERM: " Its permissions forbid it: change them.",
+        errno.EIO: " The disk, or the connection to it, fails.",
+    }.get(error.errno or 0, "")
+    return f"{path}: cannot be read ({error.strerror or error}).{advice}"
 
 
 def content(path: Path, largest: int, kind: type[SanggarError] = RunError) -> bytes:
@@ -80,7 +81,7 @@ def opened(path: Path, kind: type[SanggarError] = RunError) -> Iterator[BinaryIO
         raise kind(f"There is no file {path}.") from None
     except (OSError, ValueError) as error:  # ValueError: a name that holds a zero byte
         said = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
-        raise kind(f"{path} cannot be read: {failure(said, reading=True)}.") from None
+        raise kind(unreadable(path, said)) from None
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -199,7 +200,7 @@ def first_process() -> bool:
     return not several_processes() or os.environ.get("RANK", "0") == "0"  # a RANK alone is some other program's
 
 
-def check_memory(needed: float, what: str, kind: type[SanggarError] = RunError) -> None:
+def check_memory(needed: int | float, what: str, kind: type[SanggarError] = RunError) -> None:
     """Raises `kind` where `what` would take more bytes of memory than are free, before it takes any."""
     free = free_memory()
     if free is not None and needed > free:

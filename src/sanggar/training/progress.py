@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import TextIO
+from typing import Any, TextIO
 
 from sanggar.training.loop import Loop, Record
 
@@ -34,7 +34,7 @@ def shown(loop: Loop, name: str, quiet: bool = False, stream: TextIO | None = No
 class _Screen:
     """Where progress is shown. What shows it may go away, a terminal or the end of a pipe, and the training goes on."""
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: Any) -> None:
         self.stream = stream
 
     def write(self, text: str) -> int:

@@ -134,6 +134,9 @@ def _set_up(plan: Plan, dataset: Dataset, folder: Path, parts: int | None = None
     batch = 5 * size * spec.height * spec.width * spec.channels  # as bytes, and as float32
     check_memory(batch, f"training.batch_size: a batch of {size:,} pictures", RecipeError)
     learner = learner_of(plan, spec, folder, parts)
+    if plan.training.device == "cpu" or plan.family.learner == "numpy":
+        weights = sum(array.nbytes for array in learner.weights().values())
+        check_memory(2 * weights, "model: gradients and an optimizer's state of so large a network", RecipeError)
     if len(phases := learner.phases()) > 1:
         _check_game(plan.training, len(phases))
     return learner, Batches(dataset.train, size, plan.training.seed, learner.draws, learner.rank, learner.world)
