@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -34,12 +35,26 @@ class TrainingError(SanggarError):
     exit_status = 1
 
 
+class Stopped(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, as Ctrl-C is one: nothing but what cleans up goes on."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 class Interrupted(TrainingError):
-    """Training was asked to stop (Ctrl-C, SIGTERM, SIGHUP); what was done is saved in a checkpoint."""
+    """Work was asked to stop (Ctrl-C, SIGTERM, SIGHUP); what was done is saved, and the message says how to go on."""
 
     def __init__(self, exit_status: int, message: str) -> None:
         super().__init__(message)
         self.exit_status = exit_status
+
+    @classmethod
+    def by(cls, stop: KeyboardInterrupt, message: str) -> Interrupted:
+        """What an interrupt becomes where it is known what was saved and how to go on."""
+        number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+        return cls(128 + number, f"Stopped by {signal.Signals(number).name}{message}")
 
 
 def suggest(name: object, known: Iterable[str]) -> str:

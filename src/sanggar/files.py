@@ -1,4 +1,4 @@
-"""Reading a file whole, writing a file or a folder at once, what failed in words, and a cache's place."""
+"""Files, processes and memory: reading a file whole, writing one at once, what failed in words, what can be had."""
 
 from __future__ import annotations
 
@@ -43,18 +43,19 @@ _ADVICE = {
 """What to do by what went wrong; everywhere the same."""
 
 
-def failure(error: OSError, reading: bool = False) -> str:
-    """What the system refused, and what to do about it, in two sentences without the last full stop."""
-    said = error.strerror or str(error)
-    if reading:
-        advice = {
-            errno.EACCES: "Its permissions forbid it: change them",
-            errno.EISDIR: "It is a folder",
-            errno.ENAMETOOLONG: "The name is too long",
-        }.get(error.errno or 0, "Check the disk, or copy the file again")
-    else:
-        advice = _ADVICE.get(error.errno or 0, _PLACE.capitalize())
-    return f"{said}. {advice}"
+def failure(error: OSError) -> str:
+    """What the system refused to write, and what to do about it: two sentences, without the last full stop."""
+    return f"{error.strerror or error}. {_ADVICE.get(error.errno or 0, _PLACE.capitalize())}"
+
+
+def unreadable(path: object, error: OSError) -> str:
+    """What is said of a file or folder that is there and cannot be read."""
+    advice = {
+        errno.EACCES: " Its permissions forbid it: change them.",
+        errno.EPERM: " Its permissions forbid it: change them.",
+        errno.EIO: " The disk, or the connection to it, fails.",
+    }.get(error.errno or 0, "")
+    return f"{path}: cannot be read ({error.strerror or error}).{advice}"
 
 
 def content(path: Path, largest: int, kind: type[SanggarError] = RunError) -> bytes:
@@ -80,7 +81,7 @@ def opened(path: Path, kind: type[SanggarError] = RunError) -> Iterator[BinaryIO
         raise kind(f"There is no file {path}.") from None
     except (OSError, ValueError) as error:  # ValueError: a name that holds a zero byte
         said = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
-        raise kind(f"{path} cannot be read: {failure(said, reading=True)}.") from None
+        raise kind(unreadable(path, said)) from None
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -175,10 +176,10 @@ def _left(entry: os.DirEntry[str], alone: bool) -> bool:
     host, process = writer[1], int(writer[2])
     if host != _host() or os.name != "posix":
         return time.time() - entry.stat(follow_symlinks=False).st_mtime > ABANDONED
-    return not runs(process)
+    return not alive(process)
 
 
-def runs(process: int) -> bool:
+def alive(process: int) -> bool:
     """Whether a process of this machine is alive (POSIX)."""
     try:
         os.kill(process, 0)
@@ -193,6 +194,47 @@ def name_part(text: str, most: int = 100) -> str:
     """What a file may be called of any text: letters, digits, - and _, so many bytes at most."""
     safe = re.sub(r"[^\w-]+", "-", text)
     return safe.encode()[:most].decode(errors="ignore")
+
+
+def several_processes() -> bool:
+    """Whether a launcher started several processes for one training."""
+    return os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1")
+
+
+def first_process() -> bool:
+    """Whether this is the only process, or the first of several: that one writes and speaks."""
+    return not several_processes() or os.environ.get("RANK", "0") == "0"  # a RANK alone is some other program's
+
+
+def check_memory(needed: int | float, what: str, kind: type[SanggarError] = RunError) -> None:
+    """Raises `kind` where `what` would take more bytes of memory than are free, before it takes any."""
+    free = free_memory()
+    if free is not None and needed > free:
+        raise kind(
+            f"{what} would take {needed / 1e9:,.1f} GB of memory or more, and {free / 1e9:,.1f} GB are free. "
+            "Ask for less, or use a larger machine."
+        )
+
+
+def free_memory() -> int | None:
+    """Bytes of memory that can be had, swap included and the limits on this process minded; None: not known here."""
+    found = []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+        found.append(sizes.get("MemAvailable", sizes["MemTotal"]) + sizes.get("SwapFree", 0))
+    if not found and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with contextlib.suppress(OSError, ValueError, KeyError):  # "max" is no limit
+        limits = Path("/sys/fs/cgroup")
+        found.append(int((limits / "memory.max").read_text()) - int((limits / "memory.current").read_text()))
+    with contextlib.suppress(ImportError, OSError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            found.append(limit)
+    return max(0, min(found)) if found else None
 
 
 def cache_folder(name: str) -> Path:

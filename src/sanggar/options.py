@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import Annotated, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -30,6 +31,9 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 def validated(where: str, part: str, options: type[OptionsT], values: Content) -> OptionsT:
     """The options that a part of the recipe `where` gives. Raises RecipeError, a line for each thing that is wrong."""
+    for path, value in _leaves(values, part):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RecipeError(f"{where}: {path}: expected a finite number, got {value!r}.")
     try:
         found = options.model_validate(dict(values))
     except (OverflowError, RecursionError) as error:
@@ -43,21 +47,23 @@ def validated(where: str, part: str, options: type[OptionsT], values: Content) -
             if problem["loc"] not in within  # a list that is too short only because what it holds is wrong
         ]
         raise RecipeError("\n".join(dict.fromkeys(lines))) from None
-    for path, number in _whole_numbers(found, part):
-        if not -COUNTED < number < COUNTED:
-            raise RecipeError(f"{where}: {path}: expected a number below {COUNTED:.0e}, got {_shown(number)}.")
+    for path, value in _leaves(found, part):
+        if isinstance(value, int) and not -COUNTED < value < COUNTED:
+            raise RecipeError(f"{where}: {path}: expected a number below {COUNTED:.0e}, got {_shown(value)}.")
     return found
 
 
-def _whole_numbers(value: object, path: str) -> Iterator[tuple[str, int]]:
-    """The whole numbers among options, with their paths."""
+def _leaves(value: object, path: str) -> Iterator[tuple[str, object]]:
+    """The single values among options, with their paths."""
     if isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _whole_numbers(getattr(value, name), f"{path}.{name}")
+        value = {name: getattr(value, name) for name in type(value).model_fields}
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{path}.{name}")
     elif isinstance(value, list | tuple):
         for i, inner in enumerate(value):
-            yield from _whole_numbers(inner, f"{path}[{i}]")
-    elif isinstance(value, int):
+            yield from _leaves(inner, f"{path}[{i}]")
+    else:
         yield path, value
 
 

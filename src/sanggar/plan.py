@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, TypeAdapter, create_model, field_validato
 from sanggar.data.dataset import DataOptions, Dataset, Source
 from sanggar.data.images import Attribute, ImageSpec
 from sanggar.data.sources import SOURCES
-from sanggar.errors import RecipeError, RunError, suggest
+from sanggar.errors import DataError, RecipeError, RunError, suggest
 from sanggar.files import Content, Tree
 from sanggar.instruments.inception import find_weights
 from sanggar.instruments.judge import JUDGES, judge_for, open_judge, that_sees
@@ -46,6 +46,10 @@ FAMILIES: dict[str, type[AnyModel]] = {
 
 MEASURED = 12
 """Attributes that are measured where the recipe names none: the first."""
+
+PLACES = ("data.path", "data.table", "training.device")
+"""Keys that name a place or a device and not the work. They may change in the life of a run: the fingerprint proves
+that the data are the same."""
 
 METRICS = "sanggar.evaluation.evaluate:METRICS"
 """Where the table of metrics stands: above this layer, so it is loaded by name when a recipe is resolved. Each metric
@@ -193,7 +197,15 @@ class Plan:
 
         Raises RunError where the source holds others by now, DataError where they are missing.
         """
-        dataset: Dataset = self.source.load(self.data)
+        try:
+            dataset: Dataset = self.source.load(self.data)
+        except DataError as error:
+            if "path" not in type(self.data).model_fields:
+                raise
+            raise DataError(
+                f"{error} Where the pictures lie elsewhere by now, `sanggar evaluate {run.path} data.path=PLACE` and "
+                "`sanggar train --resume` likewise take note of it."
+            ) from None
         if dataset.fingerprint != (known := run.info["data"]["fingerprint"]):
             raise RunError(
                 f"{run.path} was trained on other data than {self.data.source} holds now: they have fingerprint "
@@ -223,8 +235,11 @@ class Plan:
         return to_yaml(self.tree())
 
     def identity(self, fingerprint: str) -> str:
-        """Hash of what makes a run what it is: the recipe (its name and text aside), the data, this package."""
-        tree = {part: value for part, value in self.tree().items() if part not in ("format", "name", "about")}
+        """Hash of what makes a run what it is: the recipe (its name, text and PLACES aside), the data, this package."""
+        whole = self.tree()
+        tree = {
+            part: {key: value for key, value in whole[part].items() if f"{part}.{key}" not in PLACES} for part in PARTS
+        }
         content = json.dumps([tree, fingerprint, version("sanggar")], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 

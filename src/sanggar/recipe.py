@@ -334,10 +334,9 @@ _Constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.cons
 
 
 def _check_values(tree: object, where: str, plain: bool = False) -> None:
-    """Raises RecipeError for what no option can be: a number without end, a key that is no text, endless nesting.
+    """Raises RecipeError for what no option can be: an endless number, a key that is no text, endless nesting.
 
-    `plain`: of a text, whose part of the recipe is not known yet: instead of endless numbers, what is neither text,
-    number, list nor mapping.
+    `plain`: also for what is neither text, number, list nor mapping.
     """
     waiting: list[tuple[object, str, int]] = [(tree, "", 0)]
     while waiting:
@@ -355,10 +354,7 @@ def _check_values(tree: object, where: str, plain: bool = False) -> None:
         elif isinstance(value, int):
             if not -NUMBERS < value < NUMBERS:
                 raise RecipeError(f"{at}: expected a number, got one of {_digits(value):,} digits.")
-        elif isinstance(value, float):
-            if not plain and not math.isfinite(value):
-                raise RecipeError(f"{at}: expected a finite number, got {value!r}.")
-        elif plain and not isinstance(value, str | None):
+        elif plain and not isinstance(value, str | float | None):
             raise RecipeError(f"{at}: expected text, numbers, lists or `key: value` lines, got {type(value).__name__}.")
 
 

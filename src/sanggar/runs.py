@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sanggar.errors import RunError
-from sanggar.files import Content, Tree, content, failure, opened, sweep, write_atomic
+from sanggar.files import Content, Tree, content, failure, opened, sweep, unreadable, write_atomic
 
 FORMAT = 2
 """Version of the run directory's layout; raised when an older sanggar could not read a newer run."""
@@ -178,7 +178,7 @@ def shown(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)[:200]
 
 
-def _json_of(given: bytes) -> Any:
+def parsed(given: bytes) -> Any:
     """What JSON says. Raises ValueError for anything else, and for numbers that are none."""
 
     def refused(constant: str) -> NoReturn:
@@ -229,7 +229,7 @@ def alone_in(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
 def _writer(file: Path) -> str:
     """Who writes, as far as it says so."""
     try:
-        about = _json_of(content(file, 100_000))
+        about = parsed(content(file, 100_000))
         words = {key: shown(str(about[key])) for key in ("command", "process", "host", "since")}
         return "`{command}` (process {process} on {host}) writes into it since {since}".format(**words)
     except (RunError, ValueError, TypeError, KeyError):
@@ -239,12 +239,6 @@ def _writer(file: Path) -> str:
 def _command() -> str:
     name = Path(sys.argv[0]).name if sys.argv and sys.argv[0] not in ("", "-c") else "python"
     return shown(" ".join(["sanggar" if name == "__main__.py" else name, *sys.argv[1:]]))
-
-
-def first_process() -> bool:
-    """Whether this is the only process, or the first of those that a launcher started: that one writes and speaks."""
-    several = os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1")
-    return not several or os.environ.get("RANK", "0") == "0"  # a RANK alone is another program's
 
 
 def check_inside(folder: Path) -> None:
@@ -260,7 +254,7 @@ def check_inside(folder: Path) -> None:
                         what = "a link, and nothing of a run is followed out of it" if entry.is_symlink() else "no file"
                         raise RunError(f"{entry.path} is {what}. Put a copy there, or remove it.")
             except PermissionError as error:
-                raise RunError(f"{error.filename} cannot be read: {failure(error, reading=True)}.") from None
+                raise RunError(unreadable(error.filename, error)) from None
 
 
 # -- arrays ----------------------------------------------------------------------------------------------------
@@ -378,8 +372,8 @@ class Run:
         except (FileNotFoundError, NotADirectoryError):
             there = False
         except (OSError, ValueError) as error:
-            said = failure(error, reading=True) if isinstance(error, OSError) else error
-            raise RunError(f"{self.path} cannot be read: {said}.") from None
+            said = error if isinstance(error, OSError) else OSError(0, str(error))
+            raise RunError(unreadable(self.path, said)) from None
         if not there:
             raise RunError(f"There is no run directory {self.path}. `sanggar runs` lists those that exist.")
         check_inside(self.path)
@@ -387,7 +381,7 @@ class Run:
             raise RunError(f"{self.path} is not a run directory, or was half-written: it has no {self.info_file.name}.")
         given = content(self.info_file, LARGEST[".json"])
         try:
-            tree: Tree = _json_of(given)
+            tree: Tree = parsed(given)
             written_as = tree["format"]
             if isinstance(written_as, bool) or not isinstance(written_as, int) or written_as < 1:
                 raise ValueError
@@ -405,9 +399,9 @@ class Run:
     @classmethod
     def create(cls, path: Path, recipe: str, info: Content) -> Run:
         """Begin a run at `path`, which must not exist or be empty. Who goes on writing there does so `alone_in` it."""
-        _check_vacant(path)
+        check_vacant(path)
         with alone_in(path):
-            _check_vacant(path)  # another one may have begun there while this one waited
+            check_vacant(path)  # another one may have begun there while this one waited
             write_atomic(path / "recipe.yaml", recipe.encode())
             write_atomic(path / "run.json", _json({"format": FORMAT, **info, "created": _now()}))
         return cls(path)
@@ -540,7 +534,7 @@ class Run:
         return f"<table>{cells}</table>"
 
 
-def _check_vacant(path: Path) -> None:
+def check_vacant(path: Path) -> None:
     """Raises RunError where something other than an empty folder stands there already."""
     try:
         vacant = not os.path.lexists(path) or all(entry.name in _OWN for entry in path.iterdir())
@@ -622,7 +616,7 @@ def _read_lines(path: Path, kind: type[BaseModel]) -> Iterator[Tree]:
         for line in content(path, LARGEST[".jsonl"]).splitlines(keepends=True):
             if line.endswith(b"\n"):
                 try:
-                    tree: Tree = _json_of(line)
+                    tree: Tree = parsed(line)
                 except ValueError:
                     raise RunError(f"{path} is damaged: {line[:40]!r} is not a line that sanggar writes.") from None
                 _fits(kind, tree, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from sanggar import recipe
 from sanggar.data.image_folder import ImageFolderOptions, folder_picture
 from sanggar.data.images import CHUNK, Attribute, Images, ImageSpec, as_pixels, read_images, to_float, to_uint8
 from sanggar.errors import DataError, RecipeError, RunError
+from sanggar.files import check_memory
 from sanggar.models.base import SamplingOptions, StepContext
 from sanggar.models.capabilities import CAPABILITIES, capabilities_of
 from sanggar.models.conditions import CLASS, Conditions
@@ -257,6 +259,7 @@ class TrainedModel:
     def _noise(self, count: int, seed: int) -> Iterator[Noise]:
         """The same, a chunk at a time."""
         self.need("sample")
+        check_memory(4.0 * CHUNK * math.prod(self._model.noise_shape), "the noise of a chunk of pictures")
         for number, start in enumerate(range(0, count, CHUNK)):
             generator = torch.Generator().manual_seed(address(checked(seed), "sample", number))
             whole = torch.randn((CHUNK, *self._model.noise_shape), generator=generator).numpy()
@@ -290,6 +293,8 @@ class TrainedModel:
 
     def sample(self, count: int, condition: Wanted | None = None, seed: int = 0, **options: object) -> Pixels:
         """Sample `count` new pictures; the same seed gives the same pictures. See `samples`."""
+        if isinstance(count, int | np.integer):
+            check_memory(2.0 * int(count) * math.prod(self.spec.shape), f"count: {count:,} pictures")
         return np.concatenate([pixels for pixels, _ in self.samples(count, condition, seed, **options)])
 
     def samples(
@@ -303,6 +308,7 @@ class TrainedModel:
         """
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
             raise RunError(f"count: expected a whole number above 0, got {count!r}.")
+        check_memory(count * 8, f"count: {count:,} pictures, even each one's class alone,")
         self.sampling_options(**options)
         row, labels = self._asked(condition), None
         for number, noise in enumerate(self._noise(count, seed)):

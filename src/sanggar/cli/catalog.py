@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sanggar.cli.group import cli, into
+from sanggar.cli.group import cli, into, say
 from sanggar.errors import DataError, suggest
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def runs(folder: Path) -> None:
     """List the runs below FOLDER (default: runs)."""
     from sanggar.runs import find
 
-    found = find(folder)
+    found = find(folder, say)
     if not found:
         click.echo(f"No runs in {folder}. `sanggar run digits-denoising-autoencoder` makes one.")
         return

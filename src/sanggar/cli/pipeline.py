@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sanggar.cli.group import OUT, RUN, cli, into, is_first, say
+from sanggar.cli.group import OUT, RUN, cli, going_on, into, say
 
 if TYPE_CHECKING:
     from sanggar.runs import Run
@@ -21,14 +21,19 @@ if TYPE_CHECKING:
 def run(recipe: str, overrides: Sequence[str], out: Path | None) -> None:
     """Train, evaluate and report a RECIPE: the main job."""
     from sanggar.evaluation.evaluate import evaluate
+    from sanggar.files import first_process
     from sanggar.reporting.page import report
+    from sanggar.runs import alone_in
     from sanggar.training.start import train
 
     done = train(recipe, overrides, out=out)
-    if not is_first():
+    if not first_process():
         return
-    _headlines(evaluate(done, say=say))
-    click.echo(f"Report: {report(done)}")
+    with alone_in(done.path):
+        with going_on(f"The training is done and kept. Go on with: sanggar evaluate {done.path}"):
+            _headlines(evaluate(done, say=say))
+        with going_on(f"Training and measurements are kept. Go on with: sanggar report {done.path}"):
+            click.echo(f"Report: {report(done)}")
 
 
 @cli.command()
@@ -38,6 +43,7 @@ def run(recipe: str, overrides: Sequence[str], out: Path | None) -> None:
 @OUT
 def train(recipe: str | None, overrides: Sequence[str], resumed: str | None, out: Path | None) -> None:
     """Train a RECIPE, or go on with a run."""
+    from sanggar.files import first_process
     from sanggar.training import start
 
     if resumed is None:
@@ -50,7 +56,7 @@ def train(recipe: str | None, overrides: Sequence[str], resumed: str | None, out
         if recipe is not None and "=" not in recipe:
             raise click.UsageError(f"--resume goes on with the run's own recipe; {recipe!r} cannot be given beside it.")
         done = start.resume(resumed, (*([recipe] if recipe else []), *overrides))
-    if is_first():
+    if first_process():
         click.echo(f"Run: {done.path} ({done.status}, step {done.info['step']:,})")
 
 
@@ -61,7 +67,8 @@ def evaluate(run: str, overrides: Sequence[str]) -> None:
     """Measure a RUN on the test split, by other options where `evaluation.key=value` are given."""
     from sanggar.evaluation.evaluate import evaluate as measure
 
-    _headlines(measure(run, overrides, say=say))
+    with going_on(f"What was measured before is as it was. Begin again with: sanggar evaluate {run}"):
+        _headlines(measure(run, overrides, say=say))
 
 
 @cli.command()
@@ -71,7 +78,8 @@ def report(runs: Sequence[str], out: Path | None) -> None:
     """Write the report of one RUN, or of several."""
     from sanggar.reporting.page import report as write
 
-    click.echo(write(*runs, out=out))
+    with going_on(f"Nothing was written. Begin again with: sanggar report {' '.join(runs)}"):
+        click.echo(write(*runs, out=out))
 
 
 def _headlines(run: Run) -> None:

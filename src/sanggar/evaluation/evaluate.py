@@ -22,10 +22,10 @@ from sanggar.evaluation.metrics import (
     latent,
     reconstruction,
 )
-from sanggar.plan import AnyModel, Plan, differing, resolve
+from sanggar.plan import PLACES, AnyModel, Plan, differing, resolve
 from sanggar.results import FORMAT, Evaluation, Json
 from sanggar.results.stored import save
-from sanggar.runs import Arrays, Run
+from sanggar.runs import Arrays, Run, alone_in
 from sanggar.trained import TrainedModel
 
 METRICS: dict[str, Metric] = {
@@ -52,10 +52,18 @@ def evaluate(
 ) -> Run:
     """Measure a run on the test split and write `evaluation.json` into it; `say` is given what is being measured.
 
-    `overrides` are `evaluation.key=value`, and become part of the run's recipe. The data must be the data that the run
-    was trained on. Raises RecipeError, RunError, DataError.
+    `overrides` are `evaluation.key=value`, or where the data lie by now (`data.path=PLACE`), and become part of the
+    run's recipe. The data must be the data that the run was trained on. Raises RecipeError, RunError, DataError.
     """
     run = run if isinstance(run, Run) else Run(run)
+    with alone_in(run.path):
+        run.refresh()  # another process may have written while this one waited
+        return _evaluate(run, overrides, family, say)
+
+
+def _evaluate(
+    run: Run, overrides: Sequence[str], family: type[AnyModel] | None, say: Callable[[str], None] | None
+) -> Run:
     model = TrainedModel(run, family)
     if overrides:
         model.plan = _measured_otherwise(model.plan, overrides, family)
@@ -101,10 +109,11 @@ def _save(run: Run, context: EvaluationContext, findings: dict[str, Findings], s
 def _measured_otherwise(plan: Plan, overrides: Sequence[str], family: type[AnyModel] | None) -> Plan:
     """A run's plan with other options of its evaluation. Raises RunError when anything else would change."""
     other = resolve(recipe.read(plan.tree(), overrides), family)
-    others = [key for key in differing(plan, other) if not key.startswith("evaluation.")]
+    others = [key for key in differing(plan, other) if not (key.startswith("evaluation.") or key in PLACES)]
     if others:
         raise RunError(
-            f"Only evaluation.* can change when a trained run is measured, not {', '.join(others)}; train a new run."
+            f"Only evaluation.* and {', '.join(PLACES)} can change when a trained run is measured, "
+            f"not {', '.join(others)}; train a new run."
         )
     other.check()
     return other

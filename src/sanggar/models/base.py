@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,8 +12,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from sanggar.data.images import CHUNK, ImageSpec, at_once, to_float, to_uint8
+from sanggar.errors import RecipeError
+from sanggar.files import check_memory, free_memory
 from sanggar.models.optimizers import OptimizerOptions
 from sanggar.options import Options
 from sanggar.runs import Arrays
@@ -24,6 +28,8 @@ Posterior = Float[Tensor, "batch 2 latent"]
 """Mean and logarithm of the variance of each dimension"""
 Labels = Int64[Tensor, "batch"]
 Attributes = Float[Tensor, "batch columns"]
+LARGEST_NETWORK = 20_000
+"""Arrays of weights that a network has at most"""
 Terms = dict[str, Float[Tensor, ""]]
 
 
@@ -148,8 +154,11 @@ class Model(nn.Module):
 
     @classmethod
     def build(cls, options: Any, spec: ImageSpec, seed: int) -> Model:
-        """A new network for pictures like `spec`, its first weights drawn from `seed`; nothing else draws from it."""
-        with torch.random.fork_rng(devices=[]):
+        """A new network for pictures like `spec`, its first weights drawn from `seed`; nothing else draws from it.
+
+        Raises RecipeError where its weights do not fit in memory.
+        """
+        with torch.random.fork_rng(devices=[]), _fitting():
             torch.manual_seed(seed)
             network = cls(options, spec)
         network.at_once = at_once(spec.height, spec.width)
@@ -191,6 +200,37 @@ class Model(nn.Module):
                 found = work(*(None if a is None else _given(a[chunk], device) for a in arrays), **how)
                 parts.append(to_uint8(found) if found.ndim == 4 else found.float().cpu().numpy())
         return np.concatenate(parts)
+
+
+@contextmanager
+def _fitting() -> Iterator[None]:
+    """While a network is built: raise RecipeError as soon as its weights are more than memory holds.
+
+    PyTorch reserves memory for weights when they are made and takes it when they are filled: they are counted between.
+    """
+    free, bytes_, arrays = free_memory(), 0, 0
+
+    def note(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal bytes_, arrays
+        arrays += 1
+        bytes_ += 0 if parameter is None else parameter.numel() * parameter.element_size()
+        if arrays > LARGEST_NETWORK:
+            raise RecipeError(f"model: more than {LARGEST_NETWORK:,} arrays of weights. Make the network smaller.")
+        if free is not None and bytes_ > free:
+            check_memory(bytes_, "model: the weights of so large a network", RecipeError)
+
+    handle = register_module_parameter_registration_hook(note)
+    try:
+        yield
+    except (MemoryError, OverflowError, RuntimeError) as error:
+        if not any(word in str(error).lower() for word in ("memory", "overflow", "too large")):
+            raise
+        raise RecipeError(
+            f"model: the weights of so large a network do not fit in memory ({' '.join(str(error).split())[:150]}). "
+            "Make it smaller."
+        ) from None
+    finally:
+        handle.remove()
 
 
 def _given(array: np.ndarray, device: torch.device) -> Tensor:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from sanggar.data.images import ImageSpec, to_vectors
-from sanggar.errors import DataError
+from sanggar.errors import DataError, RecipeError
+from sanggar.files import check_memory
 from sanggar.options import Options
 from sanggar.runs import Arrays
 from sanggar.scratch import FFNN, initializers
@@ -109,11 +111,14 @@ class FeedForward:
     def __init__(self, options: FeedForwardOptions, spec: ImageSpec, seed: int) -> None:
         if not spec.classes:
             raise DataError("ffnn tells classes apart, and these pictures have none.")
+        widths = [spec.height * spec.width * spec.channels, *options.hidden, len(spec.classes)]
+        weights = sum((before + 1) * after for before, after in pairwise(widths))
+        check_memory(4 * weights, "model.hidden: the weights of so large a network", RecipeError)
         one = options.activation
         hidden = [one] * len(options.hidden) if isinstance(one, str) else one
         last = "sigmoid" if options.loss == "binary_cross_entropy" else "softmax"
         self.network = FFNN(
-            [spec.height * spec.width * spec.channels, *options.hidden, len(spec.classes)],
+            widths,
             [*hidden, last],
             loss=options.loss,
             initializer=options.initializer.build(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -15,7 +16,7 @@ from sanggar.files import write_atomic
 from sanggar.reporting.sections import SECTIONS
 from sanggar.reporting.view import View, Views
 from sanggar.results.stored import read, read_arrays
-from sanggar.runs import Run
+from sanggar.runs import Run, alone_in
 
 MISFITS = (KeyError, IndexError, TypeError, ValueError, AttributeError, UnidentifiedImageError)
 """What a section raises of a file that was changed"""
@@ -48,7 +49,11 @@ def report(*runs: str | Path | Run, out: str | Path | None = None) -> Report:
         raise RunError("A report needs at least one run.")
     opened = [run if isinstance(run, Run) else Run(run) for run in runs]
     place = Path(out) if out is not None else (opened[0].report_file if len(opened) == 1 else Path("report.html"))
-    write_atomic(place, render([view(run) for run in opened]).encode())
+    with ExitStack() as stack:
+        if out is None and len(opened) == 1:
+            stack.enter_context(alone_in(opened[0].path))
+            opened[0].refresh()
+        write_atomic(place, render([view(run) for run in opened]).encode())
     return Report(place)
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from pydantic import ValidationError
 
 from sanggar.errors import RunError
-from sanggar.files import Tree, write_atomic
+from sanggar.files import Tree, content, write_atomic
 from sanggar.results import FORMAT, Evaluation, Json, format1
-from sanggar.runs import Arrays, Run, load_arrays, save_arrays
+from sanggar.runs import LARGEST, Arrays, Run, load_arrays, parsed, save_arrays, shown
 
 MIGRATIONS: dict[int, Callable[[Tree], Tree]] = {1: format1.evaluation}
 """By the format of a stored evaluation: what brings it to the next one"""
@@ -67,8 +67,8 @@ def save(run: Run, evaluation: Evaluation, arrays: Arrays, tools: Arrays, tool_d
     """Write an evaluation: its arrays first, so that the file that names them comes last."""
     save_arrays(run.arrays_file, arrays)
     save_arrays(run.tools_file, tools, tool_details)
-    content = json.dumps(evaluation.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomic(run.evaluation_file, content.encode() + b"\n")
+    text = json.dumps(evaluation.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(run.evaluation_file, text.encode() + b"\n")
 
 
 def _tree(run: Run) -> Tree:
@@ -98,21 +98,15 @@ def _format_of(run: Run, tree: Tree) -> int:
 
 
 def _read_json(run: Run) -> Tree:
+    if not os.path.lexists(run.evaluation_file):
+        raise RunError(f"{run.path} was not evaluated yet; `sanggar evaluate {run.path}` does it.")
     try:
-        tree = json.loads(run.evaluation_file.read_text(encoding="utf-8"), parse_constant=_refused)
-    except FileNotFoundError:
-        raise RunError(f"{run.path} was not evaluated yet; `sanggar evaluate {run.path}` does it.") from None
-    except OSError as error:
-        raise RunError(f"{run.evaluation_file}: cannot be read ({error.strerror}).") from None
-    except (ValueError, RecursionError):
+        tree = parsed(content(run.evaluation_file, LARGEST[".json"]))
+    except ValueError:
         tree = None
     if not isinstance(tree, dict):
         raise _damaged(run, run.evaluation_file)
     return tree
-
-
-def _refused(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
 
 
 @contextmanager
@@ -126,7 +120,7 @@ def _as_format(written: int, run: Run, file: Path) -> Iterator[None]:
 
 def _damaged(run: Run, file: Path, reason: str = "") -> RunError:
     """A file that holds something else than what was written, in one line."""
-    said = "".join(letter if letter.isprintable() else " " for letter in reason)[:200]
+    said = shown(reason)
     if said:
         return RunError(f"{file} is damaged: {said}. `sanggar evaluate {run.path}` makes it anew.")
     return RunError(f"{file} is damaged; `sanggar evaluate {run.path}` makes it anew.")

@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from sanggar.data.images import CHUNK
 from sanggar.errors import RunError
+from sanggar.files import check_memory
 from sanggar.results.stored import read_tools
 from sanggar.runs import Arrays
 from sanggar.seeding import checked
@@ -86,6 +87,7 @@ def from_mixture(model: TrainedModel, count: int, seed: int) -> Iterator[tuple[P
     Raises RunError where the model does not encode and decode; see `mixture_of` for the rest.
     """
     model.need("encode", "decode")
+    check_memory(16 * count * model.latent_size, f"count: the latents of {count:,} pictures")
     latents = sample_mixture(mixture_of(model), count, checked(seed))
     for start in range(0, count, CHUNK):
         yield model.decode(latents[start : start + CHUNK]), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ from jaxtyping import Float64
 from sanggar import recipe as recipes
 from sanggar.data.batches import Batches
 from sanggar.data.images import Attribute, Images
-from sanggar.files import Tree
+from sanggar.errors import RecipeError
+from sanggar.files import Tree, check_memory
 from sanggar.plan import Plan, resolve
 from sanggar.training.learners.base import Layer
 from sanggar.training.start import learner_of
@@ -86,9 +88,12 @@ def describe(source: str | Path | recipes.Recipe, overrides: Sequence[str] = ())
     """
     plan = resolve(recipes.read(source, [*overrides, "training.compile=false", "training.tracker=null"]))
     spec, training = plan.spec, plan.training
+    shape = (spec.height, spec.width, spec.channels)
+    made_up = training.batch_size * 64 * math.prod(shape)
+    check_memory(8 * made_up, f"training.batch_size: batches of {training.batch_size:,} pictures", RecipeError)
     generator = np.random.default_rng(0)
     count = training.batch_size * 64
-    pixels = generator.integers(0, 256, (count, spec.height, spec.width, spec.channels), np.uint8)
+    pixels = generator.integers(0, 256, (count, *shape), np.uint8)
     columns = [_made_up(column, count, generator) for column in spec.attributes]
     attributes = np.stack(columns, axis=1).astype(np.float32) if columns else None
     images = Images(pixels, generator.integers(0, max(1, len(spec.classes)), count), attributes)

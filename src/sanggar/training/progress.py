@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from typing import TextIO
+from contextlib import suppress
+from typing import Any, TextIO
 
 from sanggar.training.loop import Loop, Record
 
 
 def shown(loop: Loop, name: str, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Record]:
     """The loop's records, passed on as they come; what they say goes to `stream` (standard error)."""
-    out = stream or sys.stderr
-    if quiet:
+    out = _Screen(stream or sys.stderr)
+    if quiet or out.stream is None:  # closed by who started it
         yield from loop
-    elif out.isatty() or "ipykernel" in sys.modules:
+    elif out.stream.isatty() or "ipykernel" in sys.modules:
         from tqdm.auto import tqdm
 
         with tqdm(total=loop.steps, initial=loop.progress.step, desc=name, unit="step", file=out) as bar:
@@ -28,6 +29,29 @@ def shown(loop: Loop, name: str, quiet: bool = False, stream: TextIO | None = No
             if record.validation is not None:
                 print(_line(record), file=out, flush=True)
             yield record
+
+
+class _Screen:
+    """Where progress is shown. What shows it may go away, a terminal or the end of a pipe, and the training goes on."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Show text, where somebody sees it."""
+        with suppress(OSError, ValueError):
+            return self.stream.write(text) if self.stream is not None else 0
+        return 0
+
+    def flush(self) -> None:
+        """Show it now."""
+        with suppress(OSError, ValueError):
+            if self.stream is not None:
+                self.stream.flush()
+
+    def __getattr__(self, name: str) -> object:
+        """What else a bar asks: its width, its encoding."""
+        return getattr(self.stream, name)
 
 
 def _line(record: Record) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -12,11 +13,18 @@ from sanggar import recipe as recipes
 from sanggar.data.batches import Batches
 from sanggar.data.images import ImageSpec
 from sanggar.data.sources import Dataset
-from sanggar.errors import RecipeError, RunError
-from sanggar.files import Content, Tree
-from sanggar.plan import AnyModel, Plan, TrainingOptions, differing, resolve
+from sanggar.errors import Interrupted, RecipeError, RunError
+from sanggar.files import Content, Tree, check_memory, first_process, several_processes
+from sanggar.plan import PLACES, AnyModel, Plan, TrainingOptions, differing, resolve
 from sanggar.recipe import Recipe
-from sanggar.runs import Run, fresh_folder, save_arrays
+from sanggar.runs import (
+    Run,
+    alone_in,
+    check_vacant,
+    claimed_folder,
+    fresh_folder,
+    save_arrays,
+)
 from sanggar.trained import plan_of
 from sanggar.training import checkpoint
 from sanggar.training.checkpoint import Progress
@@ -54,13 +62,28 @@ def train(
     plan = resolve(recipes.read(source, overrides), family)
     plan.check()  # before pictures are prepared, which may take minutes
     dataset = plan.source.load(plan.data)
-    folder = Path(out) if out is not None else fresh_folder(plan.name)
-    learner, batches = _set_up(plan, dataset, folder)
-    run = None
-    if learner.rank == 0:
-        print(*dataset.about, sep="\n", end="\n" if dataset.about else "", file=sys.stderr, flush=True)
-        run = Run.create(folder, plan.yaml(), _info(plan, dataset, learner))
-    return _walk(plan, learner, batches, dataset, Progress(), run, watch, hooks) or Run(folder)
+    with ExitStack() as stack:
+        if out is not None:
+            folder = Path(out)
+            check_vacant(folder)
+        elif several_processes():  # they have to agree on it before one of them can make it
+            folder = fresh_folder(plan.name)
+        else:
+            folder = claimed_folder(plan.name)
+            stack.callback(_without_run, folder)
+        learner, batches = _set_up(plan, dataset, folder)
+        run = None
+        if learner.rank == 0:
+            check_vacant(folder)
+            stack.enter_context(alone_in(folder))
+            run = Run.create(folder, plan.yaml(), _info(plan, dataset, learner))
+        return _walk(plan, learner, batches, dataset, Progress(), run, watch, hooks) or Run(folder)
+
+
+def _without_run(folder: Path) -> None:
+    """Remove a folder that was made for a run which never began."""
+    with suppress(OSError):  # there is something in it
+        folder.rmdir()
 
 
 def resume(
@@ -71,12 +94,21 @@ def resume(
     watch: Watcher | None = None,
     hooks: Sequence[Hook] = (),
 ) -> Run:
-    """Go on with a run from its last checkpoint; `overrides` may only make the training longer.
+    """Go on with a run from its last checkpoint.
 
-    On the same machine, build and thread count the result equals an uninterrupted training bit for bit. Raises
-    RunError when the run is damaged, or when recipe or data are not the run's.
+    `overrides` may only make the training longer, or say where its data lie and where it computes by now. On the same
+    machine, build and thread count the result equals an uninterrupted training bit for bit. Raises RunError when the
+    run is damaged, or when recipe or data are not the run's.
     """
     run = path if isinstance(path, Run) else Run(path)
+    with alone_in(run.path) if first_process() else nullcontext():
+        run.refresh()  # another process may have written while this one waited
+        return _resume(run, overrides, family, watch, hooks)
+
+
+def _resume(
+    run: Run, overrides: Sequence[str], family: type[AnyModel] | None, watch: Watcher | None, hooks: Sequence[Hook]
+) -> Run:
     before = plan_of(run, family)
     plan = resolve(recipes.read(before.tree(), overrides), family)
     _only_longer(before, plan)
@@ -99,11 +131,16 @@ def learner_of(plan: Plan, spec: ImageSpec, folder: Path | None = None, begun: T
 
 
 def _set_up(plan: Plan, dataset: Dataset, folder: Path, begun: Tree | None = None) -> tuple[Learner, Batches]:
-    learner = learner_of(plan, plan.spec, folder, begun)
+    spec, size = plan.spec, plan.training.batch_size
+    batch = 5 * size * spec.height * spec.width * spec.channels  # as bytes, and as float32
+    check_memory(batch, f"training.batch_size: a batch of {size:,} pictures", RecipeError)
+    learner = learner_of(plan, spec, folder, begun)
+    if plan.training.device == "cpu" or plan.family.learner == "numpy":
+        weights = sum(array.nbytes for array in learner.weights().values())
+        check_memory(2 * weights, "model: gradients and an optimizer's state of so large a network", RecipeError)
     if len(phases := learner.phases()) > 1:
         _check_game(plan.training, len(phases))
-    size, seed = plan.training.batch_size, plan.training.seed
-    return learner, Batches(dataset.train, size, seed, learner.draws, learner.rank, learner.world)
+    return learner, Batches(dataset.train, size, plan.training.seed, learner.draws, learner.rank, learner.world)
 
 
 def _check_game(training: TrainingOptions, phases: int) -> None:
@@ -132,12 +169,18 @@ def _walk(
                 watch(record)
             if run is not None and record.validation is not None:
                 call_hooks(hooks, record, run, plan)
+        if run is not None:
+            save_arrays(run.weights_file, learner.weights(), {"step": progress.step})
+            totals = {"seconds": progress.seconds, "learner_seconds": progress.learner_seconds}
+            run.update(status="finished", step=progress.step, stopped_early=progress.stopped_early, totals=totals)
+    except KeyboardInterrupt as stop:  # before the first step, after the last, or a second time: at once
+        if run is None:
+            raise
+        raise Interrupted.by(
+            stop, f" at once; the last checkpoint is kept. Go on with: sanggar train --resume {run.path}"
+        ) from None
     finally:
         learner.close()
-    if run is not None:
-        save_arrays(run.weights_file, learner.weights(), {"step": progress.step})
-        totals = {"seconds": progress.seconds, "learner_seconds": progress.learner_seconds}
-        run.update(status="finished", step=progress.step, stopped_early=progress.stopped_early, totals=totals)
     learner.wait()  # so that no process reads the run before the first has written it
     return run
 
@@ -166,14 +209,23 @@ def _only_longer(before: Plan, after: Plan) -> None:
     """Raises RunError when `after` is anything but `before` with more steps or epochs."""
     for key in EXTENDABLE:
         was, now = getattr(before.training, key), getattr(after.training, key)
+        if was is None and now is not None:
+            other = next(other for other in EXTENDABLE if other != key)
+            raise RunError(
+                f"This run counts training.{other}, {getattr(before.training, other)} of them; give training.{other} "
+                f"rather than training.{key} to make it longer."
+            )
         if (was is None) != (now is None) or (was is not None and now < was):
             raise RunError(
                 f"A run can only be made longer: training.{key} is {was} and cannot become {now}. Train a new run "
                 "for another length."
             )
-    changed = [key for key in differing(before, after) if key.removeprefix("training.") not in EXTENDABLE]
+    changed = [
+        key for key in differing(before, after) if key.removeprefix("training.") not in EXTENDABLE and key not in PLACES
+    ]
     if changed:
         raise RunError(
             f"A run goes on with its own recipe, but {', '.join(changed)} would change. Only training.epochs or "
-            "training.steps may grow; train a new run for anything else. (`sanggar evaluate` changes evaluation.*.)"
+            f"training.steps may grow, and {', '.join(PLACES)} change; train a new run for anything else. (`sanggar "
+            "evaluate` changes evaluation.*.)"
         )
