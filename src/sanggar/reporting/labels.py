@@ -178,6 +178,8 @@ ALARMS: dict[str, str] = {
     "denoising.nothing_learned": "Reconstructions at noise {level:g} have MSE {mse:.2f}: the network has learned next "
     "to nothing.",
     "latent.idle": "The latent space uses about {rank:.1f} of its {size} dimensions: most of it lies idle.",
+    "latent.no_map": "The map of the latent space is left out: {n} test pictures are too few for one.",
+    "anomaly.not_measured": "Anomaly detection is not measured: {n} normal test pictures are too few.",
     "edits.left_out": "Edits of {names} are not measured: too few pictures, or no judge tells them apart.",
     "bounds.collapse": "Posterior collapse: {active} of {size} dimensions are active, and a picture's latent holds "
     "{rate:.2g} nats of it. Less beta, a warm-up or free bits keep more of them in use.",

@@ -21,7 +21,7 @@ from sanggar.evaluation.corruptions import CORRUPTIONS, SIMPLER, seed_of
 from sanggar.evaluation.measures.detection import auroc, average_precision
 from sanggar.models.vae.likelihood_regret import RATE
 from sanggar.options import Options
-from sanggar.results import NETWORK, PCA, Json, Measurement, Protocol, Tag
+from sanggar.results import NETWORK, PCA, Alarm, Json, Measurement, Protocol, Tag
 from sanggar.runs import Arrays
 from sanggar.tools.detector import (
     IMAGES,
@@ -85,6 +85,10 @@ def measure(context: EvaluationContext, options: AnomalyOptions) -> Findings:
     detector = Detector.fit(model, train, validation, seed, options.regret_steps, latents)
     baselines = Baselines(train, validation, _components(detector), seed)
     normal, trials = _trials(context, options.images)
+    tools = {TOOL + name: array for name, array in detector.known.arrays().items()}
+    if not trials or len(normal) < 2:
+        few = Alarm(key="anomaly.not_measured", values={"n": len(normal)})
+        return Findings(alarms=[few], tools=tools)
 
     def score(pixels: Pixels, reconstructed: Pixels) -> ByDetector:
         return {NETWORK: detector.scores(pixels, reconstructed), **baselines.scores(pixels)}
@@ -98,7 +102,6 @@ def measure(context: EvaluationContext, options: AnomalyOptions) -> Findings:
         for subject, scored in of_odd[trial.odd].items():
             measurements += _measurements(detector, subject, trial, of_normal[subject], scored, protocol)
         arrays |= _stored(of_odd[trial.odd], f"odd.{trial.odd}")
-    tools = {TOOL + name: array for name, array in detector.known.arrays().items()}
     return Findings(measurements, arrays | _shown(detector, normal, trials[0]), tools=tools)
 
 

@@ -21,6 +21,8 @@ from sanggar.tools.interpolation import interpolate
 from sanggar.tools.projection import project
 
 NEIGHBOURS = 10
+MAPPED = 4
+"""Pictures that a map needs at least"""
 THUMBNAILS = 60
 """Pictures that may be shown on the map"""
 WALKS, STEPS = 4, 9
@@ -49,9 +51,13 @@ def measure(context: EvaluationContext, options: LatentOptions) -> Findings:
         for subject in REPRESENTATIONS
     }
     measurements = [m for subject, found in scores.items() for m in _measurements(context, subject, found)]
-    arrays = {} if test.labels is None else _map(context, options.map_images)
+    mapped = len(test.first(options.map_images)) >= MAPPED
+    arrays = _map(context, options.map_images) if mapped and test.labels is not None else {}
     arrays |= _strips(context) if model.can("decode") and len(test) > 1 else {}
-    return Findings(measurements, arrays, _alarms(scores[NETWORK]))
+    alarms = _alarms(scores[NETWORK], len(test))
+    if test.labels is not None and not mapped:
+        alarms.append(Alarm(key="latent.no_map", values={"n": len(test)}))
+    return Findings(measurements, arrays, alarms)
 
 
 def _classes(train: Images, test: Images) -> Classes | None:
@@ -64,7 +70,7 @@ def _classes(train: Images, test: Images) -> Classes | None:
 
 def _scores(classes: Classes | None, shown: int, train: Table, test: Table) -> Arrays:
     """Rank of a representation and, picture by picture, what both classifiers tell right and the silhouettes."""
-    arrays = {"rank": np.array([effective_rank(test)])}
+    arrays = {"rank": np.array([effective_rank(test)])} if len(test) > 1 else {}
     if classes is None:
         return arrays
     known, truth = classes
@@ -78,7 +84,7 @@ def _scores(classes: Classes | None, shown: int, train: Table, test: Table) -> A
 def _nearest(train: Table, labels: np.ndarray, test: Table) -> np.ndarray:
     from sklearn.neighbors import KNeighborsClassifier
 
-    return np.asarray(KNeighborsClassifier(NEIGHBOURS).fit(train, labels).predict(test))
+    return np.asarray(KNeighborsClassifier(min(NEIGHBOURS, len(train))).fit(train, labels).predict(test))
 
 
 def _silhouettes(table: Table, labels: np.ndarray) -> Float[np.ndarray, "n"]:
@@ -95,18 +101,19 @@ def _measurements(context: EvaluationContext, subject: str, scores: Arrays) -> l
     measurements = []
     for name, how, headline in (
         ("probe", fitted.having(method="logistic regression on standardized features"), subject == NETWORK),
-        ("knn", fitted.having(neighbours=NEIGHBOURS), False),
+        ("knn", fitted.having(neighbours=min(NEIGHBOURS, len(context.train))), False),
     ):
         if name in scores:
             measurements.append(share_of(f"latent.{name}", scores[name], how, subject=subject, headline=headline))
     if "silhouettes" in scores:
         fewer = protocol.on(len(scores["silhouettes"])).having(**of_size)
         measurements.append(mean_of("latent.silhouette", scores["silhouettes"], fewer, subject=subject))
-    rank = protocol.having(size=size, method="Roy & Vetterli 2007, of centred features")
-    measurements.append(Measurement(
-        key="latent.rank", subject=subject, value=float(scores["rank"][0]), unit="dimensions", better="higher",
-        protocol=rank,
-    ))  # fmt: skip
+    if "rank" in scores:
+        rank = protocol.having(size=size, method="Roy & Vetterli 2007, of centred features")
+        measurements.append(Measurement(
+            key="latent.rank", subject=subject, value=float(scores["rank"][0]), unit="dimensions", better="higher",
+            protocol=rank,
+        ))  # fmt: skip
     return measurements
 
 
@@ -133,9 +140,12 @@ def _strips(context: EvaluationContext) -> Arrays:
     return {"strips": np.stack(strips), "strip_ends": np.stack([pixels[ends[:, 0]], pixels[ends[:, 1]]])}
 
 
-def _alarms(scores: Arrays) -> list[Alarm]:
-    """Alarm where the network leaves most of its dimensions idle."""
-    rank, size = float(scores["rank"][0]), int(scores["size"][0])
+def _alarms(scores: Arrays, n: int) -> list[Alarm]:
+    """Alarm where the network leaves most of its dimensions idle, as far as so many pictures can tell."""
+    size = int(scores["size"][0])
+    if n <= IDLE * size + 1:
+        return []
+    rank = float(scores["rank"][0])
     return [Alarm(key="latent.idle", values={"rank": rank, "size": size})] if rank < IDLE * size else []
 
 
