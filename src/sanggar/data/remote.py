@@ -62,8 +62,10 @@ def published(place: Place, files: Sequence[Remote]) -> bool | None:
         path = find(place, file)
         if path is None:
             return False
-        if not file.sha256 or (file.packed and not _gzipped(path)):
-            known.append(None)
+        plain = not _gzipped(path)
+        if not file.sha256 or (file.packed and plain):
+            shorter_or_longer = plain and isinstance(path, Path) and path.stat().st_size != file.size
+            known.append(False if shorter_or_longer else None)
         else:
             known.append(_digest(path, file.packed, file.size) == file.sha256)
     return False if False in known else None if None in known else True
