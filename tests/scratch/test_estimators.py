@@ -21,7 +21,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sanggar.scratch.estimators import FFNNClassifier, FFNNRegressor
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 IRIS = scale(load_iris().data), load_iris().target
 BINARY = make_classification(200, 8, random_state=1)
