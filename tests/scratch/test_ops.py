@@ -325,11 +325,16 @@ def test_an_activation_far_out_has_its_limit(name: str, dtype: Precision) -> Non
     far = leaf(np.array([-np.inf, -np.finfo(dtype).max, np.finfo(dtype).max, np.inf], dtype))
     y = ACTIVATIONS[name](far)
     y.backward(np.ones(4))
-    below = {"linear": far.data[:2], "leaky_relu": far.data[:2] * dtype(0.01), "elu": [-1, -1], "tanh": [-1, -1]}
+    below: dict[str, Any] = {
+        "linear": far.data[:2],
+        "leaky_relu": far.data[:2] * dtype(0.01),
+        "elu": [-1, -1],
+        "tanh": [-1, -1],
+    }
     above = {"sigmoid": [1, 1], "tanh": [1, 1]}
     np.testing.assert_allclose(y.data, [*below.get(name, [0, 0]), *above.get(name, far.data[2:])], rtol=1e-6)
-    slopes = {"linear": [1, 1], "leaky_relu": [0.01, 1], "sigmoid": [0, 0], "tanh": [0, 0]}.get(name, [0, 1])
-    np.testing.assert_allclose(gradient_of(far), np.repeat(slopes, 2), rtol=1e-6)
+    slopes: dict[str, list[float]] = {"linear": [1, 1], "leaky_relu": [0.01, 1], "sigmoid": [0, 0], "tanh": [0, 0]}
+    np.testing.assert_allclose(gradient_of(far), np.repeat(slopes.get(name, [0, 1]), 2), rtol=1e-6)
 
 
 def test_an_axis_may_be_a_number_of_numpys() -> None:
