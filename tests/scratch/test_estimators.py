@@ -21,7 +21,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sanggar.scratch.estimators import FFNNClassifier, FFNNRegressor
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 IRIS = scale(load_iris().data), load_iris().target
 BINARY = make_classification(200, 8, random_state=1)
@@ -470,8 +473,9 @@ def test_partial_fit_takes_weights() -> None:
         ({}, -np.ones(150), "Negative"),
         ({}, np.full(150, np.nan), "NaN"),
         ({"batch_size": 50, "shuffle": False}, np.arange(150) // 50, "sum above 0 in each batch"),
-        ({"class_weight": "balance"}, None, "balanced"),
-        ({"class_weight": {7: 1.0, 8: 2.0}}, None, "not in class_weight"),
+        ({"class_weight": "balance"}, None, "'balanced', or numbers from 0 by class, got 'balance'"),
+        ({"class_weight": {0: "much"}}, None, "numbers from 0"),
+        ({"class_weight": {0: 2.0, 8: 2.0}}, None, r"names \[8\], which are not among the classes \[0, 1, 2\]"),
         ({"class_weight": {0: -1.0}}, None, "numbers from 0"),
     ],
     ids=str,

@@ -318,6 +318,25 @@ def test_logsumexp_and_softmax_of_infinite_and_far_entries_have_their_limits(dty
         np.testing.assert_array_equal(ACTIVATIONS["softmax"](x).data, np.array(shares, dtype))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", sorted(set(ACTIVATIONS) - {"softmax"}))
+@pytest.mark.filterwarnings("error")
+def test_an_activation_far_out_has_its_limit(name: str, dtype: Precision) -> None:
+    far = leaf(np.array([-np.inf, -np.finfo(dtype).max, np.finfo(dtype).max, np.inf], dtype))
+    y = ACTIVATIONS[name](far)
+    y.backward(np.ones(4))
+    below: dict[str, Any] = {
+        "linear": far.data[:2],
+        "leaky_relu": far.data[:2] * dtype(0.01),
+        "elu": [-1, -1],
+        "tanh": [-1, -1],
+    }
+    above = {"sigmoid": [1, 1], "tanh": [1, 1]}
+    np.testing.assert_allclose(y.data, [*below.get(name, [0, 0]), *above.get(name, far.data[2:])], rtol=1e-6)
+    slopes: dict[str, list[float]] = {"linear": [1, 1], "leaky_relu": [0.01, 1], "sigmoid": [0, 0], "tanh": [0, 0]}
+    np.testing.assert_allclose(gradient_of(far), np.repeat(slopes.get(name, [0, 1]), 2), rtol=1e-6)
+
+
 def test_an_axis_may_be_a_number_of_numpys() -> None:
     x = Tensor(spread((2, 3), 0))
     first: Any = np.int64(0)  # NumPy's types do not say that these are numbers like Python's

@@ -7,17 +7,15 @@ collected here. What we do not offer is in `EXCLUDED`: such a test has to fail, 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
 from types import ModuleType
 from unittest import mock
 
 import pytest
 from sklearn import neural_network
-from threadpoolctl import threadpool_limits
 
 from sanggar.scratch.estimators import FFNNClassifier, FFNNRegressor
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("one_thread")]
 
 LBFGS = "asks for the solver lbfgs, which does not learn from batches"
 EXCLUDED = {
@@ -59,13 +57,6 @@ globals().update(THEIRS)
 def global_random_seed() -> int:
     """What scikit-learn's own configuration gives to some of its tests."""
     return 0
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Matrices here are small: threads cost more than they bring."""
-    with threadpool_limits(1):
-        yield
 
 
 @pytest.fixture(autouse=True)

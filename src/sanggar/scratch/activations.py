@@ -57,20 +57,20 @@ def softmax(x: Tensor) -> Tensor:
 
 def gelu(x: Tensor) -> Tensor:
     """x · Φ(x) (Hendrycks & Gimpel 2016, arXiv:1606.08415), in the paper's form with tanh: NumPy has no erf."""
-    a = x.data
+    a = np.clip(x.data, -10, 10)  # beyond, Φ is 0 or 1, and what follows would overflow
     inner = np.tanh(np.sqrt(2 / np.pi).astype(a.dtype) * (a + 0.044715 * a**3))
 
     def by_x(g: Array) -> Array:
         slope = np.sqrt(2 / np.pi).astype(a.dtype) * (1 + 3 * 0.044715 * a**2)
         return g * (0.5 * (1 + inner) + 0.5 * a * (1 - inner * inner) * slope)
 
-    return record(0.5 * a * (1 + inner), (x, by_x))
+    return record(0.5 * np.maximum(x.data, -10) * (1 + inner), (x, by_x))
 
 
 def silu(x: Tensor) -> Tensor:
     """x · sigmoid(x), also called Swish (Elfwing et al. 2018, arXiv:1702.03118)."""
-    y = logistic(x.data)
-    return record(x.data * y, (x, lambda g: g * (y + x.data * y * (1 - y))))
+    y, a = logistic(x.data), np.clip(x.data, -1000, 1000)  # beyond, y is 0 or 1, and 0 · ∞ is 0
+    return record(np.maximum(x.data, -1000) * y, (x, lambda g: g * (y + a * y * (1 - y))))
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

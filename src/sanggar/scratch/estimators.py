@@ -523,12 +523,21 @@ class FFNNClassifier(ClassifierMixin, FFNNEstimator):  # type: ignore[misc]
                 "partial_fit does not know how many examples of a class will come: class_weight='balanced' needs fit; "
                 "or give a dictionary of weights by class."
             )
-        counted = {} if weights is None else {"sample_weight": weights}
-        by_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y, **counted)
-        if not (np.isfinite(by_class) & (by_class >= 0)).all():
-            raise ValueError(f"class_weight holds numbers from 0, got {self.class_weight}.")
-        of_class = by_class[np.searchsorted(self.classes_, y)]
+        of_class = self._by_class(y, weights)[np.searchsorted(self.classes_, y)]
         return np.asarray(of_class if weights is None else of_class * weights)
+
+    def _by_class(self, y: Array, weights: Array | None) -> Array:
+        """The weight of each class."""
+        given, classes = self.class_weight, self.classes_.tolist()
+        if given == "balanced":
+            counted = {} if weights is None else {"sample_weight": weights}
+            return np.asarray(compute_class_weight(given, classes=self.classes_, y=y, **counted))
+        if not isinstance(given, Mapping) or not all(FROM_0[1](weight) for weight in given.values()):
+            raise ValueError(f"class_weight is None, 'balanced', or numbers from 0 by class, got {given!r}.")
+        unknown = [name for name in given if name not in classes]
+        if unknown and len(given) - len(unknown) < len(classes):  # as in scikit-learn, others may be there beside all
+            raise ValueError(f"class_weight names {unknown}, which are not among the classes {classes}.")
+        return np.array([given.get(name, 1.0) for name in classes])
 
     def _validation_score(self, x: Array, targets: Array, weights: Array | None) -> float:
         right = self._decided(self.network_.predict(x)) == targets
