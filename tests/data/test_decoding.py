@@ -241,11 +241,11 @@ def test_a_transparent_value_is_white_at_any_depth(name: str) -> None:
     np.testing.assert_array_equal(square(content, 8, "squash", False)[0, :, 0], expected)
 
 
-def tiff(values: np.ndarray, photometric: int = 1, sample_format: int = 1, order: str = "<", bits: int = 0) -> bytes:
+def tiff(values: np.ndarray, photometric: int = 1, sample_format: int = 1, order: Literal["<", ">"] = "<") -> bytes:
     """A grey TIFF, written by hand: Pillow writes not all of them."""
     height, width = values.shape
     data = values.astype(values.dtype.newbyteorder(order)).tobytes()
-    tags = {256: width, 257: height, 258: bits or values.dtype.itemsize * 8, 259: 1, 262: photometric, 273: 8, 277: 1,
+    tags = {256: width, 257: height, 258: values.dtype.itemsize * 8, 259: 1, 262: photometric, 273: 8, 277: 1,
             278: height, 279: len(data), 339: sample_format}  # fmt: skip
     entries = b"".join(struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in sorted(tags.items()))
     head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8 + len(data))
@@ -261,8 +261,9 @@ DEEP = {  # of each: the file, and what its first row is on 0…255
                        np.rint(ROW.clip(0, 32767) / 32767 * 255)),
     "signed 16 bits, big end first": (tiff(np.tile(ROW.clip(0, 32767).astype(np.int16), (8, 1)), 1, 2, ">"),
                                       np.rint(ROW.clip(0, 32767) / 32767 * 255)),
-    "8 bits, white is zero": (tiff(np.tile(np.arange(0, 240, 30, np.uint8), (8, 1)), 0), 255 - np.arange(0, 240, 30)),
-    "signed 8 bits": (tiff(np.tile(np.arange(0, 128, 16, np.int8), (8, 1)), 1, 2),
+    "8 bits, white is zero": (tiff(np.tile(np.arange(0, 240, 30).astype(np.uint8), (8, 1)), 0),
+                              255 - np.arange(0, 240, 30)),
+    "signed 8 bits": (tiff(np.tile(np.arange(0, 128, 16).astype(np.int8), (8, 1)), 1, 2),
                       np.rint(np.arange(0, 128, 16) / 127 * 255)),
 }  # fmt: skip
 

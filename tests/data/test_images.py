@@ -306,3 +306,19 @@ def test_taking_and_chunking_keep_pictures_and_labels_together() -> None:
     assert [there(chunk.labels).tolist() for chunk in images.chunks(3)] == [[0, 1, 2], [3, 4], [5, 6]]
     assert len(images.first(None)) == 7
     assert as_pixels(images.pixels, ImageSpec(1, 1, 1)) is images.pixels
+
+
+def test_a_picture_for_a_published_network_is_brought_to_srgb_as_well(tmp_path: Path) -> None:
+    from PIL import ImageCms
+
+    linear = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(np.full((4, 4, 3), (10, 20, 30), np.uint8)).save(tmp_path / "a.png", icc_profile=linear)
+    Image.fromarray(np.full((4, 4, 3), (10, 20, 30), np.uint8)).save(tmp_path / "b.png", icc_profile=b"damaged")
+    for name in ("a.png", "b.png"):
+        assert (read_image(tmp_path / name, ImageSpec(4, 4, 3)) == (10, 20, 30)).all()
+    content = bytearray(linear)
+    red, blue = content.index(b"rXYZ") + 4, content.index(b"bXYZ") + 4
+    content[red : red + 8], content[blue : blue + 8] = content[blue : blue + 8], content[red : red + 8]
+    Image.fromarray(np.full((4, 4, 3), (60, 90, 180), np.uint8)).save(tmp_path / "c.png", icc_profile=bytes(content))
+    found = read_image(tmp_path / "c.png", ImageSpec(4, 4, 3)).astype(int)
+    assert np.abs(found - (180, 90, 60)).max() <= 1

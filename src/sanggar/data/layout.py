@@ -274,11 +274,11 @@ def _without_masks(pictures: list[_Picture], place: Path, left: list[str]) -> li
     certain, unsure = list[_Picture](), list[_Picture]()
     for p in pictures:
         base = MASK.sub("", _stem(p))
-        depth = next((i for i, folder in enumerate(p.path[:-1]) if _plain(folder) in MASKS), None)
+        at = next((i for i, folder in enumerate(p.path[:-1]) if _plain(folder) in MASKS), None)
         if base != _stem(p) and (*p.path[:-1], base) in stems:
             certain.append(p)
-        elif depth is not None:
-            around = beside[p.path[:depth]]
+        elif at is not None:
+            around = beside[p.path[:at]]
             pairs = any(_plain(other) in IMAGES for other in around)
             splits = len({role for role, _ in map(_role, around) if role is not None}) > 1
             named = base != _stem(p) and base in anywhere

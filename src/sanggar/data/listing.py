@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ SYSTEM = {
 }  # fmt: skip
 """What operating systems and servers leave, in small letters"""
 SHOWN = 5
+
+_understood = lru_cache(maxsize=4)(understand)  # a command lists its pictures several times
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def list_pictures(place: Path, folders: Folders = "ignored", classes: bool = Tru
     found = sorted(scan.pictures)
     if not found:
         raise DataError(f"{place} holds no pictures ({', '.join(SUFFIXES)}){_instead(scan)}.")
-    layout = understand([name for name, _ in found], place, folders, classes)
+    layout = _understood(tuple(name for name, _ in found), place, folders, classes)
     unused = [found[index][0] for index in sorted(set(range(len(found))) - set(layout.used.tolist()))]
     found = [found[index] for index in layout.used]
     if len(found) < 3:

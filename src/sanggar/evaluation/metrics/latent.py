@@ -54,7 +54,8 @@ def measure(context: EvaluationContext, options: LatentOptions) -> Findings:
     mapped = len(test.first(options.map_images)) >= MAPPED
     arrays = _map(context, options.map_images) if mapped and test.labels is not None else {}
     arrays |= _strips(context) if model.can("decode") and len(test) > 1 else {}
-    alarms = _alarms(scores[NETWORK], len(test))
+    enough = len(test) > IDLE * scores[NETWORK]["size"][0] + 1  # n pictures span n - 1 dimensions
+    alarms = _alarms(scores[NETWORK]) if enough else []
     if test.labels is not None and not mapped:
         alarms.append(Alarm(key="latent.no_map", values={"n": len(test)}))
     return Findings(measurements, arrays, alarms)
@@ -140,12 +141,9 @@ def _strips(context: EvaluationContext) -> Arrays:
     return {"strips": np.stack(strips), "strip_ends": np.stack([pixels[ends[:, 0]], pixels[ends[:, 1]]])}
 
 
-def _alarms(scores: Arrays, n: int) -> list[Alarm]:
-    """Alarm where the network leaves most of its dimensions idle, as far as so many pictures can tell."""
-    size = int(scores["size"][0])
-    if n <= IDLE * size + 1:
-        return []
-    rank = float(scores["rank"][0])
+def _alarms(scores: Arrays) -> list[Alarm]:
+    """Alarm where the network leaves most of its dimensions idle."""
+    rank, size = float(scores["rank"][0]), int(scores["size"][0])
     return [Alarm(key="latent.idle", values={"rank": rank, "size": size})] if rank < IDLE * size else []
 
 
