@@ -68,6 +68,8 @@ def _evaluate(
     if overrides:
         model.plan = _measured_otherwise(model.plan, overrides, family)
     dataset = model.plan.data_of(run)
+    if overrides:
+        model.plan.check()
     context = EvaluationContext(model, dataset, model.plan.evaluation)
     findings, seconds = dict[str, Findings](), dict[str, float]()
     for name, metric in METRICS.items():
@@ -115,5 +117,4 @@ def _measured_otherwise(plan: Plan, overrides: Sequence[str], family: type[AnyMo
             f"Only evaluation.* and {', '.join(PLACES)} can change when a trained run is measured, "
             f"not {', '.join(others)}; train a new run."
         )
-    other.check()
     return other

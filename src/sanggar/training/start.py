@@ -68,8 +68,9 @@ def train(
         elif several_processes():  # they have to agree on it before one of them can make it
             folder = fresh_folder(plan.name)
         else:
+            missing = [place for place in (Path("runs"),) if not place.exists()]
             folder = claimed_folder(plan.name)
-            stack.callback(_without_run, folder)
+            stack.callback(_without_run, [folder, *missing])
         learner, batches = _set_up(plan, dataset, folder)
         run = None
         if learner.rank == 0:
@@ -79,10 +80,11 @@ def train(
         return _walk(plan, learner, batches, dataset, Progress(), run, watch, hooks) or Run(folder)
 
 
-def _without_run(folder: Path) -> None:
-    """Remove a folder that was made for a run which never began."""
+def _without_run(folders: Sequence[Path]) -> None:
+    """Remove folders that were made for a run, where it never began."""
     with suppress(OSError):  # there is something in it
-        folder.rmdir()
+        for folder in folders:
+            folder.rmdir()
 
 
 def resume(
@@ -111,8 +113,8 @@ def _resume(
     before = plan_of(run, family)
     plan = resolve(recipes.read(before.tree(), overrides), family)
     _only_longer(before, plan)
-    plan.check()
     dataset = plan.data_of(run)
+    plan.check()
     kept = checkpoint.load(run)
     learner, batches = _set_up(plan, dataset, run.path, run.info["device"])
     progress = Progress()
@@ -161,8 +163,8 @@ def _walk(
     plan: Plan, learner: Learner, batches: Batches, dataset: Dataset, progress: Progress, run: Run | None,
     watch: Watcher | None, hooks: Sequence[Hook],
 ) -> Run | None:  # fmt: skip
-    loop = Loop(plan, learner, batches, dataset.validation, progress, run)
     try:
+        loop = Loop(plan, learner, batches, dataset.validation, progress, run)
         for record in loop if watch is not None else shown(loop, plan.name, quiet=run is None):
             if watch is not None:
                 watch(record)

@@ -263,6 +263,7 @@ class TorchLearner:
         """Go back to what `state` gave. Raises RunError when it belongs to another network."""
         tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         try:
+            self._check_state(tensors)
             self.model.load_state_dict(_below("model.", tensors))
             if self.averaged is not None:
                 self.averaged.load_state_dict(_below("average.", tensors))
@@ -277,8 +278,32 @@ class TorchLearner:
                         if isinstance(value, Tensor) and value.shape == parameter.shape:
                             # fused kernels walk memory as it lies: the state must lie as its parameter does
                             kept[key] = torch.empty_like(parameter).copy_(value)
-        except (RuntimeError, ValueError) as error:
-            raise RunError(f"The checkpoint does not fit this recipe's network: {error}") from None
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            said = " ".join(str(error).split())[:300]
+            raise RunError(f"The checkpoint does not fit this recipe's network: {said}") from None
+
+    def _check_state(self, tensors: dict[str, Tensor]) -> None:
+        """Raises ValueError where an array is of another type than its place, or an optimizer's of another shape.
+
+        PyTorch would convert the one and use the other.
+        """
+        for prefix, module in (("model.", self.model), ("average.", self.averaged)):
+            for name, place in (module.state_dict() if module is not None else {}).items():
+                kept = tensors.get(prefix + name)
+                if kept is not None and kept.dtype != place.dtype:
+                    raise ValueError(f"{prefix}{name} is {kept.dtype}, expected {place.dtype}.")
+        for phase in self._phases:
+            keys: dict[str, set[str]] = {}
+            for name, value in _below(f"optimizer.{phase.name}.", tensors).items():
+                index, _, key = name.partition(".")
+                if not (index.isdecimal() and int(index) < len(phase.parameters) and key):
+                    raise ValueError(f"optimizer.{phase.name}.{name} belongs to no parameter.")
+                shape = phase.parameters[int(index)].shape
+                if value.shape not in ((), shape) or not value.is_floating_point():
+                    raise ValueError(f"optimizer.{phase.name}.{name} is {tuple(value.shape)}, expected {tuple(shape)}.")
+                keys.setdefault(index, set()).add(key)
+            if any(found != next(iter(keys.values())) for found in keys.values()):
+                raise ValueError(f"optimizer.{phase.name} keeps other things of some parameters than of others.")
 
     def weights(self) -> Arrays:
         """The network to measure and save, on the CPU."""
