@@ -209,23 +209,19 @@ def first_process() -> bool:
 def check_memory(needed: int | float, what: str, kind: type[SanggarError] = RunError) -> None:
     """Raises `kind` where `what` would take more bytes of memory than are free, before it takes any."""
     free = free_memory()
-    if free is not None and needed > free:
+    if needed > free:
         raise kind(
             f"{what} would take {needed / 1e9:,.1f} GB of memory or more, and {free / 1e9:,.1f} GB are free. "
             "Ask for less, or use a larger machine."
         )
 
 
-def free_memory() -> int | None:
-    """Bytes of memory that can be had, swap included and the limits on this process minded; None: not known here."""
-    found = []
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-        found.append(sizes.get("MemAvailable", sizes["MemTotal"]) + sizes.get("SwapFree", 0))
-    if not found and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    with contextlib.suppress(OSError, ValueError, KeyError):  # "max" is no limit
+def free_memory() -> int:
+    """Bytes of memory that can be had, swap included, and the limits on this process minded."""
+    import psutil
+
+    found = [psutil.virtual_memory().available + psutil.swap_memory().free]
+    with contextlib.suppress(OSError, ValueError):  # a container's limit; "max" is none
         limits = Path("/sys/fs/cgroup")
         found.append(int((limits / "memory.max").read_text()) - int((limits / "memory.current").read_text()))
     with contextlib.suppress(ImportError, OSError):
@@ -234,7 +230,7 @@ def free_memory() -> int | None:
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         if limit != resource.RLIM_INFINITY:
             found.append(limit)
-    return max(0, min(found)) if found else None
+    return max(0, min(found))
 
 
 def cache_folder(name: str) -> Path:

@@ -13,7 +13,7 @@ import pytest
 from sanggar.reporting.sections.anomaly import odd_pictures
 from sanggar.reporting.view import View
 from sanggar.results import FORMAT, KNN, NETWORK, PCA, Evaluation, Measurement, Protocol
-from sanggar.runs import Run
+from sanggar.runs import Info, Run
 
 SCORES = (
     (NETWORK, "together", 0.9), (NETWORK, "residual", 0.8), (NETWORK, "bound", 0.2), (PCA, "together", 0.7),
@@ -36,7 +36,7 @@ def measured(odd: str, subject: str, score: str, value: float, **changes: Any) -
 
 def view(tmp_path: Path, *measurements: Measurement, **arrays: np.ndarray) -> View:
     run = Run.__new__(Run)
-    run.path, run.info = tmp_path, {}
+    run.path, run.info = tmp_path, Info(tmp_path / "run.json", {"name": "run", "status": "finished"})
     evaluation = Evaluation(format=FORMAT, package="1.0", step=1, weights="final", measurements=measurements)
     return View("run & <i>", run, [], evaluation, {name.replace("__", "."): array for name, array in arrays.items()})
 

@@ -216,7 +216,7 @@ def _fitting() -> Iterator[None]:
         bytes_ += 0 if parameter is None else parameter.numel() * parameter.element_size()
         if arrays > LARGEST_NETWORK:
             raise RecipeError(f"model: more than {LARGEST_NETWORK:,} arrays of weights. Make the network smaller.")
-        if free is not None and bytes_ > free:
+        if bytes_ > free:
             check_memory(bytes_, "model: the weights of so large a network", RecipeError)
 
     handle = register_module_parameter_registration_hook(note)
