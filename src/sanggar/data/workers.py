@@ -11,8 +11,8 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
+from pathlib import Path
 
-import sanggar
 from sanggar.data.decoding import Decoder, Done, Job
 from sanggar.errors import DataError
 
@@ -47,7 +47,7 @@ class Worker:
     def __init__(self, job: Job) -> None:
         unsafe = {os.path.realpath(place) for place in (os.curdir, *([] if sys.flags.safe_path else sys.path[:1]))}
         places = [place for place in sys.path if place and os.path.realpath(place) not in unsafe]
-        home = os.path.dirname(os.path.realpath(sanggar.__file__))  # noqa: PTH120
+        home = str(Path(__file__).resolve().parents[1])
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-c", START, json.dumps([places, home])],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
