@@ -398,7 +398,7 @@ def test_a_recipe_is_no_weapon(name: str, tmp_path: Path) -> None:
 ])  # fmt: skip
 @pytest.mark.parametrize("key", ["data.test", "model.latent_size", "training.optimizer.learning_rate"])
 def test_an_override_is_no_weapon(key: str, value: str) -> None:
-    if (key, value) == ("training.optimizer.learning_rate", "9e29"):
+    if key.endswith("learning_rate") and value in ("9e29", "1e300"):
         value = "-1"
     with pytest.raises(RecipeError) as raised:
         resolve(read(DIGITS, [f"{key}={value}"]))
