@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sanggar.errors import RecipeError
-from sanggar.recipe import FORMAT, MIGRATIONS, PARTS, merge, migrate, parse, read, shipped
+from sanggar.plan import resolve
+from sanggar.recipe import FORMAT, MIGRATIONS, PARTS, merge, migrate, parse, read, shipped, to_yaml
 
 DIGITS = "digits-denoising-autoencoder"
 
@@ -348,3 +350,101 @@ def test_a_name_too_long_for_a_file_is_an_unknown_name() -> None:
 def test_empty_parts_are_empty_mappings() -> None:
     recipe = read({"data": None, "model": {}})
     assert [getattr(recipe, part) for part in PARTS] == [{}, {}, {}, {}]
+
+
+# -- recipes from somebody else --------------------------------------------------------------------------------
+
+LEVELS = [f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
+WEAPONS = {
+    "aliases": "\n".join(["a0: &a0 [x, x, x, x, x, x, x, x, x]", *LEVELS]),
+    "an alias within what it names": "data: &a {b: *a}",
+    "brackets": "data: " + "[" * 800,
+    "braces": "{a: " * 800,
+    "dashes": "- " * 800 + "a",
+    "keys": "? " * 800 + "a",
+    "a long integer": "data: {test: " + "9" * 4301 + "}",
+    "a long hexadecimal": "data: {test: 0x" + "f" * 4000 + "}",
+    "a tag that does not fit": "data: {test: !!float x}",
+    "a flag that is none": "data: {test: !!bool x}",
+    "code": "data: !!python/object/apply:os.system [id]",
+    "bytes": "data: {source: !!binary aGk=}",
+    "a set": "data: !!set {a}",
+    "a key twice": "data: {a: 1, a: 2}",
+    "a key that is a number": "data: {1: 2}",
+    "a key that is a list": "? [a]\n: b",
+    "a value that ends nowhere": "data: {test: .inf}",
+    "two documents": "--- {data: {}}\n--- {model: {}}",
+    "too many letters": "about: " + "x" * 100_001,
+    "too many values": "about: [" + "x," * 12_000 + "]",
+    "a list for a name": "name: [a]",
+}
+
+
+@pytest.mark.parametrize("name", WEAPONS)
+def test_a_recipe_is_no_weapon(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(WEAPONS[name])
+    began = time.perf_counter()
+    with pytest.raises(RecipeError) as raised:
+        resolve(read(file))
+    assert time.perf_counter() - began < 10
+    assert len(str(raised.value).splitlines()) == 1
+    assert len(str(raised.value)) < 500 + len(str(file))
+
+
+@pytest.mark.parametrize("value", [
+    ".inf", ".nan", "1e400", "9" * 4301, "0x" + "f" * 4000, "!!float x", "[" * 800, "{a: 1, a: 2}", "&a [*a]", "1e300",
+    "2020-01-00", "!!binary aGk=", "{1: 2}", "9e29", "=",
+])  # fmt: skip
+@pytest.mark.parametrize("key", ["data.test", "model.latent_size", "training.optimizer.learning_rate"])
+def test_an_override_is_no_weapon(key: str, value: str) -> None:
+    if key.endswith("learning_rate") and value in ("9e29", "1e300"):
+        value = "-1"
+    with pytest.raises(RecipeError) as raised:
+        resolve(read(DIGITS, [f"{key}={value}"]))
+    (line,) = str(raised.value).splitlines()
+    assert len(line) < 500
+
+
+def test_an_alias_of_ordinary_size_is_read_and_a_date_is_text() -> None:
+    assert parse("a: &x {b: 1}\nc: *x\nd: 2020-01-00\ne: 2024-01-01", "x") == {
+        "a": {"b": 1}, "c": {"b": 1}, "d": "2020-01-00", "e": "2024-01-01",
+    }  # fmt: skip
+    shared = ["a"]
+    assert "&" not in to_yaml({"one": shared, "other": shared})
+
+
+@pytest.mark.parametrize(("overrides", "epochs", "steps"), [
+    (["training.steps=40"], None, 40),
+    (["training={steps: 40}"], None, 40),
+    (["training.epochs=3"], 3, None),
+    (["training.epochs=3", "training.steps=null"], 3, None),
+    (["training.steps=40", "training.epochs=null"], None, 40),
+])  # fmt: skip
+def test_a_length_that_is_given_takes_the_place_of_the_recipes(
+    overrides: list[str], epochs: int | None, steps: int | None
+) -> None:
+    for name in (DIGITS, "digits-cgan"):  # one counts epochs, one steps
+        training = resolve(read(name, overrides)).training
+        assert (training.epochs, training.steps) == (epochs, steps)
+    with pytest.raises(RecipeError, match="give either epochs or steps"):
+        resolve(read(DIGITS, ["training.epochs=3", "training.steps=40"]))
+
+
+def test_a_length_takes_the_place_of_the_bases(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(f"base: {DIGITS}\ntraining: {{steps: 7}}")
+    assert resolve(read(tmp_path / "x.yaml")).training.steps == 7
+
+
+@pytest.mark.parametrize(("data", "words"), [
+    ({"path": 2024}, 'data.path: expected text, got the number 2024. In quotes it is text: "2024"'),
+    ({"path": "x", "only": [3, 5]}, 'data.only[0]: expected text, got the number 3. In quotes it is text: "3"'),
+    ({"path": "x", "only": 3}, "data.only: expected a list, as in [a, b], got 3"),
+    ({"path": "x", "only": "3"}, "data.only: expected a list, as in [a, b], got '3'"),
+    ({"path": "x", "only": []}, "data.only: expected a list of at least 1, got []"),
+])  # fmt: skip
+def test_what_was_meant_is_said(data: dict[str, object], words: str) -> None:
+    with pytest.raises(RecipeError) as raised:
+        resolve(read({"data": {"source": "folder", **data}, "model": {"family": "vae"}, "training": {"epochs": 1}}))
+    assert words in str(raised.value)
+    assert "uple" not in str(raised.value)
