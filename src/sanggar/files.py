@@ -220,7 +220,7 @@ def free_memory() -> int:
     """Bytes of memory that can be had, swap included, and the limits on this process minded."""
     import psutil
 
-    found = [psutil.virtual_memory().available + psutil.swap_memory().free]
+    found: list[int] = [psutil.virtual_memory().available + psutil.swap_memory().free]
     with contextlib.suppress(OSError, ValueError):  # a container's limit; "max" is none
         limits = Path("/sys/fs/cgroup")
         found.append(int((limits / "memory.max").read_text()) - int((limits / "memory.current").read_text()))
