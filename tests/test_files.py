@@ -34,13 +34,17 @@ def test_what_cannot_be_written_is_said_with_what_to_do(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Path, "replace", refused)
-    for write in (lambda: files.write_atomic(tmp_path / "x", b""), lambda: fill(tmp_path / "y")):
+    for write in (write_empty, fill):
         with pytest.raises(RunError) as raised:
-            write()
+            write(tmp_path / "x")
         assert f": {os.strerror(number)}. " in str(raised.value)
         assert words in str(raised.value)
         assert ("space" in str(raised.value)) == (number in (errno.ENOSPC, errno.EDQUOT))
     assert list(tmp_path.iterdir()) == []
+
+
+def write_empty(file: Path) -> None:
+    files.write_atomic(file, b"")
 
 
 def fill(folder: Path) -> None:
@@ -57,10 +61,10 @@ def test_what_cannot_be_read_is_not_called_missing(
     (tmp_path / "good" / "run.json").write_text('{"format": 2, "name": "good", "status": "finished"}')
     original = os.open
 
-    def closed(path: object, *arguments: int) -> int:
+    def closed(path: str | Path, *arguments: int) -> int:
         if str(path).startswith(str(other)):
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return original(path, *arguments)  # type: ignore[call-overload,no-any-return]
+        return original(path, *arguments)
 
     monkeypatch.setattr(os, "open", closed)
     for file, use in ((other / "run.json", Run), (other / "weights.safetensors", load_arrays)):

@@ -394,7 +394,7 @@ class Run:
                 f"{self.path} was written by a newer sanggar ({shown(str(tree.get('package', 'unknown')))}, format "
                 f"{written_as}); this one reads format {FORMAT}. Update sanggar to open it."
             )
-        self.info = Info(self.info_file, tree)
+        self.info: Tree = Info(self.info_file, tree)
 
     @classmethod
     def create(cls, path: Path, recipe: str, info: Content) -> Run:
