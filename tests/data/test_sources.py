@@ -120,7 +120,7 @@ def test_any_damage_to_an_idx_file_is_named_or_changes_pixels_alone(
 ) -> None:
     content = bytearray(WHOLE)
     content[place] = value
-    path = tmp_path_factory.getbasetemp() / "damaged"
+    path = tmp_path_factory.mktemp("damaged") / "file"
     path.write_bytes(content[:cut] if cut % 2 else content)
     try:
         assert read_idx(path).size == 24

@@ -37,7 +37,8 @@ class Fixed(TrainedModel):
         self.shares, self.spec = shares, ImageSpec(2, 1, 1, classes)
         data = {"source": "made-up", "fingerprint": "0" * 64}
         run: Any = SimpleNamespace(info={"data": data})
-        plan: Any = SimpleNamespace(data=SimpleNamespace(test=None, only=None))
+        source = SimpleNamespace(normal=lambda data: None)
+        plan: Any = SimpleNamespace(data=SimpleNamespace(test=None, only=None), source=source)
         self.run, self.plan = run, plan
 
     def can(self, capability: str) -> bool:

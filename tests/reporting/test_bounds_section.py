@@ -19,6 +19,7 @@ from sanggar.reporting.sections import SECTIONS
 from sanggar.reporting.view import View
 from sanggar.results import FLOOR, FORMAT, NETWORK, Evaluation, Measurement, Protocol
 from sanggar.runs import Run
+from typed import FACTS
 
 MINE = ("drawn", "bound", "dimensions", "reconstructions", "corners", "traversals")
 LEVELS = np.array([1.0, 0.5])
@@ -72,7 +73,7 @@ def made(tmp_path: Path) -> Made:
         def noise(*shape: int) -> np.ndarray:
             return random.integers(0, 256, (*shape, 6, 7, channels), dtype=np.uint8)
 
-        data = {"height": 6, "width": 7, "channels": channels, "classes": ["a", "b"]}
+        data = FACTS | {"channels": channels, "classes": ["a", "b"]}
         info = {"name": name, "status": "finished", "data": data}
         run = Run.create(tmp_path / str(len(list(tmp_path.iterdir()))), "{}", info)
         arrays = {

@@ -18,6 +18,7 @@ from sanggar.reporting.sections.edits import edits
 from sanggar.reporting.view import View
 from sanggar.results import FORMAT, Evaluation, Measurement, Protocol, Tag
 from sanggar.runs import Arrays, Run
+from typed import FACTS
 
 NAMES = {"smile <b>": "flag", "hair=red & grey": "flag", "age": "number"}
 Made = Callable[..., View]
@@ -64,7 +65,7 @@ def made(tmp_path: Path) -> Made:
     """A run as its files would tell of it."""
 
     def make(name: str = "vae & <i>", measurements: list[Measurement] | None = None, channels: int = 1) -> View:
-        data = {"height": 6, "width": 7, "channels": channels, "classes": []}
+        data = FACTS | {"channels": channels}
         place = tmp_path / str(len(list(tmp_path.iterdir())))
         run = Run.create(place, "{}", {"name": name, "status": "finished", "data": data})
         listed: list[JsonValue] = [

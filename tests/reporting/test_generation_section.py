@@ -25,6 +25,7 @@ from sanggar.reporting.sections import SECTIONS, generation, training
 from sanggar.reporting.view import View
 from sanggar.results import FLOOR, FORMAT, NETWORK, Evaluation, Measurement, Protocol, Tag
 from sanggar.runs import Run
+from typed import FACTS
 
 NAMES = ["<b>cat</b>", 'a "big" & red truck with a long name', "ship"]
 SAID = ("generation", "asked", "samples", "loss", "training", "walks", "truncation", "neighbours")
@@ -87,7 +88,7 @@ def made(tmp_path: Path) -> Made:
         def noise(*shape: int) -> np.ndarray:
             return random.integers(0, 256, (*shape, 6, 7, channels), dtype=np.uint8)
 
-        data = {"height": 6, "width": 7, "channels": channels, "classes": NAMES}
+        data = FACTS | {"channels": channels, "classes": list(NAMES)}
         run = Run.create(
             tmp_path / str(len(list(tmp_path.iterdir()))), "{}", {"name": name, "status": "finished", "data": data}
         )
@@ -306,7 +307,7 @@ def test_a_preview_is_taken_apart_as_training_put_it_together(
     tmp_path_factory: pytest.TempPathFactory, lines: int, columns: int, height: int, width: int, channels: int
 ) -> None:
     folder = tmp_path_factory.mktemp("run")
-    data = {"height": height, "width": width}
+    data = FACTS | {"height": height, "width": width}
     run = Run.create(folder, "{}", {"name": "x", "status": "finished", "data": data})
     drawn = np.random.default_rng(lines).integers(0, 256, (lines, columns, height, width, channels), dtype=np.uint8)
     sheet = grid(drawn.reshape(-1, height, width, channels), columns=columns, scale=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import asdict
@@ -61,6 +62,9 @@ def train(
     plan = resolve(recipes.read(source, overrides), family)
     plan.check()  # before pictures are prepared, which may take minutes
     dataset = plan.source.load(plan.data)
+    if first_process():
+        for said in dataset.about:
+            print(said, file=sys.stderr, flush=True)
     with ExitStack() as stack:
         if out is not None:
             folder = Path(out)

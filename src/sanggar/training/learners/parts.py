@@ -40,16 +40,16 @@ class Parts:
 
     def __init__(self, model: Model, count: int, autocast: Callable[[], AbstractContextManager[object]]) -> None:
         self.models = [model, *(sharing(model) for _ in range(count - 1))]
-        self.phases = [part.phases() for part in self.models]
+        self.phases = [{phase.name: phase for phase in part.phases()} for part in self.models]
         self._autocast = autocast
         # every thread is told for itself that an operation takes one: PyTorch keeps the number by thread
         self._threads = ThreadPoolExecutor(count - 1, "part", torch.set_num_threads, (1,)) if count > 1 else None
 
-    def backward(self, number: int, batch: Batch, context: StepContext) -> Terms:
-        """Loss terms of a phase, by its number; their sum's gradient is left in the first model's parameters."""
+    def backward(self, name: str, batch: Batch, context: StepContext) -> Terms:
+        """Loss terms of a phase, by its name; their sum's gradient is left in the first model's parameters."""
         parts = list(_divided(batch, context, len(self.models)))
         work = [
-            partial(self._backward, model, phases[number], *part)
+            partial(self._backward, model, phases[name], *part)
             for model, phases, part in zip(self.models, self.phases, parts, strict=False)
         ]
         if self._threads is None or len(work) == 1:
@@ -57,8 +57,8 @@ class Parts:
         with _one_thread_each():
             begun = [self._threads.submit(part) for part in work[1:]]
             found = [work[0](), *(part.result() for part in begun)]
-        self._add_up(number, [share for _, _, share in parts])
-        return {name: torch.stack([terms[name] for terms in found]).sum(dim=0) for name in found[0]}
+        self._add_up(name, [share for _, _, share in parts])
+        return {term: torch.stack([terms[term] for terms in found]).sum(dim=0) for term in found[0]}
 
     def _backward(self, model: Model, phase: Phase, batch: Batch, context: StepContext, share: float) -> Terms:
         model.train()
@@ -73,11 +73,11 @@ class Parts:
         torch.autograd.backward(share * total, inputs=list(phase.parameters))
         return {name: share * value.detach() for name, value in losses.items()}
 
-    def _add_up(self, number: int, shares: list[float]) -> None:
+    def _add_up(self, name: str, shares: list[float]) -> None:
         """Gradients summed into the first model's, and buffers, which a loss may change, brought to their mean."""
         count = len(shares)
         with torch.no_grad():
-            for mine, *others in zip(*(phases[number].parameters for phases in self.phases[:count]), strict=True):
+            for mine, *others in zip(*(phases[name].parameters for phases in self.phases[:count]), strict=True):
                 for other in others:
                     if mine.grad is not None and other.grad is not None:
                         mine.grad.add_(other.grad)

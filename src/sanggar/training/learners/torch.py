@@ -55,7 +55,7 @@ class TorchLearner:
                 if name not in self.model.uncompiled:
                     part.compile()
         self._parts = Parts(self.model, self._count(begun.get("parts", 1) if begun else None), self._autocast)
-        self._phases = self._parts.phases[0]
+        self._phases = list(self._parts.phases[0].values())
         self.draws = max(phase.batches for phase in self._phases)
         self.watched = frozenset(f"{phase.name}/{name}" for phase in self._phases for name in phase.watched)
         self.optimizers = [
@@ -94,12 +94,12 @@ class TorchLearner:
         moments = [replace(self.context, step=step, steps=self.steps, draw=draw) for draw in range(len(batches))]
         shown = [self._augmented(self._batch(images), at) for images, at in zip(batches, moments, strict=True)]
         terms: dict[str, Tensor] = {}
-        for number, (phase, optimizer) in enumerate(zip(self._phases, self.optimizers, strict=True)):
+        for phase, optimizer in zip(self._phases, self.optimizers, strict=True):
             rate = (phase.optimizer or self.options.optimizer).learning_rate
             for group in optimizer.param_groups:
                 group["lr"] = rate * self.options.schedule.factor(step, self.steps)
             for draw in range(phase.batches):
-                for name, value in self._optimize(number, optimizer, shown[draw], moments[draw]).items():
+                for name, value in self._optimize(phase, optimizer, shown[draw], moments[draw]).items():
                     key = f"{phase.name}/{name}"
                     share = value / phase.batches
                     terms[key] = terms[key] + share if key in terms else share
@@ -108,12 +108,11 @@ class TorchLearner:
         return terms
 
     def _optimize(
-        self, number: int, optimizer: torch.optim.Optimizer, batch: Batch, context: StepContext
+        self, phase: Phase, optimizer: torch.optim.Optimizer, batch: Batch, context: StepContext
     ) -> dict[str, Tensor]:
-        phase = self._phases[number]
         # layers such as dropout draw from PyTorch's own generator: it too is addressed
         torch.manual_seed(context.address(f"layers {phase.name} {self.rank}"))
-        losses = self._parts.backward(number, batch, context)
+        losses = self._parts.backward(phase.name, batch, context)
         if self.world > 1:
             self._average_gradients(phase)
         if self.options.clip_gradient is not None:
