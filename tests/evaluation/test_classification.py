@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t
 from sklearn import metrics
 
 import sanggar
@@ -116,8 +117,11 @@ def test_every_number_is_what_another_computation_says(n: int) -> None:
     exact = shares.astype(np.float64) / shares.sum(axis=1, keepdims=True, dtype=np.float64)
     expected = metrics.log_loss(labels, exact, labels=range(len(NAMES)))
     assert surprise.value == pytest.approx(expected, rel=1e-5)
-    reach = 1.96 * losses.std(ddof=1) / math.sqrt(n) if n > 1 else 0
-    assert surprise.interval == pytest.approx((losses.mean() - reach, losses.mean() + reach))
+    if n == 1:
+        assert surprise.interval is None
+    else:
+        reach = t.ppf(0.975, n - 1) * losses.std(ddof=1) / math.sqrt(n)
+        assert surprise.interval == pytest.approx((losses.mean() - reach, losses.mean() + reach))
     assert surprise.unit == "nats"
     assert calibration.value == pytest.approx(by_hand_calibration(shares, labels)[0], abs=1e-6)
     most = np.bincount(labels).argmax()

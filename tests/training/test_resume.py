@@ -206,7 +206,7 @@ def test_killed_before_the_first_checkpoint_it_starts_over(
     family: str, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     path, said = tmp_path / "run", tmp_path / "said"
-    assert killing.run("train", *SHORT[family], "--out", path, said=said, kill_at=(7, "after")) == -signal.SIGKILL
+    assert killing.run("train", *SHORT[family], "--out", path, said=said, kill_at=(9, "after")) == -signal.SIGKILL
     assert not Run(path).checkpoint_file.exists()
     assert killing.run("train", "--resume", path, said=said) == 0
     assert result(path) == result(undisturbed(SHORT[family]))
