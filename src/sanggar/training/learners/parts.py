@@ -54,6 +54,7 @@ class Parts:
         ]
         if self._threads is None or len(work) == 1:
             return work[0]()
+        self._share()
         with _one_thread_each():
             begun = [self._threads.submit(part) for part in work[1:]]
             found = [work[0](), *(part.result() for part in begun)]
@@ -87,8 +88,8 @@ class Parts:
                     apart = [share * (other - mine) for share, other in zip(shares[1:], others, strict=True)]
                     mine.add_(torch.stack(apart).sum(dim=0))
 
-    def share(self) -> None:
-        """Bring the copies' buffers to the first model's."""
+    def _share(self) -> None:
+        """Bring the copies' buffers to the first model's, which a checkpoint or an `after` may change."""
         with torch.no_grad():
             for mine, *others in zip(*(model.buffers() for model in self.models), strict=True):
                 for other in others:

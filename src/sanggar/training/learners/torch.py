@@ -120,7 +120,6 @@ class TorchLearner:
         optimizer.step()
         if phase.after is not None:
             phase.after(context)
-        self._parts.share()
         return losses
 
     def _average_gradients(self, phase: Phase) -> None:
