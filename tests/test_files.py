@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from conftest import Cli
-from sanggar import files
+from sanggar import files, resources
 from sanggar.errors import DataError, RecipeError, RunError
 from sanggar.plan import build, resolve
 from sanggar.recipe import read
@@ -106,7 +106,7 @@ def test_a_network_that_no_memory_holds_is_refused_in_words(name: str, override:
 def test_weights_are_counted_before_they_are_filled(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = resolve(read("digits-denoising-autoencoder"))
     monkeypatch.setattr("sanggar.models.base.free_memory", lambda: 100_000)
-    monkeypatch.setattr("sanggar.files.free_memory", lambda: 100_000)
+    monkeypatch.setattr("sanggar.resources.free_memory", lambda: 100_000)
     with pytest.raises(RecipeError, match="the weights of so large a network would take"):
         build(plan, plan.spec)
 
@@ -131,7 +131,7 @@ def test_pictures_that_no_memory_holds_are_not_begun(tiny_run: Run, tmp_path: Pa
 
 
 def test_free_memory_is_a_number_of_bytes() -> None:
-    free = files.free_memory()
+    free = resources.free_memory()
     assert free is None or 2**20 < free < 2**60
-    files.check_memory(0, "nothing")
-    np.testing.assert_raises(RunError, files.check_memory, 2.0**70, "too much")
+    resources.check_memory(0, "nothing")
+    np.testing.assert_raises(RunError, resources.check_memory, 2.0**70, "too much")

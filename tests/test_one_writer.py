@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from conftest import TINY, Cli
-from sanggar import files
+from sanggar import files, resources
 from sanggar.errors import RunError
+from sanggar.locking import alone_in
 from sanggar.results.stored import read, read_arrays
-from sanggar.runs import Run, alone_in, claimed_folder, load_arrays
+from sanggar.runs import Run, claimed_folder, load_arrays
 from training import killing
 
 forks = pytest.mark.skipif(
@@ -99,7 +100,7 @@ def test_a_name_is_claimed_once(tmp_path: Path) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from sanggar.runs import alone_in
+from sanggar.locking import alone_in
 with alone_in(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -252,4 +253,4 @@ def test_a_rank_counts_among_several_alone(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert files.first_process() == first
+    assert resources.first_process() == first

@@ -14,8 +14,9 @@ from sanggar.errors import RecipeError
 from sanggar.models.blocks import Activation, Norm
 from sanggar.models.feed_forward import Activation as Nonlinearity
 from sanggar.models.losses import PixelLoss
+from sanggar.plain import parse
 from sanggar.plan import FAMILIES, Plan, measured_attributes, resolve, schema
-from sanggar.recipe import PARTS, parse, read, shipped
+from sanggar.recipe import PARTS, read, shipped
 
 DIGITS = "digits-denoising-autoencoder"
 

@@ -12,8 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sanggar.errors import RecipeError
+from sanggar.plain import parse, to_yaml
 from sanggar.plan import resolve
-from sanggar.recipe import FORMAT, MIGRATIONS, PARTS, merge, migrate, parse, read, shipped, to_yaml
+from sanggar.recipe import FORMAT, MIGRATIONS, PARTS, merge, migrate, read, shipped
 
 DIGITS = "digits-denoising-autoencoder"
 

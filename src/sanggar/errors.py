@@ -64,3 +64,9 @@ def suggest(name: object, known: Iterable[str]) -> str:
     if near:
         return f"Did you mean {near[0]!r}?"
     return f"Known: {', '.join(known)}." if known else "There are none."
+
+
+def shown(text: object, most: int = 80) -> str:
+    """Text from outside, in a message of one line: what cannot be printed is a space, and what is long is cut."""
+    line = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    return line if len(line) <= most else f"{line[: most - 3]}..."

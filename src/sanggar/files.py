@@ -1,4 +1,4 @@
-"""Files, processes and memory: reading a file whole, writing one at once, what failed in words, what can be had."""
+"""Files: reading one whole, writing one at once, and in words what the system refused."""
 
 from __future__ import annotations
 
@@ -174,63 +174,17 @@ def _left(entry: os.DirEntry[str], alone: bool) -> bool:
     if writer is None:
         return alone
     host, process = writer[1], int(writer[2])
-    if host != _host() or os.name != "posix":
+    if host != _host():
         return time.time() - entry.stat(follow_symlinks=False).st_mtime > ABANDONED
-    return not alive(process)
+    import psutil
 
-
-def alive(process: int) -> bool:
-    """Whether a process of this machine is alive (POSIX)."""
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
+    return not psutil.pid_exists(process)
 
 
 def name_part(text: str, most: int = 100) -> str:
     """What a file may be called of any text: letters, digits, - and _, so many bytes at most."""
     safe = re.sub(r"[^\w-]+", "-", text)
     return safe.encode()[:most].decode(errors="ignore")
-
-
-def several_processes() -> bool:
-    """Whether a launcher started several processes for one training."""
-    return os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1")
-
-
-def first_process() -> bool:
-    """Whether this is the only process, or the first of several: that one writes and speaks."""
-    return not several_processes() or os.environ.get("RANK", "0") == "0"  # a RANK alone is some other program's
-
-
-def check_memory(needed: int | float, what: str, kind: type[SanggarError] = RunError) -> None:
-    """Raises `kind` where `what` would take more bytes of memory than are free, before it takes any."""
-    free = free_memory()
-    if needed > free:
-        raise kind(
-            f"{what} would take {needed / 1e9:,.1f} GB of memory or more, and {free / 1e9:,.1f} GB are free. "
-            "Ask for less, or use a larger machine."
-        )
-
-
-def free_memory() -> int:
-    """Bytes of memory that can be had, swap included, and the limits on this process minded."""
-    import psutil
-
-    found: list[int] = [psutil.virtual_memory().available + psutil.swap_memory().free]
-    with contextlib.suppress(OSError, ValueError):  # a container's limit; "max" is none
-        limits = Path("/sys/fs/cgroup")
-        found.append(int((limits / "memory.max").read_text()) - int((limits / "memory.current").read_text()))
-    with contextlib.suppress(ImportError, OSError):
-        import resource
-
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if limit != resource.RLIM_INFINITY:
-            found.append(limit)
-    return max(0, min(found))
 
 
 def cache_folder(name: str) -> Path:

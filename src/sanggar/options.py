@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from sanggar.errors import RecipeError, suggest
+from sanggar.errors import RecipeError, shown, suggest
 from sanggar.files import Content
 from sanggar.seeding import SEEDS
 
@@ -49,7 +49,7 @@ def validated(where: str, part: str, options: type[OptionsT], values: Content) -
         raise RecipeError("\n".join(dict.fromkeys(lines))) from None
     for path, value in _leaves(found, part):
         if isinstance(value, int) and not -COUNTED < value < COUNTED:
-            raise RecipeError(f"{where}: {path}: expected a number below {COUNTED:.0e}, got {_shown(value)}.")
+            raise RecipeError(f"{where}: {path}: expected a number below {COUNTED:.0e}, got {shown(repr(value))}.")
     return found
 
 
@@ -82,27 +82,27 @@ def _explain(part: str, options: type[Options], problem: ErrorDetails) -> str:
             allowed = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
             chosen = given.get("kind") if isinstance(given, dict) else given
             kind = ".kind" if isinstance(given, dict) else ""
-            return f"{path}{kind}: there is no {_shown(chosen)}. {suggest(chosen, allowed)}"
+            return f"{path}{kind}: there is no {shown(repr(chosen))}. {suggest(chosen, allowed)}"
         case "union_tag_not_found":
             return f"{path}.kind: missing; the options beside it depend on it."
         case "value_error":
             return f"{path}: {context['error']}."
         case "string_type" if isinstance(given, int | float) and not isinstance(given, bool):
             return (
-                f'{path}: expected text, got the number {_shown(given)}. In quotes it is text: "{given}" '
+                f'{path}: expected text, got the number {shown(repr(given))}. In quotes it is text: "{given}" '
                 f"(on a command line: '\"{given}\"')."
             )
         case "tuple_type" | "list_type" | "set_type":
-            return f"{path}: expected a list, as in [a, b], got {_shown(given)}."
+            return f"{path}: expected a list, as in [a, b], got {shown(repr(given))}."
         case "too_short" | "too_long":
             least = context.get("min_length", context.get("max_length"))
             word = "at least" if problem["type"] == "too_short" else "at most"
-            return f"{path}: expected a list of {word} {least}, got {_shown(given)}."
+            return f"{path}: expected a list of {word} {least}, got {shown(repr(given))}."
         case _:
             expected = problem["msg"].removeprefix("Input should be ").removeprefix("a valid ")
             if problem["type"] in ("model_type", "model_attributes_type", "dict_type", "mapping_type"):
                 expected = "`key: value` lines"
-            return f"{path}: expected {_PLAIN.get(problem['type'], expected.split(', ')[0])}, got {_shown(given)}."
+            return f"{path}: expected {_PLAIN.get(problem['type'], expected.split(', ')[0])}, got {shown(repr(given))}."
 
 
 _PLAIN = {
@@ -110,12 +110,6 @@ _PLAIN = {
     **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "integer"),
     **dict.fromkeys(("float_type", "float_parsing"), "number"),
 }  # fmt: skip
-
-
-def _shown(given: object) -> str:
-    """A value in a message of one line."""
-    text = repr(given)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _walk(options: type[BaseModel], location: tuple[int | str, ...], unknown: bool) -> tuple[list[str], list[str]]:

@@ -30,7 +30,8 @@ from sanggar.models.gan.model import GAN
 from sanggar.models.optimizers import Adam, Constant, OptimizerOptions, ScheduleOptions
 from sanggar.models.vae.model import VAE
 from sanggar.options import Options, Seed, validated
-from sanggar.recipe import FORMAT, PARTS, Recipe, to_yaml
+from sanggar.plain import to_yaml
+from sanggar.recipe import FORMAT, PARTS, Recipe
 from sanggar.runs import Run
 
 AnyModel = Model | FeedForward

@@ -1,30 +1,16 @@
-"""Reading a recipe: YAML 1.2, `base:` inheritance, dotted overrides. What the names mean is `plan`'s affair.
-
-A recipe may come from anybody: how large it is, also with its aliases written out, how deep, and which kinds of values
-it holds is checked while it is read.
-"""
+"""Reading a recipe: `base:` inheritance, dotted overrides, earlier keys. What the names mean is `plan`'s affair."""
 
 from __future__ import annotations
 
-import io
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.composer import Composer
-from ruamel.yaml.constructor import SafeConstructor
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import AliasEvent, ScalarEvent
-from ruamel.yaml.nodes import ScalarNode
-from ruamel.yaml.representer import SafeRepresenter
-
-from sanggar.errors import RecipeError, suggest
+from sanggar.errors import RecipeError, shown, suggest
 from sanggar.files import Content, Tree, content
+from sanggar.plain import DEEPEST, LARGEST, STORED, check_values, kind, parse, to_yaml
 
 PARTS = ("data", "model", "training", "evaluation")
 KEYS = ("format", "name", "about", "base", *PARTS)
@@ -32,12 +18,8 @@ KEYS = ("format", "name", "about", "base", *PARTS)
 FORMAT = 2
 """Version of the keys of a recipe; raised when one is renamed or moved, with an entry in MIGRATIONS."""
 
-LARGEST, DEEPEST, LONGEST_CHAIN = 100_000, 40, 20
-"""Letters that a recipe may have, levels within each other, and recipes that stand on each other"""
-STORED = 1_000_000
-"""Letters of the resolved recipe of a run, which holds every default"""
-NUMBERS = 10**300
-"""Whole numbers are below this, as a float can hold them"""
+LONGEST_CHAIN = 20
+"""Recipes that stand on each other"""
 LENGTHS = ("epochs", "steps")
 """Keys of `training` that say the same in two ways: who gives one means it instead of the other"""
 
@@ -86,7 +68,7 @@ def read(source: str | Path | Content | Recipe, overrides: Sequence[Override] = 
         tree, where = source.tree(), source.name
     elif isinstance(source, Mapping):
         where = shown(source.get("name", "recipe"))
-        _check_values(source, where)
+        check_values(source, where)
         tree = _inherit(migrate(dict(source), where), Path(), ())
     else:
         path = _find(str(source), Path())
@@ -95,7 +77,7 @@ def read(source: str | Path | Content | Recipe, overrides: Sequence[Override] = 
     for change in changes:
         tree = merge(tree, change)
     tree = _one_length(tree, [length for change in changes for length in _lengths(change)])
-    _check_values(tree, where)
+    check_values(tree, where)
     _check_outline(tree, where)
     parts = {part: tree.get(part) or {} for part in PARTS}
     return Recipe(name=str(tree.get("name") or where), about=str(tree.get("about") or "").strip(), **parts)
@@ -105,7 +87,7 @@ def read_stored(text: str, where: str) -> Recipe:
     """The recipe that a run keeps, which stands alone: one that names a base is none. Raises RecipeError."""
     tree = parse(text, where, STORED)
     if not isinstance(tree, dict):
-        raise RecipeError(f"{where}: expected `key: value` lines, got {_kind(tree)}.")
+        raise RecipeError(f"{where}: expected `key: value` lines, got {kind(tree)}.")
     if "base" in tree:
         raise RecipeError(f"{where}: base: the recipe of a run stands alone; sanggar writes none that names another.")
     return read(tree)
@@ -131,7 +113,7 @@ def moved(old: str, new: str, value: Callable[[object], object] = lambda given: 
         for name in new.split(".")[:-1]:
             inner = inner.get(name) if isinstance(inner, dict) else None
             if inner is not None and not isinstance(inner, dict):
-                raise RecipeError(f"{where}: {name}: expected `key: value` lines, got {_kind(inner)}.")
+                raise RecipeError(f"{where}: {name}: expected `key: value` lines, got {kind(inner)}.")
         return merge(tree if keep else _without(tree, old), _nested(new, value(given[0])))
 
     return move
@@ -248,127 +230,6 @@ def _one_length(tree: Tree, given: Sequence[str]) -> Tree:
     return {**tree, "training": {k: v for k, v in tree["training"].items() if k not in LENGTHS or k == given[0]}}
 
 
-def to_yaml(tree: Content) -> str:
-    """Plain values as YAML 1.2 text."""
-    writer = YAML(typ="safe", pure=True)
-    writer.default_flow_style = None  # short lists and leaves on one line
-    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    writer.width = 100
-    writer.representer.add_representer(str, _quoted)
-    writer.representer.ignore_aliases = lambda _: True  # what stands there twice is written twice
-    text = io.StringIO()
-    writer.dump(dict(tree), text)
-    return text.getvalue()
-
-
-def _quoted(representer: SafeRepresenter, text: str) -> ScalarNode:
-    """Text with the line breaks of other alphabets in double quotes: the writer folds them away elsewhere."""
-    style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
-    return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-def parse(text: str, where: str, largest: int = LARGEST) -> Any:
-    """The plain values in a YAML 1.2 text; `where` names it in a RecipeError. `largest`: letters it may have."""
-    if len(text) > largest:
-        raise RecipeError(f"{where}: {len(text):,} letters; a recipe has at most {largest:,}.")
-    reader = YAML(typ="safe", pure=True)
-    reader.Composer, reader.Constructor = _Composer, _Constructor
-    try:
-        values = reader.load(text)
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise RecipeError(f"{where}{at}: not YAML ({shown(what)}).") from None
-    except _TooMuch as error:
-        raise RecipeError(f"{where}: {error}.") from None
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:  # by the tag of a value
-        raise RecipeError(f"{where}: a value is not what its tag says ({shown(str(error))}).") from None
-    _check_values(values, where, plain=True)
-    return values
-
-
-class _TooMuch(Exception):
-    """A text that is deeper, or with its aliases written out longer, than any recipe."""
-
-
-class _Composer(Composer):
-    """Composes a text as long as it stays a recipe's size: an alias weighs what it stands for."""
-
-    depth, weight = 0, 0
-
-    def compose_node(self, parent: object, index: object) -> Any:
-        """A node and what is below it."""
-        event = self.parser.peek_event()
-        before = self.weight
-        if isinstance(event, AliasEvent):
-            if event.anchor in self.anchors and event.anchor not in self.weights:
-                raise _TooMuch(f"the alias *{shown(event.anchor)} stands within what it names")
-            self._add(self.weights.get(event.anchor, 0))
-        self._add(100 + (len(event.value) if isinstance(event, ScalarEvent) else 0))
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise _TooMuch(f"values within values, deeper than {DEEPEST} levels")
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        if not isinstance(event, AliasEvent) and event.anchor is not None:
-            self.weights[event.anchor] = self.weight - before
-        return node
-
-    @property
-    def weights(self) -> dict[str, int]:
-        """What each anchor stands for weighs."""
-        return self.__dict__.setdefault("_weights", {})  # type: ignore[no-any-return]
-
-    def _add(self, weight: int) -> None:
-        self.weight += weight
-        if self.weight > STORED:
-            raise _TooMuch("more values than any recipe has, once its aliases are written out")
-
-
-class _Constructor(SafeConstructor):
-    """Constructs plain values; a date is the text it is written as, as YAML 1.2 has it."""
-
-
-_Constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
-
-
-def _check_values(tree: object, where: str, plain: bool = False) -> None:
-    """Raises RecipeError for what no option can be: an endless number, a key that is no text, endless nesting.
-
-    `plain`: also for what is neither text, number, list nor mapping.
-    """
-    waiting: list[tuple[object, str, int]] = [(tree, "", 0)]
-    while waiting:
-        value, path, depth = waiting.pop()
-        at = f"{where}: {path}" if path else where
-        if depth > DEEPEST:
-            raise RecipeError(f"{where}: values within values, deeper than {DEEPEST} levels.")
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                if not isinstance(key, str):
-                    raise RecipeError(f"{at}: keys are text; got {_kind(key)}. Put it in quotes.")
-                waiting.append((inner, shown(f"{path}.{key}" if path else key), depth + 1))
-        elif isinstance(value, list | tuple):
-            waiting += [(inner, f"{path}[{i}]", depth + 1) for i, inner in enumerate(value)]
-        elif isinstance(value, int):
-            if not -NUMBERS < value < NUMBERS:
-                raise RecipeError(f"{at}: expected a number, got one of {_digits(value):,} digits.")
-        elif plain and not isinstance(value, str | float | None):
-            raise RecipeError(f"{at}: expected text, numbers, lists or `key: value` lines, got {type(value).__name__}.")
-
-
-def _digits(number: int) -> int:
-    """Decimal digits of a whole number, about, and without writing it."""
-    return int(abs(number).bit_length() * math.log10(2)) + 1
-
-
-def shown(text: object) -> str:
-    """Text from outside, in a message of one line."""
-    text = "".join(letter if letter.isprintable() else " " for letter in str(text))
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 def _find(name: str, beside: Path) -> Path:
     """The file of a recipe: a path when it looks like one, else a shipped recipe's name."""
     known = shipped()
@@ -397,7 +258,7 @@ def _read_file(path: Path, above: tuple[Path, ...]) -> Tree:
     if tree is None:
         raise RecipeError(f"{path}: empty; a recipe has the parts {', '.join(PARTS)}.")
     if not isinstance(tree, dict):
-        raise RecipeError(f"{path}: expected `key: value` lines ({', '.join(PARTS)}), got {_kind(tree)}.")
+        raise RecipeError(f"{path}: expected `key: value` lines ({', '.join(PARTS)}), got {kind(tree)}.")
     tree.setdefault("name", path.stem)
     return _inherit(migrate(tree, str(path)), path.parent, (*above, path.resolve()))
 
@@ -407,7 +268,7 @@ def _inherit(tree: Tree, folder: Path, above: tuple[Path, ...]) -> Tree:
     if base is None:
         return tree
     if not isinstance(base, str):
-        raise RecipeError(f"base: expected the name of a recipe, got {_kind(base)}.")
+        raise RecipeError(f"base: expected the name of a recipe, got {kind(base)}.")
     return _one_length(merge(_read_file(_find(base, folder), above), tree), _lengths(tree))
 
 
@@ -430,14 +291,6 @@ def _check_outline(tree: Tree, where: str) -> None:
         if key not in KEYS:
             raise RecipeError(f"{where}: a recipe has no part {str(key)!r}. {suggest(key, KEYS)}")
         if key in ("name", "about") and isinstance(value, dict | list | tuple):
-            raise RecipeError(f"{where}: {key}: expected text, got {_kind(value)}.")
+            raise RecipeError(f"{where}: {key}: expected text, got {kind(value)}.")
         if key in PARTS and value is not None and not isinstance(value, dict):
-            raise RecipeError(f"{where}: {key}: expected `key: value` lines, got {_kind(value)}.")
-
-
-def _kind(value: object) -> str:
-    """How a value read from YAML is called in a message."""
-    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list",
-             dict: "a mapping", type(None): "nothing"}  # fmt: skip
-    which = "" if isinstance(value, (dict, list, type(None))) else f" ({shown(repr(value))})"
-    return names.get(type(value), type(value).__name__) + which
+            raise RecipeError(f"{where}: {key}: expected `key: value` lines, got {kind(value)}.")

@@ -12,24 +12,20 @@ import contextlib
 import hashlib
 import json
 import os
-import platform
 import re
 import stat
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
 
 import numpy as np
 import safetensors
 import safetensors.numpy
-from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sanggar.errors import RunError
-from sanggar.files import Content, Tree, content, failure, opened, sweep, unreadable, write_atomic
+from sanggar.errors import RunError, shown
+from sanggar.files import Content, Tree, content, failure, opened, unreadable, write_atomic
+from sanggar.locking import OWN, alone_in, check_inside
+from sanggar.record import LARGEST, Info, Metrics, Timing, as_json, now, parsed, read_lines
 
 FORMAT = 2
 """Version of the run directory's layout; raised when an older sanggar could not read a newer run."""
@@ -38,223 +34,6 @@ MIGRATIONS: dict[int, Callable[[Tree], Tree]] = {1: lambda info: {**info, "forma
 """By the format of a stored `run.json`: what brings it to the next one. From 1 to 2 its own keys stayed."""
 
 Arrays = dict[str, np.ndarray]
-
-LARGEST_EDGE = 4096
-"""Pixels that a picture of a run may be high or wide"""
-LARGEST = {".json": 64_000_000, ".jsonl": 512_000_000, ".yaml": 1_000_000}
-"""Bytes up to which a file of a run is read, by its suffix"""
-PATIENCE = 3.0
-"""Seconds that a command waits for another one to be done with a run"""
-_OWN = (".lock", ".writer.json")
-"""What `alone_in` puts beside the files of a run: the lock, and who holds it"""
-
-
-# -- what run.json and the logs may hold -----------------------------------------------------------------------
-
-Count = Annotated[int, Field(ge=0, le=2**53)]
-Edge = Annotated[int, Field(ge=1, le=LARGEST_EDGE)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Terms = dict[str, Finite]
-
-
-class _Stored(BaseModel):
-    """Base of what is stored: what is known has its type; what is not may be a later version's, and is left alone."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-
-
-class _Column(_Stored):
-    name: str
-    kind: Literal["number", "flag", "category"]
-    values: list[str] = []
-    mean: Finite = 0.0
-    deviation: Finite = 1.0
-
-
-class _Data(_Stored):
-    source: str
-    about: str
-    licence: str
-    note: str
-    fingerprint: str
-    height: Edge
-    width: Edge
-    channels: Literal[1, 3]
-    classes: list[str]
-    attributes: list[_Column] = []
-    train: Count
-    validation: Count
-    test: Count
-
-
-class _Device(_Stored):
-    kind: str
-    name: str
-    threads: Count
-    parts: Annotated[int, Field(ge=1, le=4096)] = 1
-    processes: Count
-    precision: str
-
-
-class _Totals(_Stored):
-    seconds: Finite
-    learner_seconds: Finite
-
-
-class _Earlier(_Stored):
-    identity: str
-    step: Count
-
-
-class _Info(_Stored):
-    """The content of `run.json`. What may be missing here is refused where it is asked for, see `Info`."""
-
-    name: str
-    status: Literal["training", "stopped", "failed", "finished"]
-    about: str = ""
-    identity: str = ""
-    package: str = ""
-    step: Count = 0
-    created: str = ""
-    data: _Data | None = None
-    device: _Device | None = None
-    versions: dict[str, str] = {}
-    platform: str = ""
-    totals: _Totals | None = None
-    stopped_early: bool = False
-    message: str = ""
-    earlier: list[_Earlier] = []
-
-
-class _Watched(_Stored):
-    train: Terms = {}
-    validation: Terms = {}
-
-
-class _Metrics(_Stored):
-    step: Count
-    epoch: Finite
-    train: Terms
-    validation: Terms
-    watched: _Watched = _Watched()
-    network: dict[str, list[float]] = {}
-
-
-class _Timing(_Stored):
-    step: Count
-    seconds: Finite
-
-
-class Info(dict[str, Any]):
-    """The content of a `run.json`, checked: what is there has its type, and asking for what is missing is a RunError.
-
-    None stands for nothing: a key of that value is as good as missing.
-    """
-
-    def __init__(self, file: Path, given: Content) -> None:
-        _fits(_Info, given, file)
-        known = _Info.model_fields
-        super().__init__({key: value for key, value in given.items() if value is not None or key not in known})
-        self.file = file
-
-    def __missing__(self, key: str) -> NoReturn:
-        raise RunError(f"{self.file} is damaged: it has no {key!r}. Copy the run again, or train it again.")
-
-
-def _fits(kind: type[BaseModel], given: object, file: Path) -> None:
-    """Raises RunError where what a file holds is not of this kind."""
-    try:
-        kind.model_validate(given)
-    except (ValidationError, RecursionError) as error:
-        said = "nested too deeply"
-        if isinstance(error, ValidationError):
-            problem = error.errors(include_url=False)[0]
-            said = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-        raise RunError(f"{file} is damaged: {shown(said)}. Copy the run again, or train it again.") from None
-
-
-def shown(text: str) -> str:
-    """Text that a file holds, as a message of one line can show it."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)[:200]
-
-
-def parsed(given: bytes) -> Any:
-    """What JSON says. Raises ValueError for anything else, and for numbers that are none."""
-
-    def refused(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        return json.loads(given.decode("utf-8"), parse_constant=refused)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-# -- one writer a run ------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def alone_in(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
-    """Be the only process that writes into a run, for the length of the block; in one process it may be nested.
-
-    Raises RunError that says who writes where another one does not let go within `patience` seconds. The lock is the
-    system's (flock; msvcrt on Windows): it ends with its process, however that ends, and holds between machines where
-    a network file system passes locks on, as NFS and SMB do. Where a file system knows none, filelock falls back to a
-    file that notes machine and process, and breaks that of a dead one. What killed writers left is swept.
-    """
-    check_inside(folder)
-    file, writer = folder / _OWN[0], folder / _OWN[1]
-    lock = FileLock(file, is_singleton=True)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=patience)
-    except Timeout:
-        raise RunError(f"{folder} is in use: {_writer(writer)}. Wait for it, or stop it, and try again.") from None
-    except (OSError, NotImplementedError) as error:
-        said = failure(error) if isinstance(error, OSError) else str(error)
-        raise RunError(f"Cannot write {file}: {said}.") from None
-    try:
-        if lock.lock_counter == 1:
-            sweep(folder, deep=True)
-            about = {"process": os.getpid(), "host": platform.node(), "command": _command(), "since": _now()}
-            write_atomic(writer, _json(about))
-        yield
-    finally:
-        if lock.lock_counter == 1:
-            with contextlib.suppress(OSError):
-                writer.unlink()
-        lock.release()
-
-
-def _writer(file: Path) -> str:
-    """Who writes, as far as it says so."""
-    try:
-        about = parsed(content(file, 100_000))
-        words = {key: shown(str(about[key])) for key in ("command", "process", "host", "since")}
-        return "`{command}` (process {process} on {host}) writes into it since {since}".format(**words)
-    except (RunError, ValueError, TypeError, KeyError):
-        return "another process writes into it"
-
-
-def _command() -> str:
-    name = Path(sys.argv[0]).name if sys.argv and sys.argv[0] not in ("", "-c") else "python"
-    return shown(" ".join(["sanggar" if name == "__main__.py" else name, *sys.argv[1:]]))
-
-
-def check_inside(folder: Path) -> None:
-    """Raises RunError for a link, a pipe or a device anywhere in a run: nothing of one is followed out of it."""
-    waiting = [folder]
-    while waiting:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # removed meanwhile, or said by who opens it
-            try:
-                for entry in os.scandir(waiting.pop()):
-                    if entry.is_dir(follow_symlinks=False) and not Path(entry.path).is_symlink():
-                        waiting.append(Path(entry.path))
-                    elif not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
-                        what = "a link, and nothing of a run is followed out of it" if entry.is_symlink() else "no file"
-                        raise RunError(f"{entry.path} is {what}. Put a copy there, or remove it.")
-            except PermissionError as error:
-                raise RunError(unreadable(error.filename, error)) from None
 
 
 # -- arrays ----------------------------------------------------------------------------------------------------
@@ -391,7 +170,7 @@ class Run:
             raise RunError(f"{self.info_file} is damaged: not the JSON that sanggar writes.") from None
         if written_as > FORMAT:
             raise RunError(
-                f"{self.path} was written by a newer sanggar ({shown(str(tree.get('package', 'unknown')))}, format "
+                f"{self.path} was written by a newer sanggar ({shown(tree.get('package', 'unknown'), 200)}, format "
                 f"{written_as}); this one reads format {FORMAT}. Update sanggar to open it."
             )
         self.info: Tree = Info(self.info_file, tree)
@@ -403,7 +182,7 @@ class Run:
         with alone_in(path):
             check_vacant(path)  # another one may have begun there while this one waited
             write_atomic(path / "recipe.yaml", recipe.encode())
-            write_atomic(path / "run.json", _json({"format": FORMAT, **info, "created": _now()}))
+            write_atomic(path / "run.json", as_json({"format": FORMAT, **info, "created": now()}))
         return cls(path)
 
     # -- the files ---------------------------------------------------------------------------------------------
@@ -488,7 +267,7 @@ class Run:
         """Change entries of `run.json`, and leave the others as they are there by now."""
         self.refresh()
         changed = {**self.info, **changes}
-        text, info = _json(changed), Info(self.info_file, changed)
+        text, info = as_json(changed), Info(self.info_file, changed)
         write_atomic(self.info_file, text)
         self.info = info
 
@@ -507,11 +286,11 @@ class Run:
 
     def metrics(self) -> list[Tree]:
         """The lines of `metrics.jsonl`; a last line cut short by a crash is left out."""
-        return list(_read_lines(self.metrics_file, _Metrics))
+        return list(read_lines(self.metrics_file, Metrics))
 
     def timing(self) -> list[Tree]:
         """The lines of `timing.jsonl`; a last line cut short by a crash is left out."""
-        return list(_read_lines(self.timing_file, _Timing))
+        return list(read_lines(self.timing_file, Timing))
 
     def samples(self) -> list[tuple[int, Path]]:
         """The pictures drawn as training went, each with its step, in their order."""
@@ -537,7 +316,7 @@ class Run:
 def check_vacant(path: Path) -> None:
     """Raises RunError where something other than an empty folder stands there already."""
     try:
-        vacant = not os.path.lexists(path) or all(entry.name in _OWN for entry in path.iterdir())
+        vacant = not os.path.lexists(path) or all(entry.name in OWN for entry in path.iterdir())
     except OSError as error:
         raise RunError(f"{path} already exists and is not empty, or not a folder ({failure(error)}).") from None
     if not vacant:
@@ -600,24 +379,4 @@ def _holding(root: Path) -> Iterable[Path]:
             yield Path(folder)
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _json(content: Content) -> bytes:
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
 _SAMPLE = re.compile(r"step-([0-9]{1,15})\.png")
-
-
-def _read_lines(path: Path, kind: type[BaseModel]) -> Iterator[Tree]:
-    if os.path.lexists(path):
-        for line in content(path, LARGEST[".jsonl"]).splitlines(keepends=True):
-            if line.endswith(b"\n"):
-                try:
-                    tree: Tree = parsed(line)
-                except ValueError:
-                    raise RunError(f"{path} is damaged: {line[:40]!r} is not a line that sanggar writes.") from None
-                _fits(kind, tree, path)
-                yield tree

@@ -17,13 +17,13 @@ from sanggar import recipe
 from sanggar.data.image_folder import ImageFolderOptions, folder_picture
 from sanggar.data.images import CHUNK, Attribute, Images, ImageSpec, as_pixels, read_images, to_float, to_uint8
 from sanggar.errors import DataError, RecipeError, RunError
-from sanggar.files import check_memory
 from sanggar.models.base import SamplingOptions, StepContext
 from sanggar.models.capabilities import CAPABILITIES, capabilities_of
 from sanggar.models.conditions import CLASS, Conditions
 from sanggar.models.noise import NoiseOptions
 from sanggar.options import validated
 from sanggar.plan import AnyModel, Plan, build, resolve
+from sanggar.resources import check_memory
 from sanggar.runs import Run, load_arrays
 from sanggar.seeding import address, checked
 

@@ -12,6 +12,7 @@ import sanggar
 from sanggar import recipe
 from sanggar.data.sources import presence, root
 from sanggar.models.base import Model, best_device
+from sanggar.plain import parse
 from sanggar.plan import build, resolve
 from sanggar.reporting.page import report
 from sanggar.runs import fresh_folder
@@ -32,7 +33,7 @@ def test_it_says_itself_again(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     plan = resolve(recipe.read(name))
     assert plan.name == name
     assert plan.about.endswith(".")
-    again = resolve(recipe.read(recipe.parse(plan.yaml(), name)))
+    again = resolve(recipe.read(parse(plan.yaml(), name)))
     assert again == plan
     assert again.identity("data") == plan.identity("data")
     assert fresh_folder(plan.name).name == name

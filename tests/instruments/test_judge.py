@@ -22,6 +22,7 @@ from sanggar.errors import DataError, RecipeError, RunError
 from sanggar.evaluation.aspects import ShippedJudge, aspects_of
 from sanggar.instruments.judge import CHUNK, FOLDER, JUDGES, LIMIT, open_judge, read_judge, ship
 from sanggar.models.classifier import dissimilarity
+from sanggar.plain import parse
 from sanggar.plan import resolve
 from sanggar.runs import load_arrays, save_arrays
 from sanggar.trained import TrainedModel
@@ -66,7 +67,7 @@ def test_a_shipped_judge_is_small_and_says_what_it_is(name: str) -> None:
 @EVERY
 def test_the_recipe_that_made_it_is_the_shipped_one(name: str) -> None:
     """But for options that came after it, and what is measured."""
-    kept = resolve(recipe.read(recipe.parse(open_judge(name, "cpu").recipe, name)))
+    kept = resolve(recipe.read(parse(open_judge(name, "cpu").recipe, name)))
     now = resolve(recipe.read(f"judge-{name}"))
     assert (kept.name, kept.data, kept.model, kept.training) == (now.name, now.data, now.model, now.training)
 
@@ -74,7 +75,7 @@ def test_the_recipe_that_made_it_is_the_shipped_one(name: str) -> None:
 @EVERY
 def test_it_is_as_good_as_it_says(name: str) -> None:
     judge = open_judge(name, "cpu")
-    plan = resolve(recipe.read(recipe.parse(judge.recipe, name)))
+    plan = resolve(recipe.read(parse(judge.recipe, name)))
     if plan.source.presence(plan.data.source, plan.data).state == "absent":
         pytest.skip(f"{name} is not under the data root (SANGGAR_DATA)")
     test = plan.source.load(plan.data).test.first(500)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sanggar.record import Info
 from sanggar.reporting.sections.anomaly import odd_pictures
 from sanggar.reporting.view import View
 from sanggar.results import FORMAT, KNN, NETWORK, PCA, Evaluation, Measurement, Protocol
-from sanggar.runs import Info, Run
+from sanggar.runs import Run
 
 SCORES = (
     (NETWORK, "together", 0.9), (NETWORK, "residual", 0.8), (NETWORK, "bound", 0.2), (PCA, "together", 0.7),

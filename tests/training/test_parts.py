@@ -93,8 +93,8 @@ def test_a_batch_in_parts_is_the_batch(family: str) -> None:
             if one.grad is not None:
                 assert other.grad is not None
                 torch.testing.assert_close(other.grad, one.grad, rtol=1e-3, atol=1e-6, msg=name)
-        for (name, kept), found in zip(whole.model.named_buffers(), parts.model.buffers(), strict=True):
-            torch.testing.assert_close(found, kept, rtol=1e-4, atol=1e-5, msg=name)
+        for (name, kept), buffer in zip(whole.model.named_buffers(), parts.model.buffers(), strict=True):
+            torch.testing.assert_close(buffer, kept, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_a_checkpoint_is_gone_on_from_in_parts_bit_for_bit() -> None:

@@ -205,7 +205,7 @@ def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
 
 def _plain(text: str) -> object:
     """A value as YAML has it: a number, true or false, text."""
-    from sanggar.recipe import parse
+    from sanggar.plain import parse
 
     return parse(text, f"--set ...={text}")
 

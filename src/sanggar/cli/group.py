@@ -16,7 +16,8 @@ import click
 
 from sanggar import __version__
 from sanggar.errors import Interrupted, SanggarError, Stopped, suggest
-from sanggar.files import failure, first_process
+from sanggar.files import failure
+from sanggar.resources import first_process
 
 SMALLER = "a smaller batch, a smaller network, fewer pictures"
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def run(recipe: str, overrides: Sequence[str], out: Path | None) -> None:
     """Train, evaluate and report a RECIPE: the main job."""
     from sanggar.evaluation.evaluate import evaluate
-    from sanggar.files import first_process
+    from sanggar.locking import alone_in
     from sanggar.reporting.page import report
-    from sanggar.runs import alone_in
+    from sanggar.resources import first_process
     from sanggar.training.start import train
 
     done = train(recipe, overrides, out=out)
@@ -43,7 +43,7 @@ def run(recipe: str, overrides: Sequence[str], out: Path | None) -> None:
 @OUT
 def train(recipe: str | None, overrides: Sequence[str], resumed: str | None, out: Path | None) -> None:
     """Train a RECIPE, or go on with a run."""
-    from sanggar.files import first_process
+    from sanggar.resources import first_process
     from sanggar.training import start
 
     if resumed is None:

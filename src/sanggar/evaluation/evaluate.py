@@ -22,10 +22,11 @@ from sanggar.evaluation.metrics import (
     latent,
     reconstruction,
 )
+from sanggar.locking import alone_in
 from sanggar.plan import PLACES, AnyModel, Plan, differing, resolve
 from sanggar.results import FORMAT, Evaluation, Json
 from sanggar.results.stored import save
-from sanggar.runs import Arrays, Run, alone_in
+from sanggar.runs import Arrays, Run
 from sanggar.trained import TrainedModel
 
 METRICS: dict[str, Metric] = {

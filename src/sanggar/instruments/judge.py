@@ -26,6 +26,7 @@ from sanggar.data.images import Attribute, Images, ImageSpec, as_pixels, at_once
 from sanggar.data.sources import SOURCES
 from sanggar.errors import RecipeError, RunError, suggest
 from sanggar.models.classifier import Classifier, ClassifierOptions, at_size, dissimilarity
+from sanggar.plain import parse
 from sanggar.runs import Arrays, Run, load_arrays, save_arrays
 
 FORMAT = 1
@@ -79,7 +80,7 @@ class Judge:
 
     def learned_from(self, data: DataOptions) -> bool:
         """Whether it learned from test pictures of that data: the same pictures, split otherwise."""
-        own = recipe.parse(self.recipe, self.name)["data"]
+        own = parse(self.recipe, self.name)["data"]
         places = [Path(str(place)).stem for place in (own.get("path"), getattr(data, "path", None))]
         return (
             (own["source"], places[0]) == (data.source, places[1])
@@ -253,7 +254,7 @@ def _network(text: str, spec: ImageSpec, arrays: Arrays, device: str | None) -> 
 
     Raises ValueError when the weights are another network's.
     """
-    options = ClassifierOptions.model_validate(recipe.read(recipe.parse(text, "the judge's recipe")).model)
+    options = ClassifierOptions.model_validate(recipe.read(parse(text, "the judge's recipe")).model)
     network = Classifier(options, spec)
     network.load({name: array.astype(np.float32) for name, array in arrays.items()})
     network.eval()

@@ -16,9 +16,9 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from sanggar.data.images import CHUNK, ImageSpec, at_once, to_float, to_uint8
 from sanggar.errors import RecipeError
-from sanggar.files import check_memory, free_memory
 from sanggar.models.optimizers import OptimizerOptions
 from sanggar.options import Options
+from sanggar.resources import check_memory, free_memory
 from sanggar.runs import Arrays
 from sanggar.seeding import address
 

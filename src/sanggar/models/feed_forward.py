@@ -11,8 +11,8 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from sanggar.data.images import ImageSpec, to_vectors
 from sanggar.errors import DataError, RecipeError
-from sanggar.files import check_memory
 from sanggar.options import Options
+from sanggar.resources import check_memory
 from sanggar.runs import Arrays
 from sanggar.scratch import FFNN, initializers
 from sanggar.scratch.activations import shares

@@ -13,10 +13,11 @@ from PIL import UnidentifiedImageError
 
 from sanggar.errors import RunError
 from sanggar.files import write_atomic
+from sanggar.locking import alone_in
 from sanggar.reporting.sections import SECTIONS
 from sanggar.reporting.view import View, Views
 from sanggar.results.stored import read, read_arrays
-from sanggar.runs import Run, alone_in
+from sanggar.runs import Run
 
 MISFITS = (KeyError, IndexError, TypeError, ValueError, AttributeError, UnidentifiedImageError)
 """What a section raises of a file that was changed"""

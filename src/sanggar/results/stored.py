@@ -10,10 +10,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sanggar.errors import RunError
+from sanggar.errors import RunError, shown
 from sanggar.files import Tree, content, write_atomic
+from sanggar.record import LARGEST, parsed
 from sanggar.results import FORMAT, Evaluation, Json, format1
-from sanggar.runs import LARGEST, Arrays, Run, load_arrays, parsed, save_arrays, shown
+from sanggar.runs import Arrays, Run, load_arrays, save_arrays
 
 MIGRATIONS: dict[int, Callable[[Tree], Tree]] = {1: format1.evaluation}
 """By the format of a stored evaluation: what brings it to the next one"""
@@ -120,7 +121,7 @@ def _as_format(written: int, run: Run, file: Path) -> Iterator[None]:
 
 def _damaged(run: Run, file: Path, reason: str = "") -> RunError:
     """A file that holds something else than what was written, in one line."""
-    said = shown(reason)
+    said = shown(reason, 200)
     if said:
         return RunError(f"{file} is damaged: {said}. `sanggar evaluate {run.path}` makes it anew.")
     return RunError(f"{file} is damaged; `sanggar evaluate {run.path}` makes it anew.")

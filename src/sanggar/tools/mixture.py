@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from sanggar.data.images import CHUNK
 from sanggar.errors import RunError
-from sanggar.files import check_memory
+from sanggar.resources import check_memory
 from sanggar.results.stored import read_tools
 from sanggar.runs import Arrays
 from sanggar.seeding import checked

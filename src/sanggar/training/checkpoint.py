@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from typing import Annotated
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from sanggar.errors import RunError
-from sanggar.runs import Arrays, Run, load_arrays, save_arrays, shown
-
-Count = Annotated[int, Field(ge=0, le=2**53)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+from sanggar.errors import RunError, shown
+from sanggar.record import Count, Finite
+from sanggar.runs import Arrays, Run, load_arrays, save_arrays
 
 
 @dataclass

@@ -16,8 +16,9 @@ from sanggar import recipe as recipes
 from sanggar.data.batches import Batches
 from sanggar.data.images import Attribute, Images
 from sanggar.errors import RecipeError
-from sanggar.files import Tree, check_memory
+from sanggar.files import Tree
 from sanggar.plan import Plan, resolve
+from sanggar.resources import check_memory
 from sanggar.training.learners.base import Layer
 from sanggar.training.start import learner_of
 

@@ -14,12 +14,13 @@ from sanggar.data.batches import Batches
 from sanggar.data.images import ImageSpec
 from sanggar.data.sources import Dataset
 from sanggar.errors import Interrupted, RecipeError, RunError
-from sanggar.files import Content, Tree, check_memory, first_process, several_processes
+from sanggar.files import Content, Tree
+from sanggar.locking import alone_in
 from sanggar.plan import PLACES, AnyModel, Plan, TrainingOptions, differing, resolve
 from sanggar.recipe import Recipe
+from sanggar.resources import check_memory, first_process, several_processes
 from sanggar.runs import (
     Run,
-    alone_in,
     check_vacant,
     claimed_folder,
     fresh_folder,
@@ -72,9 +73,9 @@ def train(
         elif several_processes():  # they have to agree on it before one of them can make it
             folder = fresh_folder(plan.name)
         else:
-            missing = [place for place in (Path("runs"),) if not place.exists()]
+            made = [] if Path("runs").exists() else [Path("runs")]
             folder = claimed_folder(plan.name)
-            stack.callback(_without_run, [folder, *missing])
+            stack.callback(_without_run, [folder, *made])
         learner, batches = _set_up(plan, dataset, folder)
         run = None
         if learner.rank == 0:
@@ -140,7 +141,7 @@ def _set_up(plan: Plan, dataset: Dataset, folder: Path, begun: Tree | None = Non
     batch = 5 * size * spec.height * spec.width * spec.channels  # as bytes, and as float32
     check_memory(batch, f"training.batch_size: a batch of {size:,} pictures", RecipeError)
     learner = learner_of(plan, spec, folder, begun)
-    if plan.training.device == "cpu" or plan.family.learner == "numpy":
+    if learner.describe()["device"]["kind"] == "cpu":
         weights = sum(array.nbytes for array in learner.weights().values())
         check_memory(2 * weights, "model: gradients and an optimizer's state of so large a network", RecipeError)
     if len(phases := learner.phases()) > 1:
