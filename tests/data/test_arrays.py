@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 import sanggar
 from conftest import Cli
 from sanggar.data import npy
-from sanggar.data.arrays import ArrayOptions, as_bytes
+from sanggar.data.arrays import ArrayOptions
 from sanggar.data.dataset import Dataset, Presence
 from sanggar.data.images import write_images
 from sanggar.data.sources import SOURCES, presence
+from sanggar.data.stacks import as_bytes
 from sanggar.errors import DataError
 from typed import there
 
@@ -110,8 +111,8 @@ def test_what_was_found_is_said_before_a_training(tmp_path: Path) -> None:
     train[3], train[5], test[0] = train[4], train[4], train[4]
     path = keras(tmp_path, x_train=train / 255, x_test=test / 255)
     assert load(path, validation=1).about == (
-        f"{path}: 39 + 1 + 10 pictures (train + validation + test)",
-        "4 classes: 0 10 + 0 + 3, 1 10 + 0 + 3, 2 10 + 0 + 2, 3 9 + 1 + 2",
+        f"{path}: 39 to train on, 1 for validation, 10 for test",
+        "4 classes (train + validation + test): 0 10 + 0 + 3, 1 10 + 0 + 3, 2 10 + 0 + 2, 3 9 + 1 + 2",
         "duplicates: 3 pictures repeat another pixel by pixel; 1 are for training and for test",
         "Pixels were float64 from 0 to 1, multiplied by 255.",
     )
@@ -423,7 +424,7 @@ def test_a_gzipped_table_that_bombs_is_not_held(tmp_path: Path, monkeypatch: pyt
         assert "no table of pixels as text" in refused(path)
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
         tracemalloc.stop()
-    monkeypatch.setattr("sanggar.data.arrays.MOST_TEXT", 1000)
+    monkeypatch.setattr("sanggar.data.pixel_tables.MOST", 1000)
     assert "more than 1,000 characters" in refused(table(tmp_path, pictures(30, 4, 4), None))
 
 

@@ -41,6 +41,10 @@ Part = Annotated[
 """So many pictures, or a share of them."""
 
 
+TENTH = 0.1
+"""Share of the pictures of one's own that validation and test take where nothing says another"""
+
+
 def amount(part: int | float, total: int) -> int:
     """How many of `total` pictures a part is; at least one."""
     return int(part) if part >= 1 else max(1, round(part * total))

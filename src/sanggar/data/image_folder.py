@@ -16,17 +16,23 @@ from jaxtyping import Int64, UInt8
 from pydantic import Field
 
 from sanggar.data.cache import Prepared, prepare
-from sanggar.data.dataset import DIFFERS, DataOptions, Dataset, Part, Presence, Source, amount, root
+from sanggar.data.dataset import DIFFERS, TENTH, DataOptions, Dataset, Part, Presence, Source, amount, root
 from sanggar.data.decoding import LARGEST, read_member, square, why
 from sanggar.data.images import Images, ImageSpec
 from sanggar.data.layout import TEST, TRAIN, VALIDATION, Folders
 from sanggar.data.listing import Listing, list_pictures, open_zip
-from sanggar.data.summary import repeated, said_of_files, said_of_repeated, said_of_splits
+from sanggar.data.summary import (
+    repeated,
+    said_of_classes,
+    said_of_columns,
+    said_of_files,
+    said_of_repeated,
+    said_of_sizes,
+)
 from sanggar.data.tables import Kind, read_table
 from sanggar.errors import DataError, suggest
 from sanggar.seeding import address
 
-TENTH = 0.1
 TABLE = "attributes.csv"
 
 
@@ -128,7 +134,8 @@ class ImageFolder(Source):
         names = [found.names[i] for i in order]
         again = repeated(prepared.digests, names, np.repeat([2, 1, 0], np.diff(bounds)))
         about = (
-            *said_of_splits(found, splits[2], splits[1], splits[0]), *found.about, *said_of_files(prepared),
+            said_of_sizes(found.place, *splits[::-1]), *said_of_classes(found.classes, *splits[::-1]),
+            *said_of_columns(found), *found.about, *said_of_files(prepared),
             *said_of_repeated(again),
         )  # fmt: skip
         leaked = f"{again.leaked:,} of {test:,} test pictures are, byte for byte, for training or validation as well."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -67,18 +68,24 @@ def said_of_files(prepared: Prepared) -> list[str]:
     return lines
 
 
-def said_of_splits(found: Listing, train: Images, validation: Images, test: Images) -> list[str]:
-    """Splits, classes and columns as they were understood, a line each."""
-    lines = [f"{found.place}: {len(train):,} to train on, {len(validation):,} for validation, {len(test):,} for test"]
-    if found.classes:
-        counts = np.stack(
-            [np.bincount(_labels(split), minlength=len(found.classes)) for split in (train, validation, test)]
-        )
-        each = [
-            f"{name} {' + '.join(f'{n:,}' for n in row)}" for name, row in zip(found.classes, counts.T, strict=True)
-        ]
-        more = f" and {len(each) - CLASSES:,} more" if len(each) > CLASSES else ""
-        lines.append(f"{len(each):,} classes (train + validation + test): {', '.join(each[:CLASSES])}{more}")
+def said_of_sizes(place: Path, train: Images, validation: Images, test: Images) -> str:
+    """How many pictures each split has."""
+    return f"{place}: {len(train):,} to train on, {len(validation):,} for validation, {len(test):,} for test"
+
+
+def said_of_classes(classes: Sequence[str], *splits: Images) -> list[str]:
+    """Classes and how many pictures of each the splits have: a line, where there are classes."""
+    if not classes:
+        return []
+    counts = np.stack([np.bincount(_labels(split), minlength=len(classes)) for split in splits], axis=1)
+    each = [f"{name} {' + '.join(f'{n:,}' for n in row)}" for name, row in zip(classes, counts, strict=True)]
+    more = f" and {len(each) - CLASSES:,} more" if len(each) > CLASSES else ""
+    return [f"{len(each):,} classes (train + validation + test): {', '.join(each[:CLASSES])}{more}"]
+
+
+def said_of_columns(found: Listing) -> list[str]:
+    """Columns of the table as they were understood, a line each."""
+    lines = []
     for column in found.attributes:
         values = ", ".join(column.values[:SHOWN]) + (", …" if len(column.values) > SHOWN else "")
         about = values or f"mean {column.mean:.4g}, deviation {column.deviation:.4g}"
