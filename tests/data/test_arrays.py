@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import sanggar
 from conftest import Cli
@@ -471,3 +472,17 @@ def test_it_is_listed_and_not_exported(run_cli: Cli, tmp_path: Path) -> None:
     status, _, said = run_cli("data", "arrays", "--out", tmp_path / "x")
     assert (status, "lie there as files already" in said) == (2, True)
     assert any(line.startswith("arrays ") for line in run_cli("data")[1].splitlines())
+
+
+def test_what_a_file_is_taken_for_is_said_without_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_cli: Cli
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    keras(tmp_path)
+    status, out, err = run_cli("data", keras(tmp_path).name, "data.validation=1", "--out", "sheet.png", "--count", "2")
+    assert (status, err) == (0, "")
+    assert "39 to train on, 1 for validation, 10 for test" in out
+    assert Image.open(tmp_path / "sheet.png").height > 0
+    status, out, err = run_cli("data", keras(tmp_path).name, "data.lables=x")
+    assert (status, out) == (2, "")
+    assert "data.lables: there is no such key. Did you mean 'labels'?" in err

@@ -77,24 +77,24 @@ def runs(folder: Path) -> None:
 @cli.command()
 @click.argument("source", required=False)
 @click.argument("overrides", nargs=-1, metavar="[data.KEY=VALUE]...")
-@into("Write test pictures of SOURCE: a folder of PNGs, or FILE.npz; of a folder, a contact sheet FILE.png.", False)
+@into("Write test pictures of SOURCE: a folder of PNGs, or FILE.npz; of your own, a contact sheet FILE.png.", False)
 @click.option(
     "--count",
     default=10,
     show_default=True,
     type=click.IntRange(min=1),
-    help="How many pictures --out writes; of a folder, how many of each class.",
+    help="How many pictures --out writes; of your own, how many of each class.",
 )
 @click.option("--prepared", is_flag=True, help="List the pictures that lie prepared in the cache.")
 @click.option("--evict", metavar="KEY|all", help="Remove prepared pictures from the cache.")
 def data(
     source: str | None, overrides: Sequence[str], out: Path | None, count: int, prepared: bool, evict: str | None
 ) -> None:
-    """List the data sets, say what a folder of pictures is taken for, or write some pictures.
+    """List the data sets, say what pictures of your own are taken for, or write some pictures.
 
-    With SOURCE and --out, some of its test pictures are written, to try things on. Where SOURCE is a folder or a zip of
-    your own, its pictures are prepared as for a training, and what they are taken for is said: kinds, splits, classes,
-    columns of the table, duplicates, and what is left out. data.KEY=VALUE is as in a recipe.
+    With SOURCE and --out, some of its test pictures are written, to try things on. Where SOURCE is a folder, a zip or
+    an array file of your own, its pictures are read as for a training, and what they are taken for is said: kinds,
+    splits, classes, columns of the table, duplicates, and what is left out. data.KEY=VALUE is as in a recipe.
     """
     from sanggar.data.arrays import ArrayOptions
     from sanggar.data.image_folder import ImageFolderOptions, find_place
@@ -112,12 +112,14 @@ def data(
             click.echo(f"{name:<15} {found.state:<26} {size:>9}  {entry.licence:<{width}}  {entry.about}")
         return
     if source not in SOURCES:
-        if find_place(source) is None:
-            raise DataError(f"There is no data set, folder or zip {source!r}. {suggest(source, SOURCES)}")
-        _look_through(source, overrides, out, count)
+        place = find_place(source)
+        if place is None:
+            raise DataError(f"There is no data set, folder or file {source!r}. {suggest(source, SOURCES)}")
+        kind = "folder" if place.is_dir() or place.suffix.lower() == ".zip" else "arrays"
+        _look_through(kind, source, overrides, out, count)
         return
     if overrides:
-        raise click.UsageError(f"{source}: {overrides[0]} has a meaning for a folder of pictures alone.")
+        raise click.UsageError(f"{source}: {overrides[0]} has a meaning for pictures of one's own alone.")
     if issubclass(SOURCES[source].Options, ImageFolderOptions | ArrayOptions):
         raise click.UsageError(f"{source}: its pictures lie there as files already; name one of them, or a folder.")
     if out is None:
@@ -125,8 +127,8 @@ def data(
     _export(source, out, count)
 
 
-def _look_through(path: str, overrides: Sequence[str], out: Path | None, count: int) -> None:
-    """Say what a folder of pictures is taken for, and write a contact sheet."""
+def _look_through(kind: str, path: str, overrides: Sequence[str], out: Path | None, count: int) -> None:
+    """Say what pictures of one's own are taken for, by the source of this kind, and write a contact sheet."""
     from sanggar.data.images import write_png
     from sanggar.data.sources import SOURCES
     from sanggar.data.writing import check_sheet, sheet
@@ -136,8 +138,8 @@ def _look_through(path: str, overrides: Sequence[str], out: Path | None, count: 
 
     if out is not None and out.suffix != ".png":
         raise DataError(f"{out}: expected a name ending in .png, for a contact sheet.")
-    source = SOURCES["folder"]
-    recipe = read({"name": path, "data": {"source": "folder", "path": path}}, overrides)
+    source = SOURCES[kind]
+    recipe = read({"name": path, "data": {"source": kind, "path": path}}, overrides)
     options = validated(path, "data", source.Options, recipe.data)
     spec, dataset = source.spec_for(options), source.load(options)
     for line in dataset.about:
