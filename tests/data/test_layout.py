@@ -288,7 +288,7 @@ def test_the_command_says_what_a_folder_was_taken_for(tmp_path: Path, run_cli: C
     for arguments, words in (
         (("data", place, "data.foldrs=x"), "data.foldrs: there is no such key. Did you mean 'folders'"),
         (("data", place, "--out", tmp_path / "x.jpg"), "expected a name ending in .png, for a contact sheet"),
-        (("data", "digits", "data.size=8"), "has a meaning for a folder of pictures alone"),
+        (("data", "digits", "data.size=8"), "has a meaning for pictures of one's own alone"),
         (("data", tmp_path / "gone"), "There is no data set, folder or file"),
     ):  # fmt: skip
         status, _, err = run_cli(*arguments)
