@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
 
-# Threads that share an operation wait for each other, and spin while they wait: PyTorch's for 300,000 rounds, NumPy's for
-# 2²⁶ ticks of the clock. Beside anything else that computes, they spin for a thread that has no processor, on the one that
-# it could have. Read when those libraries are loaded; what a user has set stays (docs/performance.md).
+# Threads that share an operation wait for each other, and spin while they wait: PyTorch's for 300,000 rounds,
+# NumPy's for 2²⁶ ticks of the clock. Beside anything else that computes, they spin for a thread that has no
+# processor, on the one that it could have. Read when those libraries are loaded; what a user has set stays
+# (docs/performance.md).
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 

@@ -364,6 +364,7 @@ BAD_PLACES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "climbing": (lambda p: _zip(p, members={"../up.png": b"x"}), "holds '../up.png', which climbs out of it"),
     "absolute": (lambda p: _zip(p, members={"/etc/x.png": b"x"}), "which climbs out of it"),
     "a drive": (lambda p: _zip(p, members={"C:/x.png": b"x"}), "which climbs out of it"),
+    "nameless": (lambda p: _zip(p, lambda c: c.replace(b"003.png", b"\x0003.png")), "holds a file without a name"),
     "twice": (lambda p: _zip(p, members={"003.png": b"x"}), "holds two files called 003.png"),
     "lying": (lambda p: _zip(p, _lying), "attributes.csv cannot be read (Bad CRC-32"),
     "links to nowhere": (_dangling, "of 22 pictures more than 1 % cannot be read, which is more than an accident."),

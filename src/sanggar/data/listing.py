@@ -190,6 +190,8 @@ def _in_zip(place: Path, scan: _Scan) -> None:
         seen = set()
         for member in archive.infolist():
             name = member.filename
+            if not name:
+                raise DataError(f"{place}: holds a file without a name. Such a zip is not opened.")
             if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or ".." in parts_of(name):
                 raise DataError(f"{place}: holds {name!r}, which climbs out of it. Such a zip is not opened.")
             if member.is_dir() or name.endswith("\\") or not scan.look_at(name):
