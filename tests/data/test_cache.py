@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +17,9 @@ import pytest
 from conftest import Cli
 from gathering import encoded, load, write_pictures
 from sanggar.data import cache as prepared
-from sanggar.data import workers
+from sanggar.data import decoding, workers
 from sanggar.data.cache import evict, kept
-from sanggar.data.decoding import Decoder, Done
+from sanggar.data.decoding import Done
 from sanggar.errors import DataError
 
 SOURCE = Path(workers.__file__).parents[2]
@@ -128,20 +129,20 @@ def test_a_flipped_bit_is_found_wherever_it_is(name: str, place: Path, cache: Pa
 def test_a_file_that_could_not_be_opened_is_tried_again(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place, read, locked = write_pictures(tmp_path / "many", 120), Decoder._read, [True]
+    place, read, locked = write_pictures(tmp_path / "many", 120), decoding.read_file, [True]
 
     def refuse(name: str) -> None:
         if locked[0] and name.endswith("050.png"):
             raise PermissionError(13, "Permission denied")
 
-    def guarded(decoder: Decoder, name: str) -> bytes:
+    def guarded(where: str, archive: zipfile.ZipFile | None, name: str) -> bytes:
         refuse(name)
-        return read(decoder, name)
+        return read(where, archive, name)
 
     def opens(path: Path) -> bool:
         return not (locked[0] and path.name == "050.png")
 
-    monkeypatch.setattr(Decoder, "_read", guarded)
+    monkeypatch.setattr(decoding, "read_file", guarded)
     monkeypatch.setattr(prepared, "_opens", opens)
     first = load(place)
     assert len(first.train) + len(first.validation) + len(first.test) == 119

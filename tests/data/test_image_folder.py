@@ -23,7 +23,8 @@ import sanggar
 from conftest import Cli
 from gathering import encoded, load, number, own, write_pictures, zipped
 from sanggar.data import cache as prepared
-from sanggar.data.decoding import Decoder, read_member
+from sanggar.data import decoding
+from sanggar.data.decoding import read_member
 from sanggar.data.images import Attribute, Images
 from sanggar.data.sources import SOURCES, presence
 from sanggar.data.tables import Kind, read_table
@@ -224,14 +225,14 @@ def test_a_damaged_table_in_a_zip_is_refused(place: Path, tmp_path: Path) -> Non
 
 
 def test_a_machine_in_trouble_is_no_broken_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place, whole, fails = write_pictures(tmp_path / "faces", 120), Decoder._read, [True]
+    place, whole, fails = write_pictures(tmp_path / "faces", 120), decoding.read_file, [True]
 
-    def read(decoder: Decoder, name: str) -> bytes:
+    def read(where: str, archive: zipfile.ZipFile | None, name: str) -> bytes:
         if fails[0] and name == "050.png":
             raise OSError(errno.EIO, "Input/output error")
-        return whole(decoder, name)
+        return whole(where, archive, name)
 
-    monkeypatch.setattr(Decoder, "_read", read)
+    monkeypatch.setattr(decoding, "read_file", read)
     with pytest.raises(DataError, match=r"050\.png cannot be read now \(Input/output error\)"):
         load(place)
     fails[0] = False

@@ -163,7 +163,7 @@ def test_what_is_measured_in_more_steps_does_not_compare(trained: Trained) -> No
     for steps in (2, 3):
         context = EvaluationContext(model, dataset, model.plan.evaluation)
         findings = measure(context, AnomalyOptions(images=40, regret_steps=steps))
-        settings = [m.protocol.settings for m in findings.measurements if m.tags["score"] == "regret"]
+        settings = [m.protocol.settings for m in findings.measurements if m.tags.get("score") == "regret"]
         assert settings
         protocols.append({(given["steps"], given["learning_rate"], given["draws"]) for given in settings})
     assert len(protocols[0] | protocols[1]) == 2

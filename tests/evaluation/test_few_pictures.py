@@ -60,10 +60,17 @@ def test_mvtecs_layout_measures_how_odd_the_pictures_for_test_are(tmp_path: Path
             path = tmp_path / "bottle" / folder / f"{index:03d}{'_mask' * ('truth' in folder)}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(generator.integers(0, 256, (8, 8), np.uint8)).save(path)
+    (tmp_path / "bottle" / "ground_truth" / "crack" / "002_mask.png").unlink()
     run = run_of(tmp_path / "bottle", "autoencoder", tmp_path / "run")
     found = [m for m in sanggar.evaluation_of(run).measurements if m.key == "anomaly.auroc" and m.headline]
     assert [m.tags["odd"] for m in found] == ["held_out"]
     assert found[0].protocol.settings["normal_classes"] == "good"
     assert (found[0].protocol.n, found[0].protocol.settings["odd_pictures"]) == (2, 3)
+    for key in ("pixel_auroc", "region_overlap"):
+        places = [m for m in sanggar.evaluation_of(run).find(f"anomaly.{key}") if m.tags["odd"] == "held_out"]
+        assert [m.subject for m in places] == ["network", "pca"]
+        assert [m.protocol.settings["odd_pictures"] for m in places] == [2, 2], "of the third nobody says where"
+    report(run)
+    assert "hotter than a normal one" in run.report_file.read_text(encoding="utf-8")
     reconstructed = next(m for m in sanggar.evaluation_of(run).measurements if m.key == "reconstruction.psnr")
     assert reconstructed.protocol.n == 2, "of normal pictures"

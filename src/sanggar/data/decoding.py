@@ -57,11 +57,15 @@ def square(
         if image.format == "TIFF" or image.mode != mode or "transparency" in image.info or "icc_profile" in image.info:
             plain = _plain(image, raw, say).convert(mode)
         if plain.size != (size, size):
-            edge = min(plain.size)
-            left, top = (plain.width - edge) / 2, (plain.height - edge) / 2
-            box = (left, top, left + edge, top + edge) if fit == "crop" else None
-            plain = plain.resize((size, size), Image.Resampling.BICUBIC, box)
+            plain = plain.resize((size, size), Image.Resampling.BICUBIC, shown(plain, fit))
         return np.frombuffer(plain.tobytes(), np.uint8).reshape(size, size, channels)
+
+
+def shown(image: Image.Image, fit: Literal["crop", "squash"]) -> tuple[float, float, float, float] | None:
+    """The box of a picture that becomes the square: left, top, right, bottom; none: all of it."""
+    edge = min(image.size)
+    left, top = (image.width - edge) / 2, (image.height - edge) / 2
+    return (left, top, left + edge, top + edge) if fit == "crop" else None
 
 
 def _plain(image: Image.Image, raw: str, say: Callable[[str], None]) -> Image.Image:
@@ -130,7 +134,7 @@ class Decoder:
             warnings.simplefilter("ignore")  # Pillow's, on metadata, and on sizes that are checked here
             for number, name in enumerate(names, start):
                 try:
-                    content = self._read(name)
+                    content = read_file(job.place, self.archive, name)
                     picture = square(content, job.size, job.fit, job.colour, partial(done.remarks.__setitem__, name))
                 except Exception as error:  # a damaged file makes Pillow raise anything
                     if isinstance(error, MemoryError):
@@ -148,20 +152,21 @@ class Decoder:
         self.out.flush()
         return done
 
-    def _read(self, name: str) -> bytes:
-        """A file's content. Raises ValueError where no picture has so much."""
-        if self.archive is not None:
-            return read_member(self.archive, name)
-        with open(f"{self.job.place}/{name}", "rb") as file:  # noqa: PTH123 - a path object takes as long as reading
-            if os.fstat(file.fileno()).st_size > LARGEST:
-                raise ValueError(f"more than {LARGEST:,} bytes")
-            return file.read()
-
     def close(self) -> None:
         """Let go of the files."""
         self.out.close()
         if self.archive is not None:
             self.archive.close()
+
+
+def read_file(place: str, archive: zipfile.ZipFile | None, name: str) -> bytes:
+    """A file's content, of a folder or of the zip that `place` is. Raises ValueError where no picture has so much."""
+    if archive is not None:
+        return read_member(archive, name)
+    with open(f"{place}/{name}", "rb") as file:  # noqa: PTH123 - a path object takes as long as reading
+        if os.fstat(file.fileno()).st_size > LARGEST:
+            raise ValueError(f"more than {LARGEST:,} bytes")
+        return file.read()
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:

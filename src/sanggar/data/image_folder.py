@@ -21,6 +21,7 @@ from sanggar.data.decoding import LARGEST, read_member, square, why
 from sanggar.data.images import Images, ImageSpec
 from sanggar.data.layout import TEST, TRAIN, VALIDATION, Folders
 from sanggar.data.listing import Listing, list_pictures, open_zip
+from sanggar.data.masks import read_masks
 from sanggar.data.summary import (
     repeated,
     said_of_classes,
@@ -131,17 +132,30 @@ class ImageFolder(Source):
         test, validation = _sizes(options, parts, len(order))
         bounds = (0, test, test + validation, len(order))
         splits = [_piece(whole, *pair) for pair in pairwise(bounds)]
+        splits[0], said_of_masks = self._marked(options, found, splits[0], [found.names[i] for i in order[:test]])
         names = [found.names[i] for i in order]
         again = repeated(prepared.digests, names, np.repeat([2, 1, 0], np.diff(bounds)))
         about = (
             said_of_sizes(found.place, *splits[::-1]), *said_of_classes(found.classes, *splits[::-1]),
-            *said_of_columns(found), *found.about, *said_of_files(prepared),
+            *said_of_columns(found), *found.about, *said_of_files(prepared), *said_of_masks,
             *said_of_repeated(again),
         )  # fmt: skip
         leaked = f"{again.leaked:,} of {test:,} test pictures are, byte for byte, for training or validation as well."
         said = [options.note, found.note, _left_out(prepared, len(found.names)), leaked if again.leaked else ""]
         note = " ".join(filter(None, said))
-        return Dataset(splits[2], splits[1], splits[0], _fingerprint(prepared, whole, order), note, about)
+        fingerprint = _fingerprint(prepared, whole, order, splits[0].masks)
+        return Dataset(splits[2], splits[1], splits[0], fingerprint, note, about)
+
+    def _marked(
+        self, options: ImageFolderOptions, found: Listing, test: Images, names: list[str]
+    ) -> tuple[Images, list[str]]:
+        """Test pictures with their masks, where some of them are odd and have any; and what is said of these."""
+        normal = self.normal(options)
+        if not found.masks or normal is None or test.labels is None:
+            return test, []
+        odd = ~np.isin(test.labels, [found.classes.index(name) for name in normal if name in found.classes])
+        masks, said = read_masks(found.place, names, odd, found.masks, options.size, options.fit)
+        return replace(test, masks=masks), said
 
     def normal(self, options: DataOptions) -> tuple[str, ...] | None:
         """Classes that are trained on, where folders for test hold others as well."""
@@ -208,8 +222,10 @@ def _piece(whole: Images, start: int, stop: int) -> Images:
     return Images(whole.pixels[start:stop], *cut)
 
 
-def _fingerprint(prepared: Prepared, whole: Images, order: Int64[np.ndarray, "n"]) -> str:
-    """SHA-256 over pictures' files, how they were prepared, labels and attributes, in the order of the names.
+def _fingerprint(
+    prepared: Prepared, whole: Images, order: Int64[np.ndarray, "n"], masks: UInt8[np.ndarray, "m height width"] | None
+) -> str:
+    """SHA-256 over pictures' files, how they were prepared, labels, attributes and masks, in the order of the names.
 
     The files and not the pixels: these differ a little between versions of what decodes, and a run that was copied to
     another machine would not know its data.
@@ -219,6 +235,8 @@ def _fingerprint(prepared: Prepared, whole: Images, order: Int64[np.ndarray, "n"
     for array in (whole.labels, whole.attributes):
         if array is not None:
             digest.update(np.ascontiguousarray(array[by_name]).data)
+    if masks is not None:  # of the first pictures, those for test
+        digest.update(np.ascontiguousarray(masks[np.argsort(order[: len(masks)])]).data)
     return digest.hexdigest()
 
 

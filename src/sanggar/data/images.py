@@ -75,12 +75,14 @@ class Images:
     """Pictures with what is known of them: pixels uint8 `(N, H, W, C)` in 0…255, labels int64 `(N,)`.
 
     Attributes are float32 `(N, columns)`, a column for each of the spec' attributes: a flag is 0 or 1, a category its
-    code, a number itself.
+    code, a number itself. Masks are uint8 `(N, H, W)`: 1 where a picture is odd, 0 where it is normal, 255 where nobody
+    says.
     """
 
     pixels: UInt8[np.ndarray, "n height width channels"]
     labels: Int64[np.ndarray, "n"] | None = None
     attributes: Float32[np.ndarray, "n columns"] | None = None
+    masks: UInt8[np.ndarray, "n height width"] | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -92,7 +94,10 @@ class Images:
     def joined(self, other: Images) -> Images:
         """These pictures, and then those of `other`."""
         pixels = np.concatenate([self.pixels, other.pixels])
-        return Images(pixels, _joined(self.labels, other.labels), _joined(self.attributes, other.attributes))
+        return Images(
+            pixels, _joined(self.labels, other.labels), _joined(self.attributes, other.attributes),
+            _joined(self.masks, other.masks),
+        )  # fmt: skip
 
     def first(self, n: int | None) -> Images:
         """The first `n` pictures, or all of them, without a copy."""
@@ -107,8 +112,8 @@ class Images:
             yield self._each(itemgetter(slice(chunk[0], chunk[-1] + 1)))
 
     def _each(self, change: Callable[[np.ndarray], np.ndarray]) -> Images:
-        labels = None if self.labels is None else change(self.labels)
-        return Images(change(self.pixels), labels, None if self.attributes is None else change(self.attributes))
+        known = (self.labels, self.attributes, self.masks)
+        return Images(change(self.pixels), *(None if array is None else change(array) for array in known))
 
 
 def _joined(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:

@@ -49,6 +49,8 @@ class Layout:
     """splits: 0 train, 1 validation, 2 test"""
     normal: tuple[str, ...] | None = None
     """the classes of training pictures, where those for test are of others as well"""
+    masks: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """positions of masks, by that of the picture that they are of, where it can be one only"""
     left_out: tuple[str, ...] = ()
     """how many, and why, and what changes it"""
     about: str = "no classes by folder"
@@ -84,9 +86,16 @@ def understand(names: Sequence[str], place: Path, folders: Folders, classes: boo
     pictures = [_Picture(index, parts_of(name)) for index, name in enumerate(names)]
     if folders == "ignored":
         return Layout(_positions(pictures), about="folders say nothing")
+    if folders == "classes":
+        return _by_folders(pictures, place, folders, classes, [])
     left: list[str] = []
-    if folders == "auto":
-        pictures = _without_masks(pictures, place, left)
+    masks = _masks(pictures, place, left)
+    rest = [p for p in pictures if p.index not in {mask.index for mask in masks}]
+    return replace(_by_folders(rest, place, folders, classes, left), masks=_belonging(masks, rest))
+
+
+def _by_folders(pictures: list[_Picture], place: Path, folders: Folders, classes: bool, left: list[str]) -> Layout:
+    """What the folders of pictures mean that are no masks."""
     pictures, strays = _down(pictures)
     if folders == "auto" and (roles := _roles({p.top for p in pictures if p.top}, place)):
         _leave(strays, pictures, place, left, "folders of splits")
@@ -263,8 +272,8 @@ def _plain(word: str) -> str:
     return re.sub(r"[ _-]", "", word).lower()
 
 
-def _without_masks(pictures: list[_Picture], place: Path, left: list[str]) -> list[_Picture]:
-    """Pictures that are no masks of others. Raises DataError where a folder may hold masks or a class."""
+def _masks(pictures: list[_Picture], place: Path, left: list[str]) -> list[_Picture]:
+    """Pictures that are masks of others. Raises DataError where a folder may hold masks or a class."""
     beside: dict[tuple[str, ...], set[str]] = {}
     for p in pictures:
         for depth in range(len(p.path) - 1):
@@ -274,7 +283,7 @@ def _without_masks(pictures: list[_Picture], place: Path, left: list[str]) -> li
     certain, unsure = list[_Picture](), list[_Picture]()
     for p in pictures:
         base = MASK.sub("", _stem(p))
-        at = next((i for i, folder in enumerate(p.path[:-1]) if _plain(folder) in MASKS), None)
+        at = _folder_of_masks(p)
         if base != _stem(p) and (*p.path[:-1], base) in stems:
             certain.append(p)
         elif at is not None:
@@ -289,19 +298,54 @@ def _without_masks(pictures: list[_Picture], place: Path, left: list[str]) -> li
         }
         if plural:
             _refuse(place, f"the folder {_names('/'.join(p) for p in plural)} may hold masks of pictures, or a class")
-    masks = {p.index for p in certain}
-    if masks:
+    if certain:
         left.append(
-            f"{len(masks):,} mask{'s' * (len(masks) > 1)} of pictures ({_names(p.path[-1] for p in certain)}; "
+            f"{len(certain):,} mask{'s' * (len(certain) > 1)} of pictures ({_names(p.path[-1] for p in certain)}; "
             "data.folders=classes or ignored takes them for pictures)"
         )
-    if len(masks) == len(pictures):
+    if len(certain) == len(pictures):
         _refuse(place, "all pictures look like masks of others")
-    return [p for p in pictures if p.index not in masks]
+    return certain
+
+
+def _folder_of_masks(picture: _Picture) -> int | None:
+    """Which of the folders it lies in is called after masks."""
+    return next((i for i, folder in enumerate(picture.path[:-1]) if _plain(folder) in MASKS), None)
+
+
+def _belonging(masks: list[_Picture], pictures: list[_Picture]) -> dict[int, tuple[int, ...]]:
+    """Masks by the picture that each is of, where it can be one only.
+
+    It has the same name, the mask's ending aside, in the same folders below the one of masks; or the mask lies in a
+    folder called after it, as several of one picture do.
+    """
+    by_stem: dict[str, list[_Picture]] = {}
+    for p in pictures:
+        by_stem.setdefault(_stem(p), []).append(p)
+    found: dict[int, tuple[int, ...]] = {}
+    for mask in masks:
+        at = _folder_of_masks(mask)
+        before, below = (mask.path[:-1], ()) if at is None else (mask.path[:at], mask.path[at + 1 : -1])
+        names = [(below, MASK.sub("", _stem(mask)))]
+        if below:
+            names.append((below[:-1], below[-1]))
+        for folders, stem in names:
+            fits = [p for p in by_stem.get(stem, []) if _lies(p.path[:-1], before, folders, beside=at is None)]
+            if len(fits) == 1:
+                found[fits[0].index] = (*found.get(fits[0].index, ()), mask.index)
+                break
+    return found
 
 
 def _stem(picture: _Picture) -> str:
     return picture.path[-1].rpartition(".")[0]
+
+
+def _lies(path: tuple[str, ...], before: tuple[str, ...], last: tuple[str, ...], beside: bool) -> bool:
+    """Whether folders begin with some and end with others; `beside`: are the first and no more."""
+    if beside:
+        return path == before
+    return path[: len(before)] == before and (not last or path[-len(last) :] == last)
 
 
 # -- words -------------------------------------------------------------------------------------------------------

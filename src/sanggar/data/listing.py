@@ -48,6 +48,8 @@ class Listing:
     """whether the publisher's splits keep the order of the names; else the seed draws it"""
     normal: tuple[str, ...] | None = None
     """the classes that training pictures are of, where those for test are of others as well"""
+    masks: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    """of pictures, by name: the names of their masks"""
     note: str = ""
     unused: list[str] = field(default_factory=list, repr=False)
     """pictures that are left out: by their folders they are masks, say"""
@@ -104,6 +106,7 @@ def list_pictures(place: Path, folders: Folders = "ignored", classes: bool = Tru
     if not found:
         raise DataError(f"{place} holds no pictures ({', '.join(SUFFIXES)}){_instead(scan)}.")
     layout = _understood(tuple(name for name, _ in found), place, folders, classes)
+    masks = {found[index][0]: tuple(found[mask][0] for mask in of) for index, of in layout.masks.items()}
     unused = [found[index][0] for index in sorted(set(range(len(found))) - set(layout.used.tolist()))]
     found = [found[index] for index in layout.used]
     if len(found) < 3:
@@ -116,7 +119,7 @@ def list_pictures(place: Path, folders: Folders = "ignored", classes: bool = Tru
     ]
     return Listing(
         place, [name for name, _ in found], [stamp for _, stamp in found], layout.classes, layout.labels,
-        parts=layout.parts, normal=layout.normal, unused=unused, about=tuple(about),
+        parts=layout.parts, normal=layout.normal, masks=masks, unused=unused, about=tuple(about),
     )  # fmt: skip
 
 

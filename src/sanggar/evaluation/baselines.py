@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import sha256
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from sanggar.data.dataset import fingerprint
 from sanggar.data.images import CHUNK, Images
 from sanggar.evaluation.context import EvaluationContext
+from sanggar.evaluation.measures.localization import BINS, RATES, Located, localization
 from sanggar.evaluation.measures.probes import Components
 from sanggar.instruments.cache import cached
 from sanggar.results import KNN, PCA, Better, Unit
 from sanggar.runs import Arrays
-from sanggar.tools.detector import SLACK, Known, Scores, gaussian, residual_deviations, scores, together
+from sanggar.tools.detector import SLACK, Known, Scores, gaussian, heat, residual_deviations, scores, together
 
 Pixels = UInt8[np.ndarray, "n height width channels"]
 
@@ -80,6 +82,20 @@ class Baselines:
         for name, score in SCORES:
             found.setdefault(name, {})[score] = arrays[f"{name}.{score}"]
         return found
+
+    def localization(self, pixels: Pixels, marks: Bool[np.ndarray, "n height width"]) -> dict[str, Located]:
+        """How well heat maps of PCA say where pictures are odd, see `measures.localization`."""
+
+        def compute() -> Arrays:
+            found = localization(heat(pixels, reconstruct_by_pca(self._fitted.pca, pixels)[1]), marks)
+            return {key: np.array([place.value, *(place.interval or ())]) for key, place in found.items()}
+
+        where = sha256(np.packbits(marks).data).hexdigest()
+        kept = cached((*self._key, "localization", fingerprint(Images(pixels)), where, BINS, RATES[-1]), compute)
+        return {
+            key: Located(float(value), (float(limits[0]), float(limits[1])) if limits else None)
+            for key, (value, *limits) in kept.items()
+        }
 
     @cached_property
     def _fitted(self) -> FittedBaselines:

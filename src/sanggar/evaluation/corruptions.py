@@ -63,6 +63,8 @@ def faded(pixels: Pixels, seed: int) -> Pixels:
 
 CORRUPTIONS: dict[str, Change] = {"blur": blurred, "noise": noisy, "occlusion": occluded, "defect": defective}
 """By name: what is done to normal pictures"""
+LOCAL = {"occlusion", "defect"}
+"""Those that leave most of a picture as it is"""
 SIMPLER: dict[str, Change] = {"smooth": smooth, "faded": faded}
 """By name: what makes pictures that are simpler than the normal ones"""
 PURPOSES = {"defect": "small defect", "smooth": "smooth pictures", "faded": "faded pictures"}

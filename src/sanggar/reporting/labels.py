@@ -41,6 +41,8 @@ LABELS: dict[str, str] = {
     "edits.mean_shift_psnr": "PSNR with the unedited, numbers edited",
     "anomaly.auroc": "AUROC",
     "anomaly.average_precision": "average precision",
+    "anomaly.pixel_auroc": "AUROC of pixels",
+    "anomaly.region_overlap": "overlap with odd places (AU-PRO to 0.3)",
     "bounds.negative_elbo": "negative ELBO",
     "bounds.distortion": "distortion, −log p(x | z)",
     "bounds.rate": "rate, KL(q(z | x) ‖ p(z))",

@@ -2,7 +2,7 @@
 
 Pictures of classes that training never saw, where there are such; normal pictures with something done to them; and,
 for networks with a bound, pictures simpler than normal ones, which a likelihood takes for more normal than those
-(Nalisnick et al. 2019, arXiv:1810.09136).
+(Nalisnick et al. 2019, arXiv:1810.09136). Where it is known in which places they are odd, heat maps are measured too.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import UInt8
 from pydantic import Field
 
 from sanggar.data.images import Images
+from sanggar.data.masks import ODD, UNKNOWN
 from sanggar.data.sources import SOURCES, presence
 from sanggar.evaluation.baselines import NEIGHBOURS, Baselines
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric, first_of_each_class, normal_classes
-from sanggar.evaluation.corruptions import CORRUPTIONS, SIMPLER, seed_of
+from sanggar.evaluation.corruptions import CORRUPTIONS, LOCAL, SIMPLER, seed_of
 from sanggar.evaluation.measures.detection import auroc, average_precision
+from sanggar.evaluation.measures.localization import localization
 from sanggar.models.vae.likelihood_regret import RATE
 from sanggar.options import Options
 from sanggar.results import NETWORK, PCA, Alarm, Json, Measurement, Protocol, Tag
@@ -39,6 +42,8 @@ from sanggar.trained import Pixels, TrainedModel
 
 ByDetector = dict[str, Scores]
 """Scores by subject: of the network and of the baselines"""
+Pair = tuple[np.ndarray, np.ndarray]
+"""Pictures and their reconstructions"""
 
 HELD_OUT, CORRUPTED, SIMPLE = "held_out", "corrupted", "simpler"
 """Kinds of trial; the first two also name the trial with all their odd pictures"""
@@ -48,6 +53,8 @@ OTHER_SOURCES = {"fashion-mnist": "mnist"}
 """By source, another whose pictures are of the same size and simpler: scored where it lies on this machine"""
 SIMPLE_IMAGES = 200
 """Test pictures that simpler ones are made from, at most, and pictures of another source"""
+FLOORS = {"pixel_auroc": 0.5, "region_overlap": 0.15}
+"""What guessing gives"""
 SHOWN = 8
 """Odd pictures, and as many normal ones, that the report shows"""
 
@@ -70,6 +77,8 @@ class Trial:
     kind: str
     pixels: Pixels
     headline: bool = False
+    masks: UInt8[np.ndarray, "n height width"] | None = None
+    """where they are odd, as `Images` has it"""
 
 
 def applies(model: TrainedModel, options: AnomalyOptions) -> bool:
@@ -94,13 +103,18 @@ def measure(context: EvaluationContext, options: AnomalyOptions) -> Findings:
         return {NETWORK: detector.scores(pixels, reconstructed), **baselines.scores(pixels)}
 
     whole = len(normal) == len(context.test)
-    of_normal = score(normal.pixels, context.reconstructions("test") if whole else model.reconstruct(normal.pixels))
-    of_odd = _score_trials(trials, lambda pixels: score(pixels, model.reconstruct(pixels)))
+    known = context.reconstructions("test") if whole else model.reconstruct(normal.pixels)
+    reconstructed = {trial.odd: model.reconstruct(trial.pixels) for trial in trials if trial.odd != CORRUPTED}
+    of_normal = score(normal.pixels, known)
+    of_odd = _score_trials(trials, lambda trial: score(trial.pixels, reconstructed[trial.odd]))
     measurements, arrays = [], _stored(of_normal, "normal")
     for trial in trials:
         protocol = _protocol(context, trial, normal, train, validation)
         for subject, scored in of_odd[trial.odd].items():
             measurements += _measurements(detector, subject, trial, of_normal[subject], scored, protocol)
+        if trial.masks is not None:
+            pairs = (normal.pixels, known), (trial.pixels, reconstructed[trial.odd])
+            measurements += _located(baselines, trial, *pairs, protocol)
         arrays |= _stored(of_odd[trial.odd], f"odd.{trial.odd}")
     return Findings(measurements, arrays | _shown(detector, normal, trials[0]), tools=tools)
 
@@ -118,11 +132,14 @@ def _trials(context: EvaluationContext, images: int | None) -> tuple[Images, lis
     model, seed, held_out = context.model, context.options.seed, context.held_out
     normal, trials = context.test.first(images), []
     if held_out is not None:
-        trials.append(Trial(HELD_OUT, HELD_OUT, held_out.first(images).pixels, headline=True))
+        odd = held_out.first(images)
+        trials.append(Trial(HELD_OUT, HELD_OUT, odd.pixels, headline=True, masks=odd.masks))
     corrupted = []
     for number, (name, corrupt) in enumerate(CORRUPTIONS.items()):
         chosen = normal.pixels[number :: len(CORRUPTIONS)]  # each picture once: no more odd than normal ones
-        corrupted.append(Trial(name, CORRUPTED, corrupt(chosen, seed_of(name, seed))))
+        changed = corrupt(chosen, seed_of(name, seed))
+        masks = (changed != chosen).any(axis=3).astype(np.uint8) if name in LOCAL else None
+        corrupted.append(Trial(name, CORRUPTED, changed, masks=masks))
     corrupted = [trial for trial in corrupted if len(trial.pixels) > 1]
     if corrupted:
         together = np.concatenate([trial.pixels for trial in corrupted])
@@ -144,9 +161,9 @@ def _other_source(model: TrainedModel, count: int) -> list[Trial]:
     return [Trial(name.replace("-", "_"), SIMPLE, test.pixels)]
 
 
-def _score_trials(trials: list[Trial], score: Callable[[Pixels], ByDetector]) -> dict[str, ByDetector]:
+def _score_trials(trials: list[Trial], score: Callable[[Trial], ByDetector]) -> dict[str, ByDetector]:
     """Score the odd pictures of each trial; all corrupted ones have the scores of each corruption, joined."""
-    of_odd = {trial.odd: score(trial.pixels) for trial in trials if trial.odd != CORRUPTED}
+    of_odd = {trial.odd: score(trial) for trial in trials if trial.odd != CORRUPTED}
     parts = [of_odd[trial.odd] for trial in trials if trial.kind == CORRUPTED and trial.odd != CORRUPTED]
     if parts:
         of_odd[CORRUPTED] = {
@@ -192,6 +209,29 @@ def _measurements(
     return measurements
 
 
+def _located(baselines: Baselines, trial: Trial, normal: Pair, odd: Pair, protocol: Protocol) -> list[Measurement]:
+    """How well heat maps of the network and of PCA say where the pictures of a trial are odd."""
+    assert trial.masks is not None
+    known = (trial.masks != UNKNOWN).all(axis=(1, 2))
+    marks = np.concatenate([np.zeros(normal[0].shape[:3], bool), trial.masks[known] == ODD])
+    if not marks.any() or marks.all():
+        return []
+    pixels, reconstructed = (np.concatenate([one, other[known]]) for one, other in zip(normal, odd, strict=True))
+    by_network = localization(heat(pixels, reconstructed), marks)
+    settings = protocol.having(odd_pictures=int(known.sum()), odd_pixels=round(float(marks.mean()), 4))
+    tags: dict[str, Tag] = {"odd": trial.odd}
+    return [
+        Measurement(
+            key=f"anomaly.{key}", subject=subject, value=place.value, better="higher", interval=place.interval,
+            tags=tags, protocol=settings.having(**of_subject, floor=FLOORS[key]),
+        )
+        for subject, found, of_subject in (
+            (NETWORK, by_network, {}), (PCA, baselines.localization(pixels, marks), {"size": baselines.size}),
+        )
+        for key, place in found.items()
+    ]  # fmt: skip
+
+
 def main_score(kind: str, scored: Scores) -> str:
     """The score that stands first. What is done to pixels need not show in a latent; a class never seen does."""
     return "together" if kind == HELD_OUT and "together" in scored else "residual"
@@ -229,6 +269,8 @@ def _shown(detector: Detector, normal: Images, trial: Trial) -> Arrays:
     spread = np.linspace(0, len(trial.pixels) - 1, min(SHOWN, len(trial.pixels))).astype(np.int64)
     arrays: Arrays = {}
     chosen = {"normal": normal.pixels[list(first_of_each_class(normal, SHOWN))], "odd": trial.pixels[spread]}
+    if trial.masks is not None:
+        arrays["shown_odd_masks"] = trial.masks[spread]
     for name, pixels in chosen.items():
         reconstructed = detector.model.reconstruct(pixels)
         maps = heat(pixels, reconstructed)

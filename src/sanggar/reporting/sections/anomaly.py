@@ -28,13 +28,15 @@ CURVES: tuple[Line, ...] = (
     (KNN, "neighbours"),
 )
 """Scores of which there is a ROC curve"""
+GREYS = np.array([0, 255, 128], np.uint8)
+"""Where a picture is normal, odd, and where nobody says"""
 POINTS = 200
 """Points of a ROC curve, at most"""
 
 
 def odd_pictures(views: Views) -> str | None:
     """Odd pictures told from normal ones: in numbers, as distributions and curves, and on the pictures."""
-    return of_each(views, lambda view: _measured(view) + _charts(view) + _heat_maps(view))
+    return of_each(views, lambda view: _measured(view) + _charts(view) + _heat_maps(view) + _located(view))
 
 
 def _measured(view: View) -> str:
@@ -204,6 +206,8 @@ def _heat_maps(view: View) -> str:
             continue
         shown, reconstructed, error = view.arrays[f"anomaly.shown_{name}"]
         named = {f"{name}: shown": shown, "reconstructed": reconstructed, "error": error}
+        if (masks := view.arrays.get(f"anomaly.shown_{name}_masks")) is not None:
+            named["odd places"] = GREYS[np.minimum(masks, 2)][..., None]
         parts.append(rows(named, f"{name} test pictures"))
         if (shares := view.arrays.get(f"anomaly.shown_{name}_shares")) is not None:
             listed = ", ".join(f"{100 * share:.0f}" for share in shares)
@@ -216,3 +220,27 @@ def _heat_maps(view: View) -> str:
         "pictures stays below.</p>"
     )
     return "".join(parts) + note if parts else ""
+
+
+def _located(view: View) -> str:
+    """How well the heat maps say where pictures are odd: a row a subject, two columns a trial."""
+    measured = [m for key in ("anomaly.pixel_auroc", "anomaly.region_overlap") for m in view.find(key)]
+    if not measured:
+        return ""
+    by = {(m.subject, _odd(m), m.key): m for m in measured}
+    columns = [
+        (odd, key) for odd in dict.fromkeys(map(_odd, measured)) for key in dict.fromkeys(m.key for m in measured)
+    ]
+    best = {c: max(m.value for m in measured if (_odd(m), m.key) == c) for c in columns}
+    head = [f"{escape(labels.tag('odd', odd))}: {escape(labels.LABELS[key])}" for odd, key in columns]
+    body = [
+        [escape(labels.subject(subject)), *(_cell(by.get((subject, *c)), best[c]) for c in columns)]
+        for subject in dict.fromkeys(m.subject for m in measured)
+    ]
+    note = (
+        "<p class=note>How well the heat maps say <i>where</i> pictures are odd. AUROC: the chance that an odd pixel "
+        "is hotter than a normal one, 0.5 is guessing; in brackets the 95 % interval (bootstrap of pictures). Overlap: "
+        "of each odd place, the share that is hotter than a threshold, averaged over thresholds that up to 0.3 of the "
+        "normal pixels are above; guessing gives 0.15; in brackets the interval over places.</p>"
+    )
+    return table(["heat maps of", *head], body) + note
