@@ -82,8 +82,8 @@ def region_overlap(maps: Heat, odd: Marks) -> tuple[float, Interval | None]:
             inside = np.sort(heat[box][numbered[box] == number])
             overlaps = 1 - np.searchsorted(inside, thresholds, side="right") / len(inside)
             areas.append(float(trapezoid(overlaps, RATES)) / float(RATES[-1]))
-    found = np.array(areas)
-    return float(found.mean()), mean_interval(found)
+    interval = mean_interval(np.array(areas))
+    return float(np.mean(areas)), interval and (max(0.0, interval[0]), min(1.0, interval[1]))
 
 
 def _sampled(values: np.ndarray) -> np.ndarray:

@@ -223,24 +223,23 @@ def _heat_maps(view: View) -> str:
 
 
 def _located(view: View) -> str:
-    """How well the heat maps say where pictures are odd: a row a subject, two columns a trial."""
+    """How well the heat maps say where pictures are odd: two rows a trial, a column a subject."""
     measured = [m for key in ("anomaly.pixel_auroc", "anomaly.region_overlap") for m in view.find(key)]
     if not measured:
         return ""
-    by = {(m.subject, _odd(m), m.key): m for m in measured}
-    columns = [
-        (odd, key) for odd in dict.fromkeys(map(_odd, measured)) for key in dict.fromkeys(m.key for m in measured)
-    ]
-    best = {c: max(m.value for m in measured if (_odd(m), m.key) == c) for c in columns}
-    head = [f"{escape(labels.tag('odd', odd))}: {escape(labels.LABELS[key])}" for odd, key in columns]
-    body = [
-        [escape(labels.subject(subject)), *(_cell(by.get((subject, *c)), best[c]) for c in columns)]
-        for subject in dict.fromkeys(m.subject for m in measured)
-    ]
+    by = {(_odd(m), m.key, m.subject): m for m in measured}
+    subjects = list(dict.fromkeys(m.subject for m in measured))
+    body = []
+    for odd in dict.fromkeys(map(_odd, measured)):
+        for key in dict.fromkeys(m.key for m in measured):
+            line = [by.get((odd, key, subject)) for subject in subjects]
+            best = max(m.value for m in line if m is not None)
+            name = f"{labels.LABELS[key]}, {labels.tag('odd', odd)}"
+            body.append([escape(name), *(_cell(m, best) for m in line)])
     note = (
         "<p class=note>How well the heat maps say <i>where</i> pictures are odd. AUROC: the chance that an odd pixel "
         "is hotter than a normal one, 0.5 is guessing; in brackets the 95 % interval (bootstrap of pictures). Overlap: "
         "of each odd place, the share that is hotter than a threshold, averaged over thresholds that up to 0.3 of the "
         "normal pixels are above; guessing gives 0.15; in brackets the interval over places.</p>"
     )
-    return table(["heat maps of", *head], body) + note
+    return table(["heat maps of", *map(escape, map(labels.subject, subjects))], body) + note
