@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,22 +19,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from PIL import Image
 
 import sanggar
 from sanggar import recipe
+from sanggar.data.cache import kept
 from sanggar.data.downloads import read_idx
 from sanggar.data.image_folder import FolderOptions, folder_picture
 from sanggar.data.images import ImageSpec, read_images
+from sanggar.data.masks import NORMAL, ODD, UNKNOWN, read_masks
 from sanggar.data.sources import SOURCES
 from sanggar.errors import SanggarError
+from sanggar.instruments.cache import cache_folder, cached
 from sanggar.plan import resolve
+from sanggar.reporting.page import report
 from sanggar.results.stored import read, read_arrays, read_tools
-from sanggar.runs import Run, load_arrays
+from sanggar.runs import Run, load_arrays, save_arrays
 from sanggar.trained import plan_of, spec_of
+from sanggar.training import checkpoint
+from sanggar.training.start import learner_of
 
 FIXTURES = Path(__file__).parent / "fixtures" / "format-1.zip"
 SPEC = ImageSpec(8, 8, 1)
+TODAYS = "SANGGAR_TODAYS_RUN"
+"""The environment's variable with a run of a VAE as it is written today, which whoever opens these doors has made"""
 
 
 @dataclass(frozen=True)
@@ -218,15 +229,87 @@ def _override(content: bytes, folder: Path) -> None:
     resolve(recipe.read("digits-vae", [content.decode("utf-8", "replace")]))
 
 
+def _mask(content: bytes, folder: Path) -> None:
+    picture = _written(_pictures()[0], folder / "x.png")
+    _written(content, folder / "x_mask.png")
+    masks, _ = read_masks(folder, [picture.name], np.array([True]), {picture.name: ("x_mask.png",)}, 8, "crop")
+    assert np.isin(masks, (NORMAL, ODD, UNKNOWN)).all()
+
+
+@cache
+def _prepared_files() -> dict[str, bytes]:
+    """What a preparation in the cache consists of."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SANGGAR_CACHE", folder)
+        _pictures_of(_written(_zips()[0], Path(folder) / "pictures.zip"))
+        return {path.name: path.read_bytes() for path in Path(folder).glob("prepared/*/*")}
+
+
+def _prepared(content: bytes, folder: Path, name: str) -> None:
+    """A preparation with one file changed is used where it is whole, and else made anew."""
+    pictures = _written(_zips()[0], folder / "pictures.zip")
+    _pictures_of(pictures)
+    (place,) = (folder / "SANGGAR_CACHE" / "prepared").glob("[!.]*/")
+    _written(content, place / name)
+    kept()
+    _pictures_of(pictures)
+
+
+def _features(content: bytes, folder: Path) -> None:
+    """What was measured once, changed, is taken where it is whole and else computed anew."""
+    for path in _features_of(folder):
+        _written(content, path)
+    _features_of(folder)
+
+
+def _features_of(folder: Path) -> list[Path]:
+    arrays = cached(("tried",), lambda: {"values": np.arange(4.0)})
+    np.testing.assert_array_equal(arrays["values"], np.arange(4.0))
+    return list(cache_folder().iterdir())
+
+
+def _feature_file() -> bytes:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SANGGAR_CACHE", folder)
+        return _features_of(Path(folder))[0].read_bytes()
+
+
 def _of_run(content: bytes, folder: Path, name: str) -> None:
-    """A run with one file changed, and all that opens it."""
+    """A run of 0.1.0 with one file changed, and all that opens it."""
     run, file = name.split("/", 1)
     with zipfile.ZipFile(FIXTURES) as archive:
         for entry in archive.infolist():
             if entry.filename.startswith(f"{run}/") and not entry.is_dir():
                 _written(archive.read(entry), folder / entry.filename)
     _written(content, folder / run / file)
-    opened = Run(folder / run)
+    _read_run(folder / run)
+
+
+def _of_todays_run(content: bytes, folder: Path, name: str) -> None:
+    """A run of today with one file changed, all that opens it, and its report."""
+    shutil.copytree(os.environ[TODAYS], folder / "run")
+    _written(content, folder / "run" / name)
+    if name == "evaluation.json":
+        report(Run(folder / "run"))
+    _read_run(folder / "run")
+
+
+def _state(content: bytes, folder: Path) -> None:
+    """A checkpoint whose tensors are others, and whose checksum is right."""
+    shutil.copytree(os.environ[TODAYS], folder / "run")
+    run = Run(folder / "run")
+    try:
+        arrays = safetensors.numpy.load(content)
+    except Exception:  # no archive at all: the door of tensors is for that
+        return
+    save_arrays(run.checkpoint_file, arrays, load_arrays(run.checkpoint_file)[1])
+    kept = checkpoint.load(run)
+    assert kept is not None
+    learner_of(plan_of(run), spec_of(run)).load_state(kept[0])
+
+
+def _read_run(place: Path) -> None:
+    opened = Run(place)
     spec_of(opened)
     plan_of(opened)
     opened.metrics()
@@ -241,20 +324,37 @@ def _run_door(name: str) -> Door:
     return Door(lambda: [member(name)], partial(_of_run, name=name))
 
 
+def _todays(name: str) -> list[bytes]:
+    return [(Path(os.environ[TODAYS]) / name).read_bytes()]
+
+
+def _todays_door(name: str) -> Door:
+    return Door(partial(_todays, name), partial(_of_todays_run, name=name))
+
+
+FILES = (
+    "run.json", "recipe.yaml", "metrics.jsonl", "timing.jsonl", "evaluation.json", "evaluation.safetensors",
+    "weights.safetensors",
+)  # fmt: skip
+"""Of a run, those that are read whatever one does with it"""
+
+
 DOORS = {
     "picture": Door(_pictures, _picture),
     "zip": Door(_zips, _zip),
     "table": Door(_tables, _table),
     "arrays": Door(_npz, _arrays),
     "idx": Door(_idx, lambda content, folder: read_idx(_written(content, folder / "images-idx3-ubyte"))),
+    "mask": Door(lambda: _pictures()[:3], _mask),
+    **{
+        f"prepared {name}": Door(partial(lambda name: [_prepared_files()[name]], name), partial(_prepared, name=name))
+        for name in ("about.json", "digests.npy", "pixels.npy")
+    },
+    "features": Door(lambda: [_feature_file()], _features),
     "tensors": Door(lambda: [member("vae/weights.safetensors")], _tensors),
     "recipe": Door(_recipes, _recipe),
     "override": Door(_overrides, _override),
-    **{
-        f"run {name}": _run_door(f"vae/{name}")
-        for name in (
-            "run.json", "recipe.yaml", "metrics.jsonl", "timing.jsonl", "evaluation.json", "evaluation.safetensors",
-            "weights.safetensors",
-        )
-    },
+    "state": Door(partial(_todays, "checkpoint/state.safetensors"), _state),
+    **{f"old run {name}": _run_door(f"vae/{name}") for name in FILES},
+    **{f"run {name}": _todays_door(name) for name in (*FILES, "tools.safetensors")},
 }  # fmt: skip

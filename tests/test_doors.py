@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from doors import DOORS, kept_in, through
+from conftest import Trained
+from doors import DOORS, TODAYS, kept_in, through
 
 CHANGED = 60
+FEW = ("run", "old run", "table", "zip", "prepared", "state")
+"""Doors whose files take long to open"""
 TOKENS = (
     b"\x00",
     b"\xff\xff\xff\xff",
@@ -48,6 +52,18 @@ def changed(content: bytes, draw: random.Random) -> bytes:
     return bytes(found)
 
 
+MENDED = ("prepared", "features", "mask")
+"""What is wrong behind these doors is not refused: it is made anew, or left out and said so"""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def todays_run(trained: Trained) -> Iterator[None]:
+    """The run of today that doors change files of."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(TODAYS, str(trained("vae").path))
+        yield
+
+
 @pytest.mark.parametrize("name", DOORS)
 def test_good_files_are_read(name: str, tmp_path: Path) -> None:
     for number, content in enumerate(DOORS[name].good()):
@@ -59,13 +75,13 @@ def test_good_files_are_read(name: str, tmp_path: Path) -> None:
 def test_changed_files_are_read_or_refused_in_words(name: str, tmp_path: Path) -> None:
     door, draw = DOORS[name], random.Random(name)
     refused = 0
-    for number in range(CHANGED if not name.startswith(("run", "table", "zip")) else CHANGED // 3):
+    for number in range(CHANGED if not name.startswith(FEW) else CHANGED // 6):
         content = changed(draw.choice(door.good()), draw)
         said = through(door, content, tmp_path / str(number))  # where the file lies afterwards
         refused += bool(said)
         assert "Traceback" not in said
         assert said.count("\n") < 20
-    assert refused
+    assert refused or name.startswith(MENDED)
 
 
 def test_what_is_written_outside_is_noticed(tmp_path: Path) -> None:

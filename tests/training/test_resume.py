@@ -301,7 +301,6 @@ def test_a_rate_that_explodes_ends_in_one_line_that_names_the_last_good_checkpoi
         ["training.steps=null", "training.epochs=1"],
         ["training.epochs=9"],
         ["training.seed=1"],
-        ["training.device=auto"],
         ["model.latent_size=7"],
         ["data.validation=100"],
         ["evaluation.images=10"],

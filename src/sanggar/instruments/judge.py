@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from sanggar import recipe
-from sanggar.data.dataset import DataOptions
+from sanggar.data.dataset import TENTH, DataOptions
+from sanggar.data.image_folder import FolderOptions
 from sanggar.data.images import Attribute, Images, ImageSpec, as_pixels, at_once, to_float
 from sanggar.data.sources import SOURCES
 from sanggar.errors import RecipeError, RunError, suggest
@@ -82,10 +83,12 @@ class Judge:
         """Whether it learned from test pictures of that data: the same pictures, split otherwise."""
         own = parse(self.recipe, self.name)["data"]
         places = [Path(str(place)).stem for place in (own.get("path"), getattr(data, "path", None))]
+        drawn = TENTH if isinstance(data, FolderOptions) else None  # of one's own pictures, where nothing is said
+        parts = [drawn if part is None else part for part in (own["test"], data.test)]
         return (
             (own["source"], places[0]) == (data.source, places[1])
-            and (own["test"], data.test) != (None, None)  # the publisher's split has no seed
-            and (own["test"], own["seed"]) != (data.test, data.seed)
+            and parts != [None, None]  # the publisher's split has no seed
+            and (parts[0], own["seed"]) != (parts[1], data.seed)
         )
 
     @property

@@ -384,7 +384,7 @@ class FFNN:
     def load_arrays(self, arrays: dict[str, Array]) -> None:
         """Take over what `arrays` gave. Raises NetworkError when it belongs to another network."""
         mine = self.arrays()
-        shapes, given = ({name: a.shape for name, a in of.items()} for of in (mine, arrays))
+        shapes, given = ({name: (a.shape, a.dtype) for name, a in of.items()} for of in (mine, arrays))
         if shapes != given:
             odd = [name for name in {**shapes, **given} if shapes.get(name) != given.get(name)]
             raise NetworkError(f"these arrays belong to another network: {', '.join(odd)} differ.")

@@ -69,18 +69,16 @@ class Optimizer:
 
     def load(self, arrays: dict[str, Array], parameters: Sequence[Tensor]) -> None:
         """Go back to what `arrays` gave. Raises NetworkError when it belongs to other parameters."""
-        try:
-            self.steps = int(arrays["steps"])
-            self._kept = (
-                []
-                if not self.steps
-                else [
-                    {name: arrays[f"{i}.{name}"].reshape(p.shape).astype(p.dtype) for name in self.remembers}
-                    for i, p in enumerate(parameters)
-                ]
-            )
-        except (KeyError, ValueError):
-            raise NetworkError("the optimizer's memory does not fit these parameters.") from None
+        steps = arrays.get("steps", np.array(-1))
+        remembered = enumerate(parameters) if np.array_equal(steps > 0, True) else ()
+        expected = {f"{i}.{name}": (p.shape, p.dtype) for i, p in remembered for name in self.remembers}
+        given = {name: (array.shape, array.dtype) for name, array in arrays.items() if name != "steps"}
+        if steps.shape != () or steps.dtype.kind != "i" or steps < 0 or given != expected:
+            raise NetworkError("the optimizer's memory does not fit these parameters.")
+        self.steps = int(steps)
+        self._kept = [
+            {name: arrays[f"{i}.{name}"].copy() for name in self.remembers} for i in range(len(parameters)) if expected
+        ]
 
 
 class SGD(Optimizer):

@@ -135,12 +135,17 @@ class NumpyLearner:
 
     def load_state(self, arrays: Arrays) -> None:
         """Go back to what `state` gave. Raises RunError when it belongs to another network."""
+        average = {name: array.copy() for name, array in _below("average.", arrays).items()}
         try:
+            if average:
+                self.network.load_arrays(average)  # looks at their names and shapes
             self.network.load_arrays(_below("model.", arrays))
             self.optimizer.load(_below("optimizer.", arrays), self.network.parameters)
-        except (KeyError, ValueError) as error:
+            if bool(average) != (self.options.ema is not None and self.optimizer.steps > 0):
+                raise ValueError("averaged weights are there, or are not.")
+        except ValueError as error:
             raise RunError(f"The checkpoint does not fit this recipe's network: {error}") from None
-        self.averaged = {name: array.copy() for name, array in _below("average.", arrays).items()} or None
+        self.averaged = average or None
 
     def weights(self) -> Arrays:
         """The network to measure and save."""
