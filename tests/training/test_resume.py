@@ -294,6 +294,14 @@ def test_a_rate_that_explodes_ends_in_one_line_that_names_the_last_good_checkpoi
     assert (again, Run(path).status) == (1, "failed")
 
 
+def test_where_a_run_computes_may_change(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    path, said = undisturbed(SHORT["autoencoder"]), tmp_path / "said"
+    before = Run(path).info
+    assert killing.run("train", "--resume", path, "training.device=auto", said=said) == 0
+    assert (Run(path).info["step"], Run(path).info["identity"]) == (before["step"], before["identity"])
+    assert "device: auto" in (path / "recipe.yaml").read_text()
+
+
 @pytest.mark.parametrize(
     "asked",
     [

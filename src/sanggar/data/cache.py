@@ -111,15 +111,22 @@ def opened(place: Path, check: bool = True) -> Prepared | None:
             if check and checksum != _checksum(place / name):
                 print(f"{place / name} is damaged: the pictures are prepared anew.", file=sys.stderr, flush=True)
                 return None
-        pixels = np.load(place / "pixels.npy", mmap_mode="r").view(np.ndarray)
-        if pixels.dtype != np.uint8 or list(pixels.shape) != about["shape"]:
-            return None
+        shape = tuple(about["shape"])
         return Prepared(
-            place.name, pixels, np.load(place / "digests.npy"), about["digest"], about["broken"], about["remarks"],
-            about["unread"], about["place"], about["settings"],
+            place.name, _mapped(place / "pixels.npy", shape), _mapped(place / "digests.npy", (shape[0], 32)),
+            about["digest"], about["broken"], about["remarks"], about["unread"], about["place"], about["settings"],
         )  # fmt: skip
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> UInt8[np.ndarray, "..."]:
+    """An `.npy` of bytes as it is written here, as a memory map. Raises ValueError where it is another."""
+    head = _head(shape)
+    with path.open("rb") as file:
+        if file.read(len(head)) != head:
+            raise ValueError("it begins otherwise")
+    return np.memmap(path, np.uint8, "r", len(head), shape).view(np.ndarray)
 
 
 def _current(place: Path) -> Prepared | None:
@@ -231,7 +238,8 @@ def _make(target: Path, job: Job, names: Sequence[str], settings: str) -> None:
                 file.write(_head(shape))
             file.flush()
             os.fsync(file.fileno())
-        np.save(beside / "digests.npy", _bytes([digest for digest in done.digests if digest]))
+        digests = _bytes([digest for digest in done.digests if digest])
+        (beside / "digests.npy").write_bytes(_head(digests.shape) + digests.tobytes())
         by_name = [done.digests[i] for i in sorted(range(len(names)), key=names.__getitem__) if whole[i]]
         about = {
             "format": FORMAT, "place": job.place, "settings": settings, "shape": list(shape),
