@@ -7,6 +7,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import put_arrays
 from sanggar.errors import RunError
 from sanggar.results import FORMAT, Evaluation
-from sanggar.results.stored import read, read_arrays, read_tools, save
+from sanggar.results.stored import read, read_arrays, read_tools, save, settle
 from sanggar.runs import Run, load_arrays, save_arrays
 
 ZIP = Path(__file__).parent.parent / "fixtures" / "format-1.zip"
@@ -90,7 +92,7 @@ def free(place: Place) -> bool:
     """Whether anything may stand in a place, or nothing: settings, values of alarms, details, what has a default."""
     names = [key for key in place if isinstance(key, str)]
     last = names[-1]
-    if names[0] in ("alarms", "details", "seconds"):
+    if names[0] in ("alarms", "details", "seconds", "files"):
         return True
     if last in ("package", "label", "data", "headline", "interval", "tags", "settings"):
         return True
@@ -100,7 +102,7 @@ def free(place: Place) -> bool:
 def test_both_formats_are_read_alike(old: dict[int, Run]) -> None:
     assert stored(old[1])["format"] == 1
     assert stored(old[2])["format"] == FORMAT == 2
-    assert read(old[1]) == read(old[2])
+    assert read(old[1]) == read(old[2]).model_copy(update={"files": {}}), "which format 1 does not name"
     assert len(read(old[1]).measurements) == len({m.key for m in read(old[1]).measurements}) > 30
 
 
@@ -200,8 +202,53 @@ def test_an_evaluation_migrated_by_half_is_refused(old: dict[int, Run], tmp_path
         assert "is damaged" in str(outcome(run, tree))
 
 
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("format_of_last", [1, 2])
+@pytest.mark.parametrize("renames", range(8))
+def test_whenever_it_is_killed_all_is_of_the_last_or_all_of_this_evaluation(
+    old: dict[int, Run], format_of_last: int, renames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = Run(shutil.copytree(old[format_of_last].path, tmp_path / "run"))
+    before = read(last), read_arrays(last), read_tools(last)
+    this = before[0].model_copy(update={"seconds": {"latent": 9.0}})
+    arrays = {name: array[::-1].copy() for name, array in before[1].items() if array.ndim}
+    done, replace = [0], Path.replace
+
+    def killed(path: Path, target: Path) -> Path:
+        if done[0] == renames:
+            raise Killed
+        done[0] += 1
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with suppress(Killed):
+        save(last, this, arrays, {"some.tool": np.ones(3)}, {"step": this.step})
+    monkeypatch.undo()
+    new = read(last).seconds == this.seconds
+    assert new == (done[0] > 2), "the third file says that the others are there"
+    np.testing.assert_equal(read_arrays(last), arrays if new else before[1])
+    np.testing.assert_equal(read_tools(last)[0], {"some.tool": np.ones(3)} if new else before[2][0])
+    settle(last)
+    assert not list(last.path.glob("*.next.*"))
+    np.testing.assert_equal(read_arrays(last), arrays if new else before[1])
+    np.testing.assert_equal(read_tools(last)[0], {"some.tool": np.ones(3)} if new else before[2][0])
+    settle(last)
+
+
+@pytest.mark.parametrize("file", ["arrays_file", "tools_file"])
+def test_arrays_of_another_evaluation_are_refused(old: dict[int, Run], file: str, tmp_path: Path) -> None:
+    run = Run(shutil.copytree(old[2].path, tmp_path / "run"))
+    save_arrays(getattr(run, file), {"latent.x": np.zeros(3)}, {"step": 36})
+    reader: Callable[[Run], object] = read_arrays if file == "arrays_file" else read_tools
+    with pytest.raises(RunError, match=r"safetensors is damaged: it belongs to another evaluation\. `sanggar evaluate"):
+        reader(run)
+
+
 def test_arrays_of_the_other_format_are_refused(old: dict[int, Run], tmp_path: Path) -> None:
-    """As they are left when a run is measured anew and that is broken off: arrays are written first."""
+    """As the first 0.2.0 left them when a run was measured anew and that was broken off."""
     run = Run(shutil.copytree(old[1].path, tmp_path / "broken off"))
     shutil.copy(old[2].arrays_file, run.arrays_file)
     with pytest.raises(RunError, match=r"evaluation\.safetensors is damaged: .* in format 1\. `sanggar evaluate"):
@@ -348,7 +395,7 @@ def test_arrays_that_are_not_of_format_1_are_refused(
 @pytest.mark.parametrize("details", [{}, {"step": None}, {"step": "18"}, {"step": True}, {"step": 1.0}])
 def test_tools_say_the_step_that_they_are_of(old: dict[int, Run], tmp_path: Path, details: Tree) -> None:
     run = Run(shutil.copytree(old[2].path, tmp_path / "copied"))
-    save_arrays(run.tools_file, load_arrays(run.tools_file)[0], details)
+    put_arrays(run, run.tools_file, load_arrays(run.tools_file)[0], details)
     with pytest.raises(RunError, match=r"tools\.safetensors is damaged; `sanggar evaluate"):
         read_tools(run)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
-from conftest import Trained
+from conftest import Trained, put_arrays
 from sanggar.data.images import CHUNK
 from sanggar.errors import RunError
 from sanggar.results.stored import read_tools
@@ -82,9 +82,9 @@ def test_a_run_that_keeps_none_of_these_weights_fits_one_to_its_data(lack: str, 
     if lack == "evaluation":
         run.evaluation_file.unlink()
     elif lack == "mixture":
-        save_arrays(run.tools_file, {n: a for n, a in arrays.items() if not n.startswith("mixture")}, details)
+        put_arrays(run, run.tools_file, {n: a for n, a in arrays.items() if not n.startswith("mixture")}, details)
     else:
-        save_arrays(run.tools_file, arrays, {**details, "step": model.step - 1})
+        put_arrays(run, run.tools_file, arrays, {**details, "step": model.step - 1})
     np.testing.assert_array_equal(mixture_of(model).covariances, kept.covariances)
     (drawn, _), (other, _) = (next(from_mixture(model, 3, seed)) for seed in (7, 8))
     np.testing.assert_array_equal(drawn, model.decode(sample_mixture(kept, 3, 7)))

@@ -16,14 +16,17 @@ SLOW = ["sklearn.datasets", "torch._dynamo", "torch._inductor", "torch.onnx"]
 """imported by the first load and the first step: what a forked process need not do again"""
 
 
-def start(*arguments: str | Path, said: Path, kill_at: tuple[int, When] | None = None) -> BaseProcess:
+def start(
+    *arguments: str | Path, said: Path, kill_at: tuple[int, When] | None = None, cache: Path | None = None
+) -> BaseProcess:
     """A process that runs `sanggar` with these arguments and writes both its streams into the file `said`.
 
-    With `kill_at` it kills itself before or after the n-th time (from 1) that it flushes or renames a file.
+    With `kill_at` it kills itself before or after the n-th time (from 1) that it flushes or renames a file. `cache` is
+    where it keeps what it prepares, where that is not where others do.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*ROOMS, *SLOW])
-    process = context.Process(target=_command, args=([str(a) for a in arguments], said, kill_at))
+    process = context.Process(target=_command, args=([str(a) for a in arguments], said, kill_at, cache))
     process.start()
     return process
 
@@ -36,7 +39,9 @@ def run(*arguments: str | Path, said: Path, kill_at: tuple[int, When] | None = N
     return process.exitcode
 
 
-def _command(arguments: list[str], said: Path, kill_at: tuple[int, When] | None) -> None:
+def _command(arguments: list[str], said: Path, kill_at: tuple[int, When] | None, cache: Path | None) -> None:
+    if cache is not None:
+        os.environ["SANGGAR_CACHE"] = str(cache)
     with said.open("wb") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)

@@ -16,7 +16,7 @@ from sanggar.files import write_atomic
 from sanggar.locking import alone_in
 from sanggar.reporting.sections import SECTIONS
 from sanggar.reporting.view import View, Views
-from sanggar.results.stored import read, read_arrays
+from sanggar.results.stored import read, read_arrays, settle
 from sanggar.runs import Run
 
 MISFITS = (KeyError, IndexError, TypeError, ValueError, AttributeError, UnidentifiedImageError)
@@ -54,19 +54,22 @@ def report(*runs: str | Path | Run, out: str | Path | None = None) -> Report:
         if out is None and len(opened) == 1:
             stack.enter_context(alone_in(opened[0].path))
             opened[0].refresh()
+            settle(opened[0])
         write_atomic(place, render([view(run) for run in opened]).encode())
     return Report(place)
 
 
 def view(run: Run) -> View:
     """What the report needs of a run."""
-    evaluation = read(run)
+    evaluation, arrays = read(run), read_arrays(run)
+    while evaluation != (again := read(run)):  # it was measured anew meanwhile: numbers and pictures belong together
+        evaluation, arrays = again, read_arrays(run)
     if evaluation.step != run.info["step"]:
         raise RunError(
             f"{run.path} was measured at step {evaluation.step:,} and has come to step {run.info['step']:,} since; "
             f"`sanggar evaluate {run.path}` measures it anew."
         )
-    return View(run.path.resolve().name, run, run.metrics(), evaluation, read_arrays(run))
+    return View(run.path.resolve().name, run, run.metrics(), evaluation, arrays)
 
 
 def _told_apart(views: Views) -> Views:

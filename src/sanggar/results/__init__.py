@@ -103,6 +103,8 @@ class Evaluation(Record):
     """by metric: what belongs to its arrays and is no number"""
     seconds: dict[Name, Finite] = {}
     """by metric"""
+    files: dict[Name, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = {}
+    """by name, the checksums of the array files that belong to it; without, whatever lies there does"""
 
     def find(self, key: str, subject: str | None = None, /, **tags: Tag) -> list[Measurement]:
         """Measurements with this key, of this subject where one is given, with at least these tags."""

@@ -11,10 +11,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sanggar.errors import RunError, shown
-from sanggar.files import Tree, content, write_atomic
+from sanggar.files import Tree, content, failure, write_atomic
 from sanggar.record import LARGEST, parsed
 from sanggar.results import FORMAT, Evaluation, Json, format1
-from sanggar.runs import Arrays, Run, load_arrays, save_arrays
+from sanggar.runs import Arrays, Run, checksum_of, load_arrays, save_arrays
 
 MIGRATIONS: dict[int, Callable[[Tree], Tree]] = {1: format1.evaluation}
 """By the format of a stored evaluation: what brings it to the next one"""
@@ -40,8 +40,9 @@ def read(run: Run) -> Evaluation:
 
 def read_arrays(run: Run) -> Arrays:
     """Read the arrays that belong to an evaluation, by metric and name. Raises RunError as `read` does."""
-    written, arrays = _format_of(run, _read_json(run)), load_arrays(run.arrays_file)[0]
-    if written > 1:
+    tree = _read_json(run)
+    arrays = load_arrays(_belonging(run, run.arrays_file, tree))[0]
+    if _format_of(run, tree) > 1:
         return arrays
     with _as_format(1, run, run.arrays_file):
         return format1.arrays(arrays)
@@ -52,24 +53,79 @@ def read_tools(run: Run) -> tuple[Arrays, Tree]:
 
     Among the details, `step` is the step of the weights it was fitted for. Raises RunError as `read` does.
     """
-    if _format_of(run, _read_json(run)) == 1:
+    tree = _read_json(run)
+    if _format_of(run, tree) == 1:
         step, arrays = read(run).step, load_arrays(run.arrays_file)[0]
         with _as_format(1, run, run.arrays_file):
             return format1.tools(arrays, step)
-    if not run.tools_file.is_file():
+    file = _belonging(run, run.tools_file, tree)
+    if not file.is_file():
         return {}, {}
-    arrays, details = load_arrays(run.tools_file)
+    arrays, details = load_arrays(file)
     if not isinstance(details, dict) or type(details.get("step")) is not int:
         raise _damaged(run, run.tools_file)
     return arrays, details
 
 
 def save(run: Run, evaluation: Evaluation, arrays: Arrays, tools: Arrays, tool_details: Mapping[str, Json]) -> None:
-    """Write an evaluation: its arrays first, so that the file that names them comes last."""
-    save_arrays(run.arrays_file, arrays)
-    save_arrays(run.tools_file, tools, tool_details)
-    text = json.dumps(evaluation.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+    """Write an evaluation. Until the file that names its arrays is written, they lie beside those of the last one.
+
+    So whoever reads finds all of the last one or all of this one, whenever this process is killed.
+    """
+    settle(run)
+    save_arrays(_coming(run.arrays_file), arrays)
+    save_arrays(_coming(run.tools_file), tools, tool_details)
+    files = {file.stem: checksum_of(_coming(file)) for file in (run.arrays_file, run.tools_file)}
+    tree = evaluation.model_dump(mode="json") | {"files": files}
+    text = json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(run.evaluation_file, text.encode() + b"\n")
+    settle(run)
+
+
+def settle(run: Run) -> None:
+    """Put arrays into their place where the evaluation names them, and remove what a killed process left of another.
+
+    To be called by the run's one writer. Raises RunError where the disk forbids it.
+    """
+    coming = {file: _coming(file) for file in (run.arrays_file, run.tools_file) if _coming(file).is_file()}
+    if not coming:
+        return
+    try:
+        tree = _read_json(run)
+    except RunError:  # none, or none that can be read: it names nothing
+        tree = {}
+    for file, beside in coming.items():
+        try:
+            if _named(tree, file) in (None, checksum_of(file)):
+                beside.unlink()
+            else:
+                beside.replace(file)
+        except OSError as error:
+            raise RunError(f"Cannot write {file}: {failure(error)}.") from None
+
+
+def _coming(file: Path) -> Path:
+    """Where arrays lie until the evaluation that names them is written."""
+    return file.with_name(f"{file.stem}.next{file.suffix}")
+
+
+def _named(tree: Tree, file: Path) -> str | None:
+    """The checksum that a stored evaluation has of one of its files; None where it has none, as earlier ones."""
+    files = tree.get("files")
+    known = files.get(file.stem) if isinstance(files, dict) else None
+    return known if isinstance(known, str) else None
+
+
+def _belonging(run: Run, file: Path, tree: Tree) -> Path:
+    """Where the arrays lie that belong to a stored evaluation. Raises RunError where others lie there."""
+    known = _named(tree, file)
+    there = None if known is None else checksum_of(file)
+    if known is not None and there != known:
+        if checksum_of(_coming(file)) == known:
+            return _coming(file)
+        if there is not None:
+            raise _damaged(run, file, "it belongs to another evaluation")
+    return file
 
 
 def _tree(run: Run) -> Tree:
