@@ -67,10 +67,9 @@ def commands(family: str) -> list[Command]:
 
 def contents(folder: Path) -> dict[str, object]:
     """What a folder holds, but for times, and what differs between two that did the same."""
-    from training.test_resume import result
-
     from sanggar.results.stored import read, read_arrays, read_tools
     from sanggar.runs import Run
+    from training.test_resume import result
 
     found: dict[str, object] = {}
     for path in sorted(folder.rglob("*")):
@@ -284,8 +283,9 @@ def main() -> None:
 
 def _pictures(folder: Path) -> None:
     import numpy as np
-    from gathering import write_pictures
     from PIL import Image
+
+    from gathering import write_pictures
 
     write_pictures(folder / "mine", 420, ("a", "b"), table=False)
     (folder / "mine8").mkdir()
