@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -449,3 +450,10 @@ def test_what_was_meant_is_said(data: dict[str, object], words: str) -> None:
         resolve(read({"data": {"source": "folder", **data}, "model": {"family": "vae"}, "training": {"epochs": 1}}))
     assert words in str(raised.value)
     assert "uple" not in str(raised.value)
+
+
+@pytest.mark.parametrize("key", ["training.epochs", "model.latent_size", "training.optimizer.learning_rate"])
+def test_an_answer_is_no_number(key: str) -> None:
+    with pytest.raises(RecipeError, match=rf"{re.escape(key)}: expected a number, got true\."):
+        resolve(read(DIGITS, [f"{key}=true"]))
+    assert resolve(read(DIGITS, ["training.augmentation={flip: true}"])).training.augmentation is not None

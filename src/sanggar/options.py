@@ -47,7 +47,10 @@ def validated(where: str, part: str, options: type[OptionsT], values: Content) -
             if problem["loc"] not in within  # a list that is too short only because what it holds is wrong
         ]
         raise RecipeError("\n".join(dict.fromkeys(lines))) from None
+    answers = {path for path, value in _leaves(values, part) if isinstance(value, bool)}
     for path, value in _leaves(found, part):
+        if path in answers and isinstance(value, int | float) and not isinstance(value, bool):
+            raise RecipeError(f"{where}: {path}: expected a number, got {'true' if value else 'false'}.")
         if isinstance(value, int) and not -COUNTED < value < COUNTED:
             raise RecipeError(f"{where}: {path}: expected a number below {COUNTED:.0e}, got {shown(repr(value))}.")
     return found
