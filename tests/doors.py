@@ -290,7 +290,9 @@ def _of_todays_run(content: bytes, folder: Path, name: str) -> None:
     """A run of today with one file changed, all that opens it, and its report."""
     shutil.copytree(os.environ[TODAYS], folder / "run")
     _written(content, folder / "run" / name)
-    if name == "evaluation.json":
+    if name == PREVIEW:  # a report shows previews from three of them on
+        _written(_todays(PREVIEW)[0], folder / "run" / "samples" / "step-00000009.png")
+    if name in ("evaluation.json", PREVIEW):
         report(Run(folder / "run"))
     _read_run(folder / "run")
 
@@ -339,6 +341,7 @@ FILES = (
     "weights.safetensors",
 )  # fmt: skip
 """Of a run, those that are read whatever one does with it"""
+PREVIEW = "samples/step-00000036.png"
 
 
 DOORS = {
@@ -358,5 +361,5 @@ DOORS = {
     "override": Door(_overrides, _override),
     "state": Door(partial(_todays, "checkpoint/state.safetensors"), _state),
     **{f"old run {name}": _run_door(f"vae/{name}") for name in FILES},
-    **{f"run {name}": _todays_door(name) for name in (*FILES, "tools.safetensors")},
+    **{f"run {name}": _todays_door(name) for name in (*FILES, "tools.safetensors", PREVIEW)},
 }  # fmt: skip

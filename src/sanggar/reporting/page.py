@@ -9,7 +9,6 @@ from html import escape
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
-from PIL import UnidentifiedImageError
 
 from sanggar.errors import RunError
 from sanggar.files import write_atomic
@@ -19,7 +18,7 @@ from sanggar.reporting.view import View, Views
 from sanggar.results.stored import read, read_arrays, settle
 from sanggar.runs import Run
 
-MISFITS = (KeyError, IndexError, TypeError, ValueError, AttributeError, UnidentifiedImageError)
+MISFITS = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 """What a section raises of a file that was changed"""
 
 

@@ -446,7 +446,7 @@ class FFNNClassifier(ClassifierMixin, FFNNEstimator):  # type: ignore[misc]
         self.class_weight = class_weight
 
     def partial_fit(
-        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, classes: ArrayLike | None = None
     ) -> FFNNClassifier:
         """One epoch more. The first call needs all `classes` that will ever come, unless y are several labels at once.
 

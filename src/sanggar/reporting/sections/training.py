@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from sanggar.errors import RunError
 from sanggar.reporting.figures import LINES, Curve, Series, img, line_chart, number, rows, sheet, table
 from sanggar.reporting.view import View, Views, headed, of_each
 
@@ -178,12 +179,15 @@ def _spread(count: int, wanted: int) -> list[int]:
 
 
 def _drawn(file: Path, view: View) -> np.ndarray:
-    """A preview as training drew it. Raises ValueError where it is far larger than that, before it is decoded."""
+    """A preview as training drew it. Raises RunError where it is none, or far larger, before it is decoded."""
     height, width = view.info["data"]["height"], view.info["data"]["width"]
-    with Image.open(file, formats=["PNG"]) as image:
-        if image.width > SHEET * SCALE * (width + GAP) or image.height > SHEET * SCALE * (height + GAP):
-            raise ValueError(f"{file.name} is {image.width}×{image.height} pixels large")
-        return np.asarray(image)
+    try:
+        with Image.open(file, formats=["PNG"]) as image:
+            if image.width > SHEET * SCALE * (width + GAP) or image.height > SHEET * SCALE * (height + GAP):
+                raise ValueError(f"{image.width}×{image.height} pixels are more than training draws")
+            return np.asarray(image)
+    except Exception as error:  # a damaged file makes Pillow raise anything
+        raise RunError(f"{file} is no preview that can be read ({error}). Remove it: the others are shown.") from None
 
 
 def _preview(file: Path, view: View) -> Grid:
