@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test fuzz lint wheel bench docs keys clean
+.PHONY: setup demo test fuzz trials lint wheel bench docs keys clean
 
 setup: $(VENV)/.ready  ## create .venv and install everything
 
@@ -22,6 +22,11 @@ MINUTES ?= 10
 fuzz: setup  ## changed files at every door for MINUTES=10; Linux only
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[fuzz]"
 	$(BIN)/python tests/fuzz.py $(MINUTES)
+
+KILLS ?= 500
+PAIRS ?= 200
+trials: setup  ## commands killed KILLS times and given again, and PAIRS of them on one run at once; Linux only
+	PYTHONPATH=tests $(BIN)/python tests/trials.py $(KILLS) $(PAIRS)
 
 lint: setup  ## style, types, and the arrow of the design
 	$(BIN)/ruff check .
