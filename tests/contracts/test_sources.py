@@ -77,12 +77,14 @@ def test_its_facts_are_those_of_its_pictures(name: str, options: type[DataOption
         assert (split.attributes is not None) == bool(spec.attributes)
         if split.labels is not None:
             assert split.labels.dtype == np.int64
-            assert set(split.labels.tolist()) == set(range(len(spec.classes)))
+            found, known = set(split.labels.tolist()), set(range(len(spec.classes)))
+            assert found == known or (split is data.validation and found < known), "a hundred may lack one of many"
         if split.attributes is not None:
             assert split.attributes.dtype == np.float32
             assert split.attributes.shape == (len(split), len(spec.attributes))
         if name not in GENERATED:
-            assert (split.pixels.min(), split.pixels.max()) == (0, 255)
+            assert split.pixels.min() == 0
+            assert split.pixels.max() >= 250
     if name not in GENERATED:
         assert (presence(name).state in ("built in", "present")) == (data.note == "")
 

@@ -9,6 +9,7 @@ from sanggar.data.celeba import LICENCE, list_celeba
 from sanggar.data.dataset import DataOptions, Dataset, Presence, Source, fingerprint, root
 from sanggar.data.downloads import IDX_FILES, Download, read_cifar_layout, read_digits, read_mnist_layout
 from sanggar.data.emnist import EMNIST
+from sanggar.data.glyphs import GLYPHS
 from sanggar.data.image_folder import FolderOptions, ImageFolder, ImageFolderOptions, list_folder
 from sanggar.data.images import ImageSpec
 from sanggar.data.remote import Remote
@@ -49,6 +50,7 @@ SOURCES: dict[str, Source] = {
         train_count=1437,
         test_count=360,
     ),
+    "glyphs": GLYPHS,
     "mnist": Download(
         about="70,000 handwritten digits, 28×28 grey",
         licence="CC BY-SA 3.0",
