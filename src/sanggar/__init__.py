@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sanggar.results import Alarm, Evaluation, Measurement, Protocol
     from sanggar.results.stored import read as evaluation_of
     from sanggar.runs import Run
+    from sanggar.studies.start import study
     from sanggar.trained import TrainedModel, open
     from sanggar.training.loop import Record
     from sanggar.training.start import resume, train
@@ -68,6 +69,7 @@ _HOMES = {
     "open": "trained:open",
     "report": "reporting.page:report",
     "resume": "training.start:resume",
+    "study": "studies.start:study",
     "train": "training.start:train",
 }
 
@@ -102,6 +104,7 @@ __all__ = [
     "open",
     "report",
     "resume",
+    "study",
     "train",
 ]
 

@@ -85,6 +85,14 @@ class Earlier(Stored):
     step: Count
 
 
+class Stated(Stored):
+    """A claim of a study as it was when a run came to it."""
+
+    hash: str
+    step: Count
+    """of the run at that moment: 0 where the claim was stated before the run began"""
+
+
 class Record(Stored):
     """The content of `run.json`. What may be missing here is refused where it is asked for, see `Info`."""
 
@@ -103,6 +111,8 @@ class Record(Stored):
     stopped_early: bool = False
     message: str = ""
     earlier: list[Earlier] = []
+    studies: dict[str, dict[str, Stated]] = {}
+    """by study and claim: what the run was begun for"""
 
 
 class Watched(Stored):

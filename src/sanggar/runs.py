@@ -294,6 +294,16 @@ class Run:
                 write_atomic(self.recipe_file, recipe.encode())
             self.update(**changes)
 
+    def begun_for(self, study: str, claims: Mapping[str, str]) -> None:
+        """Keep the hashes of a study's claims, as they are the first time that it comes to this run."""
+        with alone_in(self.path):
+            self.refresh()
+            known = self.info.get("studies", {})
+            stated = {name: {"hash": hash, "step": self.info["step"]} for name, hash in claims.items()}
+            merged = {**stated, **known.get(study, {})}
+            if merged != known.get(study):
+                self.update(studies={**known, study: merged})
+
     def metrics(self) -> list[Tree]:
         """The lines of `metrics.jsonl`; a last line cut short by a crash is left out."""
         return list(read_lines(self.metrics_file, Metrics))

@@ -51,13 +51,14 @@ def train(
     family: type[AnyModel] | None = None,
     watch: Watcher | None = None,
     hooks: Sequence[Hook] = (),
+    note: Content | None = None,
 ) -> Run:
     """Train a recipe from its first step into a new run directory.
 
     `source` is a recipe's name, file, mapping or `Recipe`; `overrides` are `part.key=value`; `out` is a folder
     that does not exist yet (default: `runs/` and the recipe's name); `family` is a class of the caller's own, instead
     of the one the recipe names; `watch` is called with the record of each step, instead of the progress display;
-    `hooks` are called at the end of each interval, see `training.hooks`.
+    `hooks` are called at the end of each interval, see `training.hooks`; `note` has further entries of `run.json`.
     Raises RecipeError, DataError, RunError, TrainingError, Interrupted.
     """
     plan = resolve(recipes.read(source, overrides), family)
@@ -81,7 +82,7 @@ def train(
         if learner.rank == 0:
             check_vacant(folder)
             stack.enter_context(alone_in(folder))
-            run = Run.create(folder, plan.yaml(), _info(plan, dataset, learner))
+            run = Run.create(folder, plan.yaml(), {**_info(plan, dataset, learner), **(note or {})})
         return _walk(plan, learner, batches, dataset, Progress(), run, watch, hooks) or Run(folder)
 
 

@@ -1,0 +1,114 @@
+"""Studies: many runs for one question."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sanggar.cli.group import cli, going_on
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from sanggar.studies.engine import State
+
+EVERY = 30
+"""Seconds between two lines where nobody looks at a terminal"""
+
+
+@cli.command()
+def studies() -> None:
+    """List the studies that come with sanggar."""
+    from sanggar.studies.definition import read_options, shipped
+
+    for name, path in shipped().items():
+        options = read_options(path)
+        click.echo(f"{name}  ({', '.join(options.budgets) or 'full'})\n  {' '.join(options.about.split())}")
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--budget", default="full", show_default=True, help="How much of it: quick, full, or another it has.")
+@click.option("--out", type=click.Path(path_type=Path), default="studies", show_default=True, help="Its folder.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes, one thread each; default: one for each core.")
+def study(name: str, budget: str, out: Path, workers: int | None) -> None:
+    """Do the study NAME, or what is left of it, and write its page."""
+    from sanggar.studies import start
+
+    again = f"sanggar study {name} --budget {budget} --out {out}"
+    with going_on(f"What is done is kept. Go on with: {again}"), _shown() as tell:
+        findings = start.study(name, budget, out=out, workers=workers, tell=tell)
+    for which, judged in findings.claims.items():
+        click.echo(f"{which}: {judged.verdict.outcome}{f' ({judged.verdict.why})' if judged.verdict.why else ''}")
+    click.echo(f"Study: {start.page_of(findings, out)}")
+    troubles = [trouble for rows in findings.rows.values() for row in rows for trouble in row.troubles.values()]
+    if troubles:
+        raise SystemExit(1)
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[[Sequence[State]], None]]:
+    """Show what runs do: a table that is drawn anew on a terminal, a line now and then elsewhere."""
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), refresh_per_second=2) as live:
+        yield lambda states: live.update(_table(states))
+
+
+def _table(states: Sequence[State]) -> Table:
+    """Runs that are going on and those that failed, and how many others there are."""
+    from rich.table import Table
+
+    table = Table(*("run", "for", "", "steps", "left"), title=_counted(states), title_justify="left", box=None)
+    for state in states:
+        if state.doing in ("running", "failed"):
+            steps, left = _going(state) if state.doing == "running" else (state.trouble, "")
+            if state.doing == "failed" or steps:
+                table.add_row(state.cell.run_name, state.labels[0], state.doing, steps, left)
+    return table
+
+
+def _going(state: State) -> tuple[str, str]:
+    """Steps of how many, and minutes that are left; nothing of a run that waits for a worker."""
+    from sanggar.studies.engine import progress
+
+    known = progress(state)
+    if known is None:
+        return "", ""
+    done, steps, seconds = known
+    left = f"{seconds / done * (steps - done) / 60:.1f} min" if done else ""
+    return f"{done:,} of {steps:,}", left
+
+
+class _Lines:
+    """A line when something changed, and every now and then."""
+
+    def __init__(self) -> None:
+        self.said, self.when = "", 0.0
+        self.failed: set[Path] = set()
+
+    def __call__(self, states: Sequence[State]) -> None:
+        for state in states:
+            if state.doing == "failed" and state.folder not in self.failed:
+                self.failed.add(state.folder)
+                click.echo(f"FAILED {state.labels[0]}: {state.trouble}", err=True)
+        said = _counted(states)
+        if said != self.said or time.monotonic() - self.when > EVERY:
+            self.said, self.when = said, time.monotonic()
+            click.echo(said, err=True)
+
+
+def _counted(states: Sequence[State]) -> str:
+    counts = Counter(state.doing for state in states)
+    return f"{len(states)} runs: " + ", ".join(f"{counts[doing]} {doing}" for doing in counts)

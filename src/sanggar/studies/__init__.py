@@ -1,0 +1,1 @@
+"""Studies: a question, what is varied, what was claimed beforehand, and what runs say to it."""

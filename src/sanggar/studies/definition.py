@@ -1,0 +1,260 @@
+"""What a study is: tables of recipes varied, claims stated beforehand, and how much of it a budget does."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from sanggar import recipe
+from sanggar.errors import RecipeError, suggest
+from sanggar.files import Content, content
+from sanggar.options import Options, validated
+from sanggar.plain import LARGEST, check_values, kind, parse
+from sanggar.plan import Plan, resolve
+from sanggar.results import NETWORK, Tag
+
+FORMAT = 1
+"""Version of a study's keys"""
+NAME = r"^[a-z0-9][a-z0-9.-]*$"
+Name = Annotated[str, Field(pattern=NAME, max_length=60)]
+Setting = dict[str, Any]
+"""Dotted keys of a recipe with their values"""
+
+
+class Quantity(Options):
+    """Which measurement is meant. A text is the key of the network's own."""
+
+    key: str
+    subject: str = NETWORK
+    tags: dict[str, Tag] = Field(default_factory=dict)
+
+    def __str__(self) -> str:
+        told = [] if self.subject == NETWORK else [self.subject]
+        return ", ".join([self.key, *told, *(f"{name} {value}" for name, value in self.tags.items())])
+
+
+Measured = Annotated[Quantity, BeforeValidator(lambda given: {"key": given} if isinstance(given, str) else given)]
+
+
+class Reported(Options):
+    """A figure that the report has of a row."""
+
+    of: Measured
+    value: float
+    at_least: bool = False
+    """it says "above" and no number"""
+
+
+class Table(Options):
+    """A recipe, varied: by `rows`, which are named, or by a `grid`, of which each combination is a row."""
+
+    about: str = ""
+    base: str
+    """recipe that all rows vary"""
+    set: Setting = Field(default_factory=dict)
+    """what all rows have in common beside it"""
+    rows: dict[str, Setting] = Field(default_factory=dict)
+    grid: dict[str, list[Any]] = Field(default_factory=dict)
+    seeds: int = Field(default=1, ge=1, le=100)
+    """trainings of each row, by the seeds 0, 1, 2, …"""
+    metrics: tuple[Measured, ...] = Field(min_length=1)
+    reported: dict[str, tuple[Reported, ...]] = Field(default_factory=dict)
+    """by row"""
+    not_comparable: str = ""
+    """why figures that were reported do not compare with those measured here"""
+
+    @model_validator(mode="after")
+    def _has_rows(self) -> Table:
+        if bool(self.rows) == bool(self.grid):
+            raise ValueError("give either rows or a grid")
+        if empty := [key for key, values in self.grid.items() if not values]:
+            raise ValueError(f"the grid has no values of {', '.join(empty)}")
+        rows = self.settings()
+        if unknown := [row for row in self.reported if row not in rows]:
+            known = suggest(unknown[0], list(rows)).removesuffix(".")
+            raise ValueError(f"reported: there is no row {unknown[0]!r}. {known}")
+        return self
+
+    def settings(self) -> dict[str, Setting]:
+        """What each row varies, by its name."""
+        if self.rows:
+            return dict(self.rows)
+        found = {}
+        for values in itertools.product(*self.grid.values()):
+            setting = dict(zip(self.grid, values, strict=True))
+            name = ", ".join(f"{key.rpartition('.')[2]} {_plainly(value)}" for key, value in setting.items())
+            found[name] = setting
+        return found
+
+
+class Claim(Options):
+    """What is said to hold, before it is looked at: one row is better than another by a difference that matters."""
+
+    says: str
+    metric: Measured
+    row: str
+    """TABLE/ROW that is said to have the higher value, or the lower"""
+    than: str
+    """TABLE/ROW that it is compared with"""
+    direction: Literal["higher", "lower"] = "higher"
+    margin: float = Field(ge=0)
+    """the smallest difference that matters"""
+
+    @property
+    def hash(self) -> str:
+        """What changes when anything of the claim does."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+class Budget(Options):
+    """How much of a study is done: other seeds, shorter trainings, some tables alone."""
+
+    about: str = ""
+    seeds: int | None = Field(default=None, ge=1, le=100)
+    """of each row; none: what its table says"""
+    set: Setting = Field(default_factory=dict)
+    """what every recipe has beside its own"""
+    tables: tuple[str, ...] = ()
+    """none: all of them"""
+
+
+class StudyOptions(Options):
+    """The keys of a study's file."""
+
+    format: Literal[1] = 1
+    about: str
+    report: str = ""
+    """what the reported figures are from"""
+    tables: dict[Name, Table] = Field(min_length=1)
+    claims: dict[Name, Claim] = Field(default_factory=dict)
+    budgets: dict[Name, Budget] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of a study: a row of a table, by one seed."""
+
+    table: str
+    row: str
+    seed: int
+    plan: Plan
+
+    @property
+    def run_name(self) -> str:
+        """Name of its folder: equal for equal recipes, whichever study asks."""
+        return f"{self.plan.name}-{self.plan.identity('')[:12]}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study with the budget that it is done by."""
+
+    name: str
+    options: StudyOptions
+    budget_name: str
+    budget: Budget
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """Those that the budget has, with its seeds."""
+        chosen = self.budget.tables or tuple(self.options.tables)
+        seeds = {} if self.budget.seeds is None else {"seeds": self.budget.seeds}
+        return {name: self.options.tables[name].model_copy(update=seeds) for name in chosen}
+
+    def cells(self) -> Iterator[Cell]:
+        """All trainings, table by table. Raises RecipeError where a variation makes no sense."""
+        for name, table in self.tables.items():
+            for row, setting in table.settings().items():
+                for seed in range(table.seeds):
+                    together = {**table.set, **setting, **self.budget.set, "training.seed": seed}
+                    yield Cell(name, row, seed, _varied(table.base, together, f"{self.name}: tables.{name}, {row}"))
+
+    def wanted(self, table: str, row: str) -> dict[str, Quantity]:
+        """What is looked for in a row's runs, by the key of the study that asks for it."""
+        options, place = self.tables[table], f"{table}/{row}"
+        asked = {f"tables.{table}.metrics[{i}]": quantity for i, quantity in enumerate(options.metrics)}
+        asked |= {f"claims.{n}": c.metric for n, c in self.claims().items() if place in (c.row, c.than)}
+        figures = options.reported.get(row, ())
+        return asked | {f"tables.{table}.reported.{row}[{i}]": figure.of for i, figure in enumerate(figures)}
+
+    def claims(self) -> dict[str, Claim]:
+        """Those whose rows the budget has."""
+        there = {f"{name}/{row}" for name, table in self.tables.items() for row in table.settings()}
+        return {name: claim for name, claim in self.options.claims.items() if {claim.row, claim.than} <= there}
+
+
+def _varied(base: str, setting: Setting, where: str) -> Plan:
+    """A recipe with some keys set. Raises RecipeError that names the study and the row."""
+    try:
+        return resolve(recipe.read(base, [f"{key}={json.dumps(value)}" for key, value in setting.items()]))
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+
+
+def _plainly(value: object) -> str:
+    """A value of a grid in a row's name."""
+    if isinstance(value, Mapping):
+        return str(value.get("kind", value))
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+# -- reading ---------------------------------------------------------------------------------------------------
+
+
+def shipped() -> dict[str, Path]:
+    """The studies that come with sanggar: name to file, in alphabetical order."""
+    folder = Path(str(resources.files("sanggar"))) / "studies"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def read(source: str | Path | Content, budget: str = "full") -> Study:
+    """The study of this name or in this file, with one of its budgets. Raises RecipeError, a line for what is wrong."""
+    options, name = read_options(source), _tree(source)[1]
+    chosen = options.budgets.get(budget)
+    if chosen is None and (options.budgets or budget != "full"):
+        known = list(options.budgets) or ["full"]
+        raise RecipeError(f"{name}: there is no budget {budget!r}. {suggest(budget, known)}")
+    study = Study(name, options, budget, chosen or Budget())
+    for table in study.budget.tables:
+        if table not in options.tables:
+            raise RecipeError(f"{name}: budgets.{budget}.tables: there is no table {table!r}. "
+                              f"{suggest(table, list(options.tables))}")  # fmt: skip
+    rows = [f"{name}/{row}" for name, table in options.tables.items() for row in table.settings()]
+    for which, claim in options.claims.items():
+        for side in (claim.row, claim.than):
+            if side not in rows:
+                raise RecipeError(f"{name}: claims.{which}: there is no row {side!r}. {suggest(side, rows)}")
+    return study
+
+
+def read_options(source: str | Path | Content) -> StudyOptions:
+    """The keys of a study's file, checked one by one. Raises RecipeError."""
+    tree, name = _tree(source)
+    check_values(tree, name)
+    return validated(name, "study", StudyOptions, tree)
+
+
+def _tree(source: str | Path | Content) -> tuple[dict[str, Any], str]:
+    if isinstance(source, Mapping):
+        return {key: value for key, value in source.items() if key != "name"}, str(source.get("name", "study"))
+    path = shipped().get(str(source), Path(source))
+    if not path.is_file():
+        raise RecipeError(f"There is no study {str(source)!r}. {suggest(str(source), list(shipped()))}")
+    try:
+        text = content(path, LARGEST).decode("utf-8")
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not text in UTF-8.") from None
+    tree = parse(text, str(path))
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{path}: expected `key: value` lines, got {kind(tree)}.")
+    name = re.sub(r"[^a-z0-9.-]+", "-", path.stem.lower()).strip("-.") or "study"
+    return tree, name

@@ -1,0 +1,172 @@
+"""Doing a study: its runs go to an executor, are taken up where they were left, and are done once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sanggar.errors import RecipeError, RunError, suggest
+from sanggar.evaluation.evaluate import METRICS
+from sanggar.models.capabilities import capabilities_of
+from sanggar.plan import build
+from sanggar.runs import Run
+from sanggar.studies.definition import Cell, Study
+from sanggar.studies.work import Done, Job, alone, measured, versions, work
+
+RUNS = "runs"
+"""Folder of a study's runs, in its own: other studies beside it use the same"""
+DEATHS = 3
+"""Times that a run is begun again after its worker died"""
+PAUSE = 1.0
+"""Seconds between two looks at what runs do"""
+
+MakeExecutor = Callable[[], Executor]
+
+
+@dataclass
+class State:
+    """What became of a run so far."""
+
+    cell: Cell
+    folder: Path
+    job: Job
+    doing: str = "waiting"
+    """waiting, running, done, kept (it was done before) or failed"""
+    trouble: str = ""
+    seconds: float = 0.0
+    deaths: int = 0
+    labels: list[str] = field(default_factory=list)
+    """cells that it is the run of: table, row and seed"""
+
+
+def states(study: Study, folder: Path) -> dict[Path, State]:
+    """The runs that a study needs, each once, in the order of its tables. Raises RecipeError."""
+    found: dict[Path, State] = {}
+    here = versions()
+    for cell in study.cells():
+        path = folder / RUNS / cell.run_name
+        if path not in found:
+            job = Job(str(path), cell.plan.yaml(), study.name, {}, here)
+            found[path] = State(cell, path, job)
+        found[path].labels.append(f"{cell.table}/{cell.row}, seed {cell.seed}")
+    for state in found.values():
+        rows = {label.rpartition(",")[0] for label in state.labels}
+        claims = {name: claim.hash for name, claim in study.claims().items() if rows & {claim.row, claim.than}}
+        state.job = Job(**{**vars(state.job), "claims": claims})
+    return found
+
+
+def check(study: Study) -> None:
+    """Look at every recipe, and whether its network is measured by what is asked for, before anything is trained.
+
+    Raises RecipeError, DataError.
+    """
+    able: dict[tuple[str, ...], frozenset[str]] = {}
+    for cell in study.cells():
+        plan = cell.plan
+        key = plan.family_name, plan.data.model_dump_json(), plan.model.model_dump_json()
+        if key not in able:
+            plan.check()
+            able[key] = frozenset(capabilities_of(build(plan, plan.spec)))
+        for where, quantity in study.wanted(cell.table, cell.row).items():
+            name = quantity.key.partition(".")[0]
+            if name not in METRICS:
+                raise RecipeError(f"{study.name}: {where}: there is no metric {name!r}. {suggest(name, list(METRICS))}")
+            if lacking := [need for need in METRICS[name].needs if need not in able[key]]:
+                raise RecipeError(
+                    f"{study.name}: {where}: {quantity.key} is not measured of {plan.name} ({cell.row}): its network "
+                    f"cannot {lacking[0]}."
+                )
+
+
+def do(
+    needed: Mapping[Path, State], make: MakeExecutor, tell: Callable[[Sequence[State]], None] = lambda states: None
+) -> None:
+    """Do what is not done yet; `tell` is called now and then, and when something changed.
+
+    A run that fails is told of and leaves the others alone. One whose worker died is taken up by another.
+    """
+    for state in needed.values():
+        if _whole(state):
+            state.doing = "kept"
+    waiting = [state for state in needed.values() if state.doing == "waiting"]
+    everything = list(needed.values())
+    tell(everything)
+    while waiting:
+        with make() as executor:
+            futures = {executor.submit(work, state.job): state for state in waiting}
+            try:
+                for future in _as_they_come(futures, lambda: tell(everything)):
+                    _take(futures[future], future)
+            except KeyboardInterrupt:
+                executor.shutdown(wait=False, cancel_futures=True)
+                raise
+        for state in waiting:
+            if state.doing == "running":  # its worker died, or another's, and the pool with it
+                state.deaths += 1
+                state.doing, state.trouble = "waiting", ""
+                if state.deaths > DEATHS:
+                    state.doing, state.trouble = "failed", "its process died again and again: does memory suffice?"
+        waiting = [state for state in waiting if state.doing == "waiting"]
+        tell(everything)
+
+
+def _take(state: State, future: Future[Done]) -> None:
+    try:
+        done = future.result()
+    except BrokenProcessPool:
+        return
+    except Exception as error:  # of the executor: a scheduler that went away, a job that was cancelled
+        state.doing, state.trouble = "failed", f"{type(error).__name__}: {error}"
+        return
+    state.doing, state.trouble, state.seconds = "failed" if done.trouble else "done", done.trouble, done.seconds
+
+
+def _as_they_come(futures: Mapping[Future[Done], State], look: Callable[[], None]) -> Iterator[Future[Done]]:
+    """Futures as they end; meanwhile `look` is called."""
+    left = set(futures)
+    while left:
+        ended, left = wait(left, PAUSE, FIRST_COMPLETED)
+        yield from ended
+        for future in left:
+            futures[future].doing = "running" if future.running() else "waiting"
+        look()
+
+
+def _whole(state: State) -> bool:
+    """Whether a run is trained, measured and its claims are known to it."""
+    try:
+        run = Run(state.folder)
+    except RunError:
+        return False
+    if run.status != "finished" or not measured(run):
+        return False
+    run.begun_for(state.job.study, state.job.claims)
+    return True
+
+
+def here(workers: int | None = None) -> MakeExecutor:
+    """Processes of this machine, as many as there are cores, with one thread each."""
+    count = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or os.cpu_count()
+    context = multiprocessing.get_context("spawn")
+    return lambda: ProcessPoolExecutor(count, context, alone)
+
+
+def progress(state: State) -> tuple[int, int, float] | None:
+    """Steps that a run has done, as far as it has written them down, how many there are, and the seconds of those."""
+    training, plan = state.cell.plan.training, state.cell.plan
+    try:
+        lines = Run(state.folder).timing()
+    except RunError:
+        return None
+    steps = training.steps
+    if steps is None:
+        each = -(-plan.source.counted(plan.data) // training.batch_size)
+        steps = training.total_steps(each)
+    last = lines[-1] if lines else {"step": 0, "seconds": 0.0}
+    return int(last["step"]), steps, float(last["seconds"])

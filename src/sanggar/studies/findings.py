@@ -1,0 +1,156 @@
+"""What the runs of a study found: rows of its tables, claims judged, reported figures beside measured ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sanggar.errors import SanggarError
+from sanggar.results import Measurement
+from sanggar.results.stored import read
+from sanggar.runs import Run
+from sanggar.studies.definition import Claim, Quantity, Reported, Study
+from sanggar.studies.engine import State
+from sanggar.studies.verdicts import Comparison, Difference, Verdict, compared, verdicts
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: of each quantity, what each seed's run found, or why there is nothing."""
+
+    table: str
+    name: str
+    measured: dict[str, dict[int, Measurement]]
+    """by quantity and seed"""
+    troubles: dict[int, str]
+    """by seed: why its run failed"""
+    missing: dict[str, str]
+    """by quantity: why it was not found"""
+
+    def values(self, quantity: Quantity) -> list[float]:
+        """Of a quantity, in the order of seeds."""
+        return [m.value for _, m in sorted(self.measured.get(str(quantity), {}).items())]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with what is said to it."""
+
+    claim: Claim
+    verdict: Verdict
+    changed: str = ""
+    """what is to be said of when it was stated"""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that a study found."""
+
+    study: Study
+    rows: dict[str, list[Row]]
+    """by table"""
+    claims: dict[str, Judged]
+    reported: dict[tuple[str, str], list[tuple[Reported, Comparison]]]
+    """by table and row"""
+    seconds: float
+    """spent training in its runs"""
+
+
+def found(study: Study, states: Mapping[Path, State], folder: Path) -> Findings:
+    """Read what the runs of a study measured."""
+    evaluations = {path: _evaluation(state) for path, state in states.items()}
+    rows: dict[str, list[Row]] = {name: [] for name in study.tables}
+    runs: dict[str, list[Run]] = {}
+    for cell in study.cells():
+        if not rows[cell.table] or rows[cell.table][-1].name != cell.row:
+            rows[cell.table].append(Row(cell.table, cell.row, {}, {}, {}))
+        row = rows[cell.table][-1]
+        path = next(p for p, state in states.items() if state.cell.run_name == cell.run_name)
+        evaluation = evaluations[path]
+        if isinstance(evaluation, str):
+            row.troubles[cell.seed] = evaluation
+            continue
+        run, measurements = evaluation
+        runs.setdefault(f"{cell.table}/{cell.row}", []).append(run)
+        for quantity in {str(q): q for q in study.wanted(cell.table, cell.row).values()}.values():
+            hits = [m for m in measurements if _is(m, quantity)]
+            if len(hits) == 1:
+                row.measured.setdefault(str(quantity), {})[cell.seed] = hits[0]
+            else:
+                row.missing[str(quantity)] = "not measured of this network" if not hits else f"is any of {len(hits)}"
+    by_name = {f"{row.table}/{row.name}": row for table in rows.values() for row in table}
+    claims = study.claims()
+    judged = verdicts({name: difference(claim, by_name) for name, claim in claims.items()})
+    reported = {
+        (row.table, row.name): [
+            (figure, _beside(figure, row, study.tables[row.table].not_comparable))
+            for figure in study.tables[row.table].reported.get(row.name, ())
+        ]
+        for row in by_name.values()
+    }
+    every = {run.path: run for several in runs.values() for run in several}
+    return Findings(
+        study, rows,
+        {name: Judged(claim, judged[name], _stated(study, name, claim, runs)) for name, claim in claims.items()},
+        reported, sum(float(run.info["totals"]["seconds"]) for run in every.values()),
+    )  # fmt: skip
+
+
+def difference(claim: Claim, rows: Mapping[str, Row]) -> Difference | str:
+    """A claim's difference seed by seed, or why there is none: numbers are paired where their protocols are equal."""
+    sides = [rows[name].measured.get(str(claim.metric), {}) for name in (claim.row, claim.than)]
+    seeds = sorted(set(sides[0]) & set(sides[1]))
+    if not seeds:
+        return "not both sides were measured"
+    one, other = ([side[seed] for seed in seeds] for side in sides)
+    for a, b in zip(one, other, strict=True):
+        if differing := differs(a, b):
+            return f"the two do not compare: {differing}"
+    sign = 1 if claim.direction == "higher" else -1
+    return Difference(tuple(sign * (a.value - b.value) for a, b in zip(one, other, strict=True)), claim.margin)
+
+
+def differs(one: Measurement, other: Measurement) -> str:
+    """Where two protocols differ, in a few words; nothing where two measurements compare."""
+    a, b = ({**m.protocol.model_dump(exclude={"settings"}), **m.protocol.settings} for m in (one, other))
+    return ", ".join(f"{name} {a.get(name)} and {b.get(name)}" for name in {**a, **b} if a.get(name) != b.get(name))
+
+
+def _evaluation(state: State) -> tuple[Run, list[Measurement]] | str:
+    if state.trouble:
+        return state.trouble
+    try:
+        run = Run(state.folder)
+        return run, list(read(run).measurements)
+    except SanggarError:
+        return "not done yet"
+
+
+def _is(m: Measurement, quantity: Quantity) -> bool:
+    same = m.key == quantity.key and m.subject == quantity.subject
+    return same and quantity.tags.items() <= m.tags.items()
+
+
+def _beside(figure: Reported, row: Row, because: str) -> Comparison:
+    measured = row.measured.get(str(figure.of), {})
+    better = next(iter(measured.values())).better if measured else None
+    return compared(figure.value, row.values(figure.of), better, figure.at_least, because)
+
+
+def _stated(study: Study, name: str, claim: Claim, runs: Mapping[str, list[Run]]) -> str:
+    """What is to be said of a claim that was changed, or stated when its runs had begun."""
+    of_claim = [run for side in (claim.row, claim.than) for run in runs.get(side, [])]
+    stated = [run.info.get("studies", {}).get(study.name, {}).get(name) for run in of_claim]
+    others = sum(entry is not None and entry["hash"] != claim.hash for entry in stated)
+    late = sum(entry is None or entry["step"] > 0 for entry in stated)
+    if others:
+        return f"changed after {others} of its {len(of_claim)} runs had begun"
+    return f"stated after {late} of its {len(of_claim)} runs had begun" if late else ""
+
+
+def spread(values: list[float]) -> float | None:
+    """Standard deviation over seeds; None of fewer than two."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None

@@ -1,0 +1,162 @@
+"""A study in Markdown and as a page: its tables, the figures that were reported, and the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from jinja2 import Environment, PackageLoader
+
+from sanggar import __version__
+from sanggar.reporting import labels
+from sanggar.reporting.figures import number, table
+from sanggar.studies.definition import Quantity
+from sanggar.studies.findings import Findings, Judged, Row, spread
+from sanggar.studies.verdicts import FEWEST, Comparison
+
+Lines = list[list[str]]
+"""A table: its head, and a line each"""
+
+NOTE = (
+    "A single run is shown as it is; of several, mean ± standard deviation over seeds, and the values. A reported "
+    "figure is reproduced where it falls in the 95 % prediction interval for one run, from at least three seeds."
+)
+
+
+def markdown(findings: Findings) -> str:
+    """The whole study as Markdown."""
+    study = findings.study
+    parts = [f"## {study.name}", study.options.about.strip(), _budget(findings)]
+    for name, rows in findings.rows.items():
+        parts += [f"### {name}", study.tables[name].about.strip(), _piped(_lines(findings, name, rows))]
+    if findings.claims:
+        parts += ["### Claims", _piped(_claims(findings))]
+    parts.append(f"`sanggar study {study.name} --budget {study.budget_name}`")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def page(findings: Findings) -> str:
+    """The whole study as HTML."""
+    study = findings.study
+    sections = [
+        {"key": "study", "title": "The study", "html": _paragraphs(study.options.about, _budget(findings), NOTE)}
+    ]
+    for name, rows in findings.rows.items():
+        html = _paragraphs(study.tables[name].about) + _html(_lines(findings, name, rows))
+        sections.append({"key": f"table-{name}", "title": name, "html": html})
+    if findings.claims:
+        sections.append({"key": "claims", "title": "Claims", "html": _html(_claims(findings))})
+    template = Environment(loader=PackageLoader("sanggar.reporting", "."), autoescape=True).get_template("page.html")
+    return template.render(title=f"{study.name} ({study.budget_name})", sections=sections, packages=[__version__])
+
+
+def _budget(findings: Findings) -> str:
+    study, runs = (
+        findings.study,
+        sum(len(row.troubles) + _seeds(row) for rows in findings.rows.values() for row in rows),
+    )
+    about = f" {study.budget.about.strip()}" if study.budget.about else ""
+    source = f" Reported figures: {study.options.report}." if study.options.report else ""
+    return f"Budget {study.budget_name}: {runs} runs, {findings.seconds / 60:.0f} minutes of training.{about}{source}"
+
+
+def _seeds(row: Row) -> int:
+    return max((len(by_seed) for by_seed in row.measured.values()), default=0)
+
+
+def _lines(findings: Findings, name: str, rows: Sequence[Row]) -> Lines:
+    """A table of a study: a line a row, a column a quantity, then what was reported and what is said to it."""
+    metrics = findings.study.tables[name].metrics
+    any_reported = any(findings.reported[name, row.name] for row in rows)
+    head = ["", *(_headed(quantity, rows) for quantity in metrics)]
+    lines = [head + ["reported", "verdict"] * any_reported]
+    for row in rows:
+        line = [row.name, *(_cell(row, quantity) for quantity in metrics)]
+        if any_reported:
+            figures = findings.reported[name, row.name]
+            line.append("; ".join(f"{'> ' * f.at_least}{_number(f.value)}" for f, _ in figures))
+            line.append("; ".join(_said(comparison) for _, comparison in figures))
+        lines.append(line)
+    return lines
+
+
+def _headed(quantity: Quantity, rows: Iterable[Row]) -> str:
+    m = next((m for row in rows for m in row.measured.get(str(quantity), {}).values()), None)
+    if m is None:
+        return str(quantity)
+    arrow = {"higher": " ↑", "lower": " ↓", None: ""}[m.better]
+    return f"{labels.label_with_subject(m)}{arrow}"
+
+
+def _cell(row: Row, quantity: Quantity) -> str:
+    """Mean, spread and each seed's value; or why there is none."""
+    values = row.values(quantity)
+    missing = [row.missing[str(quantity)]] if str(quantity) in row.missing else []
+    troubles = list(dict.fromkeys([*row.troubles.values(), *missing]))
+    lacking = f"failed: {'; '.join(troubles)}" if troubles else "—"
+    if not values:
+        return lacking
+    deviation = spread(values)
+    if deviation is None:
+        return _number(values[0]) + (f" ({lacking})" if troubles else "")
+    each = ", ".join(map(_number, values))
+    more = f"; {lacking}" if troubles else ""
+    return f"{_number(sum(values) / len(values))} ± {number(deviation, 2)} ({each}{more})"
+
+
+def _said(found: Comparison) -> str:
+    """A comparison in words."""
+    if found.outcome == "not measured":
+        return "not measured"
+    apart = f"{'+' if (found.difference or 0) >= 0 else ''}{number(found.difference or 0.0, 2)}"
+    if found.outcome == "one difference":
+        return f"{apart}; fewer than {FEWEST} seeds, no verdict"
+    if found.outcome == "not comparable":
+        return f"{apart}; not comparable, because {found.why}"
+    assert found.interval is not None
+    return f"{found.outcome} ({apart}; one run in [{_number(found.interval[0])}, {_number(found.interval[1])}])"
+
+
+def _claims(findings: Findings) -> Lines:
+    lines = [["claim", "difference", "matters from", "verdict"]]
+    for judged in findings.claims.values():
+        claim = judged.claim
+        says = f"{claim.says} ({claim.row} {claim.direction} than {claim.than})"
+        lines.append([says, _apart(judged), _number(claim.margin), _verdict(judged)])
+    return lines
+
+
+def _apart(judged: Judged) -> str:
+    difference, interval = judged.verdict.difference, judged.verdict.interval
+    if difference is None:
+        return "—"
+    each = ", ".join(number(value, 2) for value in difference.values)
+    if interval is None:
+        return each
+    limits = f"[{number(interval[0], 2)}, {number(interval[1], 2)}]"
+    return f"{number(difference.mean, 2)} {limits} ({each})"
+
+
+def _verdict(judged: Judged) -> str:
+    verdict = judged.verdict
+    why = f": {verdict.why}" if verdict.why else ""
+    return f"{verdict.outcome}{why}" + (f" ({judged.changed})" if judged.changed else "")
+
+
+def _number(value: float) -> str:
+    return number(value, 4)
+
+
+def _piped(lines: Lines) -> str:
+    """Markdown; a bar in a cell is escaped."""
+    rows = ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines]
+    return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]])
+
+
+def _html(lines: Lines) -> str:
+    head, *body = ([escape(cell) for cell in line] for line in lines)
+    return table(head, body)
+
+
+def _paragraphs(*texts: str) -> str:
+    return "".join(f"<p>{escape(text.strip())}</p>" for text in texts if text.strip())

@@ -1,0 +1,256 @@
+"""Studies done: each run once, whatever is stopped or killed; what fails fails alone; what is said was found."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sanggar
+from conftest import Cli
+from sanggar.errors import RecipeError
+from sanggar.results.stored import read as evaluation_of
+from sanggar.runs import Run
+from sanggar.studies import engine, work
+from sanggar.studies.definition import read, shipped
+from sanggar.studies.engine import State
+from sanggar.studies.findings import Findings
+from sanggar.studies.page import markdown
+
+SHORT = {"training.epochs": 1, "evaluation.images": 100, "evaluation.train_images": 100}
+STUDY: dict[str, Any] = {
+    "name": "toy",
+    "about": "Does a wider network know digits better?",
+    "report": "a report",
+    "tables": {
+        "width": {
+            "about": "one hidden layer", "base": "digits-ffnn", "set": SHORT, "seeds": 2,
+            "rows": {"4": {"model.hidden": [4]}, "8": {"model.hidden": [8]}},
+            "metrics": ["classification.accuracy", {"key": "classification.recall", "tags": {"class": "8"}}],
+            "reported": {"8": [{"of": "classification.accuracy", "value": 0.9}]},
+        },
+        "activation": {
+            "base": "digits-ffnn", "set": SHORT, "seeds": 1,
+            "grid": {"model.activation": ["relu", "tanh"], "model.hidden": [[8]]},
+            "metrics": ["classification.accuracy"],
+        },
+    },
+    "claims": {
+        "wider": {
+            "says": "wider is better", "metric": "classification.accuracy", "row": "width/8", "than": "width/4",
+            "margin": 0.01,
+        }
+    },
+    "budgets": {"quick": {"seeds": 1, "tables": ["width"]}, "full": {}},
+}  # fmt: skip
+
+
+def one_at_a_time() -> Executor:
+    """An executor of this process."""
+    return ThreadPoolExecutor(1)
+
+
+def done(out: Path, change: Callable[[Any], object] = lambda tree: None, budget: str = "full", **how: Any) -> Findings:
+    tree = copy.deepcopy(STUDY)
+    change(tree)
+    return sanggar.study(tree, budget, out=out, **{"executor": one_at_a_time, **how})
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study that is done. Not to be changed."""
+    folder = tmp_path_factory.mktemp("studies")
+    done(folder)
+    return folder
+
+
+def values(findings: Findings) -> dict[str, list[float]]:
+    return {
+        f"{row.table}/{row.name}": [m.value for _, m in sorted(row.measured["classification.accuracy"].items())]
+        for rows in findings.rows.values() for row in rows
+    }  # fmt: skip
+
+
+def stamps(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def test_every_row_has_what_its_runs_measured(toy: Path) -> None:
+    before = stamps(toy / "runs")
+    findings = done(toy)
+    assert stamps(toy / "runs") == before, "what is done is not done again"
+    assert len(list((toy / "runs").iterdir())) == 5, "tables share a run: 4 of the first, and one of tanh"
+    found = values(findings)
+    assert [len(of) for of in found.values()] == [2, 2, 1, 1]
+    assert found["activation/activation relu, hidden 8"] == found["width/8"][:1]
+    (cell,) = [c for c in read(STUDY).cells() if (c.table, c.row, c.seed) == ("width", "4", 1)]
+    (m,) = evaluation_of(Run(toy / "runs" / cell.run_name)).find("classification.accuracy", "network")
+    assert found["width/4"][1] == m.value
+    recall = findings.rows["width"][0].measured["classification.recall, class 8"]
+    assert {m.tags["class"] for m in recall.values()} == {"8"}
+
+
+def test_the_page_and_markdown_say_it_all(toy: Path) -> None:
+    text = (toy / "toy-full.md").read_text(encoding="utf-8")
+    html = (toy / "toy-full.html").read_text(encoding="utf-8")
+    for words in ("wider is better (width/8 higher than width/4)", "fewer than 3 seeds, no verdict", "0.9000",
+                  "activation tanh, hidden 8", "Does a wider network"):  # fmt: skip
+        assert words in text
+        assert words in html
+    assert "sanggar study toy --budget full" in text
+    assert "http://" not in html.replace("http://www.w3.org", "")
+
+
+def test_a_smaller_budget_uses_what_is_there(toy: Path) -> None:
+    told: list[list[str]] = []
+    findings = done(toy, budget="quick", tell=lambda states: told.append([state.doing for state in states]))
+    assert set(told[-1]) == {"kept"}
+    assert [len(v) for v in values(findings).values()] == [1, 1]
+    assert findings.claims["wider"].verdict.outcome == "undecided"
+
+
+def test_a_run_keeps_the_claims_that_it_was_begun_for(toy: Path) -> None:
+    (claim,) = read(STUDY).claims().values()
+    cells = {cell.run_name: cell for cell in read(STUDY).cells() if cell.table == "width"}
+    for name in cells:
+        assert Run(toy / "runs" / name).info["studies"] == {"toy": {"wider": {"hash": claim.hash, "step": 0}}}
+
+
+def test_a_claim_that_is_changed_or_stated_afterwards_is_said_to_be(toy: Path) -> None:
+    findings = done(toy, lambda tree: tree["claims"]["wider"].update(margin=0.02))
+    assert findings.claims["wider"].changed == "changed after 4 of its 4 runs had begun"
+    assert "changed after 4 of its 4" in markdown(findings)
+    late = {**STUDY["claims"]["wider"], "metric": "classification.cross_entropy", "direction": "lower"}
+    findings = done(toy, lambda tree: tree["claims"].update(late=late))
+    assert findings.claims["late"].changed == "stated after 4 of its 4 runs had begun"
+    assert findings.claims["wider"].changed == ""
+
+
+def test_a_run_that_fails_fails_its_cells_alone(tmp_path: Path) -> None:
+    def explode(tree: Any) -> None:
+        tree["tables"]["width"]["rows"]["8"]["training.optimizer"] = {"kind": "sgd", "learning_rate": 1e30}
+        del tree["tables"]["activation"]
+
+    findings = done(tmp_path, explode, "quick")
+    good, bad = findings.rows["width"]
+    assert good.values(findings.study.tables["width"].metrics[0])
+    assert "became" in bad.troubles[0]
+    assert findings.claims["wider"].verdict.outcome == "not measured"
+    assert "failed: " in (tmp_path / "toy-quick.md").read_text(encoding="utf-8")
+
+
+def test_workers_of_other_versions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = next(iter(engine.states(read(STUDY, "quick"), tmp_path).values())).job
+    monkeypatch.setattr(work, "versions", lambda: {**job.versions, "numpy": "0.1"})
+    said = work.work(job).trouble
+    assert said == f"this worker has numpy 0.1 and not {job.versions['numpy']}: numbers would not compare"
+    assert not Path(job.folder).exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills processes")
+def test_a_killed_worker_is_replaced_and_the_numbers_are_the_same(toy: Path, tmp_path: Path) -> None:
+    killed: list[int] = []
+
+    def kill_one(states: Sequence[State]) -> None:
+        if not killed and any((state.folder / "run.json").is_file() for state in states):
+            victim = multiprocessing.active_children()[0]
+            assert victim.pid is not None
+            os.kill(victim.pid, signal.SIGKILL)
+            killed.append(victim.pid)
+
+    findings = done(tmp_path, executor=None, workers=2, tell=kill_one)
+    assert killed
+    assert values(findings) == values(done(toy))
+    assert (tmp_path / "toy-full.md").read_text() == (toy / "toy-full.md").read_text()
+
+
+def test_interrupted_it_goes_on(toy: Path, tmp_path: Path) -> None:
+    class Enough(KeyboardInterrupt):
+        pass
+
+    def stop(states: Sequence[State]) -> None:
+        if sum(state.doing == "done" for state in states) == 2:
+            raise Enough
+
+    with pytest.raises(Enough):
+        done(tmp_path, tell=stop)
+    kept: list[str] = []
+    findings = done(tmp_path, tell=lambda states: kept.append(" ".join(state.doing for state in states)))
+    assert kept[0].split().count("kept") >= 2
+    assert values(findings) == values(done(toy))
+
+
+def test_the_command_does_it_and_lists_them(
+    toy: Path, run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sanggar.plain import to_yaml
+
+    file = tmp_path / "toy.yaml"
+    file.write_text(to_yaml({key: value for key, value in STUDY.items() if key != "name"}), encoding="utf-8")
+    status, out, err = run_cli("study", file, "--out", toy)
+    assert status == 0
+    assert out.splitlines()[-1] == f"Study: {toy / 'toy-full.html'}"
+    assert "wider: " in out
+    assert "5 runs: 5 kept" in err
+    assert run_cli("studies")[0] == 0
+    for name in shipped():
+        assert name in run_cli("studies")[1]
+
+
+REFUSED: dict[str, tuple[Callable[[Any], object], str]] = {
+    "a key": (lambda t: t["tables"]["width"]["rows"]["8"].update({"model.hiden": [3]}),
+              "toy: tables.width, 8: digits-ffnn: model.hiden: there is no such key. Did you mean 'hidden'?"),
+    "a base": (lambda t: t["tables"]["width"].update(base="digit-ffnn"), "There is no recipe"),
+    "a grid": (lambda t: t["tables"]["activation"]["grid"].update({"training.epochs": []}),
+               "the grid has no values of training.epochs"),
+    "no rows": (lambda t: t["tables"]["activation"].pop("grid"), "give either rows or a grid"),
+    "a side": (lambda t: t["claims"]["wider"].update(row="width/9"),
+               "toy: claims.wider: there is no row 'width/9'. Did you mean 'width/8'?"),
+    "reported": (lambda t: t["tables"]["width"]["reported"].update({"9": []}), "reported: there is no row '9'"),
+    "a margin": (lambda t: t["claims"]["wider"].update(margin=-1), "study.claims"),
+    "a table": (lambda t: t["budgets"]["full"].update(tables=["widht"]), "there is no table 'widht'. Did you mean"),
+    "another key": (lambda t: t.update(table={}), "study.table: there is no such key. Did you mean 'tables'?"),
+    "a metric": (lambda t: t["claims"]["wider"].update(metric="clasification.accuracy"),
+                 "there is no metric 'clasification'. Did you mean 'classification'?"),
+    "not of this network": (lambda t: t["claims"]["wider"].update(metric="reconstruction.psnr"),
+                            "claims.wider: reconstruction.psnr is not measured of digits-ffnn"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_makes_no_sense_is_one_line_before_anything_is_trained(name: str, tmp_path: Path) -> None:
+    change, words = REFUSED[name]
+    with pytest.raises(RecipeError) as raised:
+        done(tmp_path / "out", change)
+    assert words in str(raised.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_study_or_budget_is_one_line(run_cli: Cli, tmp_path: Path) -> None:
+    status, _, err = run_cli("study", "minst-ffnn", "--out", tmp_path / "x")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "There is no study 'minst-ffnn'." in err
+    with pytest.raises(RecipeError, match=r"there is no budget 'quik'\. Did you mean 'quick'\?"):
+        read(STUDY, "quik")
+
+
+def test_each_shipped_study_makes_sense() -> None:
+    for name in shipped():
+        options = read(name, "quick").options
+        assert {"quick", "full"} <= set(options.budgets)
+        for budget in options.budgets:
+            assert list(read(name, budget).cells())
+
+
+def test_time_is_not_lost_between_runs(toy: Path) -> None:
+    began = time.monotonic()
+    done(toy)
+    assert time.monotonic() - began < 10
