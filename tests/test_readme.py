@@ -15,6 +15,7 @@ from conftest import DEMOS, TINY, TINY_FFNN, Cli
 from sanggar.data.sources import presence
 from sanggar.recipe import read, shipped
 from sanggar.runs import Run
+from sanggar.studies.definition import read as study
 from sanggar.training import start
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +35,10 @@ def commands(block: str) -> list[tuple[list[str], str]]:
 
 
 def lightened(words: list[str]) -> list[str]:
-    """The command with any recipe that is trained replaced by the demo of its family, tiny."""
+    """The command with any recipe that is trained replaced by the demo of its family, tiny; a study is looked up."""
+    if words[0] == "study":
+        assert list(study(words[1], words[words.index("--budget") + 1]).cells())
+        return ["studies"]
     if words[0] not in ("run", "train") or "--resume" in words:
         return words
     (recipe,) = [word for word in words if word in shipped()]

@@ -71,10 +71,9 @@ class Difference:
         distance = max(abs(self.mean), self.margin - abs(self.mean))
         if not deviation > 0 or distance <= 0:
             return None
-        for n in range(2, MANY):
-            if float(t.ppf(1 - level / 2, n - 1)) * deviation / n**0.5 < distance:
-                return n
-        return None
+        seeds = np.arange(2, MANY)
+        decided = seeds[t.ppf(1 - level / 2, seeds - 1) * deviation / np.sqrt(seeds) < distance]
+        return int(decided[0]) if len(decided) else None
 
 
 @dataclass(frozen=True)
