@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import io
 import multiprocessing
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -254,3 +256,19 @@ def test_time_is_not_lost_between_runs(toy: Path) -> None:
     began = time.monotonic()
     done(toy)
     assert time.monotonic() - began < 10
+
+
+def test_the_live_table_has_what_goes_on_and_what_failed(toy: Path) -> None:
+    from rich.console import Console
+
+    from sanggar.cli.study import _table
+
+    states = list(engine.states(read(STUDY), toy).values())
+    states[0].doing, states[1].doing, states[1].trouble = "running", "failed", "memory ran out"
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(_table(states))
+    text = console.export_text()
+    assert "5 runs: 1 running, 1 failed, 3 waiting" in text
+    assert re.search(r"\d+ of \d+", text)
+    assert "memory ran out" in text
+    assert states[2].cell.run_name not in text

@@ -19,19 +19,23 @@ def test_the_interval_and_the_chances_are_students(values: list[float]) -> None:
     low, high = ttest_1samp(values, 0).confidence_interval(0.95)
     assert difference.interval() == pytest.approx((low, high))
     chance = ttest_1samp(values, 0).pvalue
-    assert min(difference.chances.values()) == pytest.approx(chance)
+    assert difference.reading[1] == pytest.approx(chance)
 
 
 def test_differences_are_paired() -> None:
     one, other = np.array([1.0, 2.0, 3.1]), np.array([0.9, 1.8, 3.0])
     difference = Difference(tuple(one - other), 0.0)
-    assert difference.chances["borne out"] == pytest.approx(ttest_rel(one, other).pvalue)
+    outcome, chance = difference.reading
+    assert outcome == "borne out"
+    assert chance == pytest.approx(ttest_rel(one, other).pvalue)
 
 
 @pytest.mark.parametrize(("values", "margin", "outcome", "why"), [
     ((0.5, 0.52, 0.51), 0.1, "borne out", ""),
     ((0.05, 0.052, 0.051), 0.1, "refuted", "the difference is below what matters"),
     ((-0.5, -0.52, -0.51), 0.1, "refuted", "the other side is better"),
+    ((0.02, 0.16, 0.10), 0.1, "undecided", "seeds would decide it"),
+    ((0.05, 0.11, 0.10), 0.05, "borne out", ""),
     ((0.001, -0.001, 0.0005), 0.1, "refuted", "the difference is below what matters"),
     ((0.5, -0.4, 0.9), 0.1, "undecided", "seeds would decide it"),
     ((0.5,), 0.1, "undecided", "one seed says nothing of others"),

@@ -43,25 +43,26 @@ class Difference:
         return self.mean - half, self.mean + half
 
     @property
-    def chances(self) -> dict[Outcome, float]:
-        """p-values of what would be said: that the mean is above 0; that it is below 0, or within the margin (TOST)."""
+    def reading(self) -> tuple[Outcome, float]:
+        """What would be said, and its p-value: within the margin (TOST) where that is clear, else which side of 0."""
         from scipy.stats import t
 
         n = len(self.values)
         if n < 2:
-            return {"borne out": 1.0, "refuted": 1.0}
+            return "undecided", 1.0
         error = float(np.std(self.values, ddof=1)) / n**0.5
 
         def above(limit: float) -> float:
-            """Chance of a mean so high where the truth is the limit."""
+            """Chance of a mean so high, or higher, where the truth is the limit."""
             if error == 0:
                 return 0.0 if self.mean > limit else 1.0
             return float(t.sf((self.mean - limit) / error, n - 1))
 
-        below = 1 - above(0.0)
         within = max(above(-self.margin), 1 - above(self.margin)) if self.margin else 1.0
-        # two-sided: each side is looked at
-        return {"borne out": min(1.0, 2 * above(0.0)), "refuted": min(1.0, 2 * below, within)}
+        if within <= LEVEL:
+            return "refuted", within
+        sides: dict[Outcome, float] = {"borne out": 2 * above(0.0), "refuted": 2 * (1 - above(0.0))}
+        return min(sides.items(), key=lambda item: item[1])
 
     def enough(self, level: float = LEVEL) -> int | None:
         """Seeds that would decide it if they were as these; None where a thousand would not."""
@@ -94,7 +95,7 @@ def verdicts(differences: Mapping[str, Difference | str]) -> dict[str, Verdict]:
     first that is undecided, all are.
     """
     measured = {name: found for name, found in differences.items() if isinstance(found, Difference)}
-    best = {name: min(d.chances.items(), key=lambda item: item[1]) for name, d in measured.items()}
+    best = {name: difference.reading for name, difference in measured.items()}
     found: dict[str, Verdict] = {}
     open_, going_on = len(measured), True
     for name in sorted(measured, key=lambda name: best[name][1]):
