@@ -168,7 +168,7 @@ def test_a_killed_worker_is_replaced_and_the_numbers_are_the_same(toy: Path, tmp
             os.kill(victim.pid, signal.SIGKILL)
             killed.append(victim.pid)
 
-    findings = done(tmp_path, executor=None, workers=2, tell=kill_one)
+    findings = done(tmp_path, executor="here", workers=2, tell=kill_one)
     assert killed
     assert values(findings) == values(done(toy))
     assert (tmp_path / "toy-full.md").read_text() == (toy / "toy-full.md").read_text()

@@ -38,13 +38,16 @@ def studies() -> None:
 @click.option("--budget", default="full", show_default=True, help="How much of it: quick, full, or another it has.")
 @click.option("--out", type=click.Path(path_type=Path), default="studies", show_default=True, help="Its folder.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes, one thread each; default: one for each core.")
-def study(name: str, budget: str, out: Path, workers: int | None) -> None:
+@click.option(
+    "--executor", default="here", show_default=True, help="Where: here, dask=tcp://HOST:PORT, slurm[:KEY=VALUE]."
+)
+def study(name: str, budget: str, out: Path, workers: int | None, executor: str) -> None:
     """Do the study NAME, or what is left of it, and write its page."""
     from sanggar.studies import start
 
     again = f"sanggar study {name} --budget {budget} --out {out}"
     with going_on(f"What is done is kept. Go on with: {again}"), _shown() as tell:
-        findings = start.study(name, budget, out=out, workers=workers, tell=tell)
+        findings = start.study(name, budget, out=out, workers=workers, executor=executor, tell=tell)
     for which, judged in findings.claims.items():
         click.echo(f"{which}: {judged.verdict.outcome}{f' ({judged.verdict.why})' if judged.verdict.why else ''}")
     click.echo(f"Study: {start.page_of(findings, out)}")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +14,8 @@ from sanggar.models.capabilities import capabilities_of
 from sanggar.plan import build
 from sanggar.runs import Run
 from sanggar.studies.definition import Cell, Study
-from sanggar.studies.work import Done, Job, alone, measured, versions, work
+from sanggar.studies.executors import MakeExecutor
+from sanggar.studies.work import Done, Job, measured, versions, work
 
 RUNS = "runs"
 """Folder of a study's runs, in its own: other studies beside it use the same"""
@@ -24,8 +23,6 @@ DEATHS = 3
 """Times that a run is begun again after its worker died"""
 PAUSE = 1.0
 """Seconds between two looks at what runs do"""
-
-MakeExecutor = Callable[[], Executor]
 
 
 @dataclass
@@ -148,13 +145,6 @@ def _whole(state: State) -> bool:
         return False
     run.begun_for(state.job.study, state.job.claims)
     return True
-
-
-def here(workers: int | None = None) -> MakeExecutor:
-    """Processes of this machine, as many as there are cores, with one thread each."""
-    count = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or os.cpu_count()
-    context = multiprocessing.get_context("spawn")
-    return lambda: ProcessPoolExecutor(count, context, alone)
 
 
 def progress(state: State) -> tuple[int, int, float] | None:

@@ -82,13 +82,19 @@ def work(job: Job) -> Done:
 
 def _make(job: Job) -> None:
     import torch
+    from threadpoolctl import threadpool_limits
 
+    torch.set_num_threads(job.threads)
+    with threadpool_limits(job.threads, user_api="blas"):
+        _train_and_measure(job)
+
+
+def _train_and_measure(job: Job) -> None:
     from sanggar.evaluation.evaluate import evaluate
     from sanggar.plain import STORED, parse
     from sanggar.runs import Run
     from sanggar.training.start import resume, train
 
-    torch.set_num_threads(job.threads)
     path, recipe = Path(job.folder), parse(job.recipe, job.folder, STORED)
     if not (path / "run.json").is_file():
         shutil.rmtree(path, ignore_errors=True)  # a process was killed before it was a run

@@ -1,0 +1,125 @@
+"""Where a study's runs are made: processes of this machine, Dask's workers, or jobs of Slurm."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sanggar.errors import RecipeError
+from sanggar.studies.work import alone
+
+MakeExecutor = Callable[[], Executor]
+
+WAIT = 15
+"""Seconds that a scheduler has to answer"""
+LOOK = 2.0
+"""Seconds between two looks at Slurm's jobs"""
+MINUTES = 24 * 60
+"""Of a job of Slurm's, where nothing is said"""
+
+
+def here(workers: int | None = None) -> MakeExecutor:
+    """Processes of this machine, as many as there are cores, with one thread each."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    context = multiprocessing.get_context("spawn")
+    return lambda: ProcessPoolExecutor(workers or cores, context, alone)
+
+
+def executor_for(asked: str, folder: Path, workers: int | None = None) -> MakeExecutor:
+    """What makes the executor of this name: `here`, `dask=ADDRESS` or `slurm[:key=value,…]`. Raises RecipeError."""
+    kind, _, rest = asked.partition(":" if asked.startswith("slurm") else "=")
+    if kind == "here" and not rest:
+        return here(workers)
+    if kind == "dask" and rest:
+        return _dask(rest)
+    if kind in ("slurm", "slurm-local"):
+        return _slurm(kind, rest, folder)
+    raise RecipeError(
+        f"--executor: there is no {asked!r}. Known: here, dask=tcp://HOST:PORT, slurm, "
+        "slurm:partition=NAME,time=MINUTES."
+    )
+
+
+def _dask(address: str) -> MakeExecutor:
+    """Workers of a Dask scheduler, on desks, in Kubernetes, or of dask-jobqueue. Raises RecipeError."""
+    try:
+        import distributed
+    except ImportError:
+        raise RecipeError("--executor: Dask is not installed. Install it by: pip install 'sanggar[dask]'") from None
+    dask: Any = distributed  # which has no types
+    try:
+        client = dask.Client(address, timeout=WAIT, set_as_default=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RecipeError(f"--executor: no Dask scheduler answers at {address} ({said}).") from None
+    # a job is given to another worker where its own died; each comes to the same, so that none is taken for another
+    return lambda: client.get_executor(pure=False, retries=2)
+
+
+def _slurm(cluster: str, rest: str, folder: Path) -> MakeExecutor:
+    """Jobs of Slurm, one a run; `slurm-local` starts them as processes of this machine. Raises RecipeError."""
+    try:
+        import submitit
+    except ImportError:
+        raise RecipeError(
+            "--executor: submitit is not installed. Install it by: pip install 'sanggar[slurm]'"
+        ) from None
+    given = dict(part.partition("=")[::2] for part in rest.split(",") if part)
+    try:
+        minutes = int(given.pop("time", MINUTES))
+        executor = submitit.AutoExecutor(folder / "slurm", cluster="local" if cluster == "slurm-local" else "slurm")
+        executor.update_parameters(
+            name="sanggar", timeout_min=minutes, cpus_per_task=1, tasks_per_node=1, nodes=1,
+            **{f"slurm_{key}": value for key, value in given.items()},
+        )  # fmt: skip
+    except (ValueError, RuntimeError, NameError, AssertionError) as error:
+        raise RecipeError(f"--executor: {cluster}: {str(error).splitlines()[0]}.") from None
+    return lambda: Submitted(executor)
+
+
+class Submitted(Executor):
+    """Jobs of submitit as futures: it has objects of its own, which are looked at now and then."""
+
+    def __init__(self, executor: Any) -> None:
+        self._executor = executor
+        self._jobs: dict[Future[Any], Any] = {}
+        self._open = True
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Hand a job to the cluster."""
+        future: Future[Any] = Future()
+        self._jobs[future] = self._executor.submit(fn, *args, **kwargs)
+        return future
+
+    def _watch(self) -> None:
+        while self._open or self._jobs:
+            for future, job in list(self._jobs.items()):
+                if job.done():
+                    try:
+                        future.set_result(job.result())
+                    except Exception as error:  # of the cluster: cancelled, out of time or memory
+                        future.set_exception(error)
+                    del self._jobs[future]
+                elif job.state.upper() == "RUNNING" and not future.running():
+                    future.set_running_or_notify_cancel()
+            time.sleep(LOOK)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more; with `cancel_futures`, end the jobs that are there."""
+        self._open = False
+        if cancel_futures:
+            for job in list(self._jobs.values()):
+                with suppress(Exception):
+                    job.cancel()
+            self._jobs.clear()
+        if wait:
+            self._thread.join()
