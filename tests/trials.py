@@ -1,9 +1,9 @@
 """Processes killed and commands at once, many of them: `python tests/trials.py KILLS PAIRS [SEED]`.
 
-A kill ends a command with SIGKILL at a drawn moment, or at a drawn one of its writes; what was there before must still
-be readable then, and the command given again must come to what one comes to that nobody disturbed: weights, checkpoint,
-lines, numbers and pictures byte for byte, with no file lost, doubled or left behind. A pair gives two commands on one
-run at once: both succeed, or one is refused in words, and the run is whole. What failed is kept in `trials/`.
+A kill ends a command with SIGKILL at a drawn moment, once or twice. What was there before must still be readable then,
+and the command given again must come to what one comes to that nobody disturbed: weights, checkpoint, lines, numbers and
+pictures byte for byte, with no file lost, doubled or left behind. A pair gives two commands on one run at once: both
+succeed, or one is refused in words, and the run is whole. What failed is kept in `trials/`.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Trials:
         """One kill: what became of it, and what was wrong."""
         folder = self.folder / "killed" / str(number)
         self.start(command, folder)
-        delay, times = draw.uniform(0, 1.1 * self.seconds[command]), draw.choice((1, 1, 1, 2))
+        delay, times = draw.uniform(0, 0.9 * self.seconds[command]), draw.choice((1, 1, 1, 2))
         wrong: list[str] = []
         struck = 0
         arguments = command.arguments
@@ -181,7 +181,7 @@ class Trials:
             readable(folder)
             if command.name == "train" and (folder / "run" / "run.json").exists():
                 arguments = command.again
-            delay = draw.uniform(0, 1.1 * self.seconds[command])
+            delay = draw.uniform(0, 0.9 * self.seconds[command])
         if command.name == "train" and not (folder / "run" / "run.json").exists() and (folder / "run").exists():
             shutil.rmtree(folder / "run")  # killed before it was one: the same command begins again
             arguments = command.arguments
@@ -279,7 +279,8 @@ def main() -> None:
             for said, count in sorted(found.items()):
                 print(f"{count:5} {said}", flush=True)
             failed = sum(count for said, count in found.items() if said.endswith("FAILED"))
-            print(f"{len(jobs)} {kind}, {failed} failed", flush=True)
+            late = sum(count for said, count in found.items() if said.endswith("too late"))
+            print(f"{len(jobs)} {kind}, {late} too late, {failed} failed", flush=True)
     sys.exit(any(said.endswith("FAILED") for said in done))
 
 
