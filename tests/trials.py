@@ -1,9 +1,9 @@
 """Processes killed and commands at once, many of them: `python tests/trials.py KILLS PAIRS [SEED]`.
 
 A kill ends a command with SIGKILL at a drawn moment, once or twice. What was there before must still be readable then,
-and the command given again must come to what one comes to that nobody disturbed: weights, checkpoint, lines, numbers and
-pictures byte for byte, with no file lost, doubled or left behind. A pair gives two commands on one run at once: both
-succeed, or one is refused in words, and the run is whole. What failed is kept in `trials/`.
+and the command given again must come to what one comes to that nobody disturbed: weights, checkpoint, lines, numbers
+and pictures byte for byte, with no file lost, doubled or left behind. A pair gives two commands on one run at once:
+both succeed, or one is refused in words, and the run is whole. What failed is kept in `trials/`.
 """
 
 from __future__ import annotations
