@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from jinja2 import Environment, PackageLoader
+from matplotlib import rc_context
 
 from sanggar import __version__
 from sanggar.reporting import labels
-from sanggar.reporting.figures import number, table
+from sanggar.reporting.figures import LINES, STYLE, axes, number, svg, table
 from sanggar.studies.definition import Quantity
 from sanggar.studies.findings import Findings, Judged, Row, spread
 from sanggar.studies.verdicts import FEWEST, Comparison
@@ -18,8 +19,9 @@ Lines = list[list[str]]
 """A table: its head, and a line each"""
 
 NOTE = (
-    "A single run is shown as it is; of several, mean ± standard deviation over seeds, and the values. A reported "
-    "figure is reproduced where it falls in the 95 % prediction interval for one run, from at least three seeds."
+    "Charts: a dot for each run, a ring for what was reported. A single run is shown as it is; of several, mean ± "
+    "standard deviation over seeds, and the values. A reported figure is reproduced where it falls in the 95 % prediction "
+    "interval for one run, from at least three seeds."
 )
 
 
@@ -42,7 +44,7 @@ def page(findings: Findings) -> str:
         {"key": "study", "title": "The study", "html": _paragraphs(study.options.about, _budget(findings), NOTE)}
     ]
     for name, rows in findings.rows.items():
-        html = _paragraphs(study.tables[name].about) + _html(_lines(findings, name, rows))
+        html = _paragraphs(study.tables[name].about) + _dots(findings, name, rows) + _html(_lines(findings, name, rows))
         sections.append({"key": f"table-{name}", "title": name, "html": html})
     if findings.claims:
         sections.append({"key": "claims", "title": "Claims", "html": _html(_claims(findings))})
@@ -78,6 +80,26 @@ def _lines(findings: Findings, name: str, rows: Sequence[Row]) -> Lines:
             line.append("; ".join(_said(comparison) for _, comparison in figures))
         lines.append(line)
     return lines
+
+
+def _dots(findings: Findings, name: str, rows: Sequence[Row]) -> str:
+    """The first quantity of a table as a chart: a line a row, a dot a run, a ring for what was reported."""
+    quantity = findings.study.tables[name].metrics[0]
+    measured = [(row, row.values(quantity)) for row in rows]
+    if not any(values for _, values in measured):
+        return ""
+    figure, ax = axes(height=0.8 + 0.3 * len(rows))
+    with rc_context(STYLE):
+        for line, (row, values) in enumerate(measured):
+            ax.plot(values, [line] * len(values), "o", color=LINES[0], alpha=0.6, markersize=5)
+            told = [f.value for f, _ in findings.reported[name, row.name] if str(f.of) == str(quantity)]
+            ax.plot(told, [line] * len(told), "o", color=LINES[1], fillstyle="none", markersize=8)
+        ax.set_yticks(range(len(rows)), [row.name for row in rows])
+        ax.set_ylim(len(rows) - 0.5, -0.5)
+        ax.set(xlabel=_headed(quantity, rows))
+    means = [f"{row.name} {_number(sum(values) / len(values))}" for row, values in measured if values]
+    return svg(figure, f"{_headed(quantity, rows)} by row, a dot for each run, a ring for what was reported: "
+                       f"{'; '.join(means)}.")  # fmt: skip
 
 
 def _headed(quantity: Quantity, rows: Iterable[Row]) -> str:
