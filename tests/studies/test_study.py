@@ -108,7 +108,8 @@ def test_the_page_and_markdown_say_it_all(toy: Path) -> None:
         assert words in text
         assert words in html
     assert "sanggar study toy --budget full" in text
-    assert "http://" not in html.replace("http://www.w3.org", "")
+    assert not re.search(r"""(src|href|url)\s*[=(]\s*["']?https?:""", html), "nothing is loaded from elsewhere"
+    assert html.count("<svg") == 2
 
 
 def test_a_smaller_budget_uses_what_is_there(toy: Path) -> None:

@@ -20,8 +20,8 @@ Lines = list[list[str]]
 
 NOTE = (
     "Charts: a dot for each run, a ring for what was reported. A single run is shown as it is; of several, mean ± "
-    "standard deviation over seeds, and the values. A reported figure is reproduced where it falls in the 95 % prediction "
-    "interval for one run, from at least three seeds."
+    "standard deviation over seeds, and the values. A reported figure is reproduced where it falls in the 95 % "
+    "prediction interval for one run, from at least three seeds."
 )
 
 
