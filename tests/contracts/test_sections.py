@@ -88,10 +88,16 @@ EVERY = pytest.mark.parametrize("section", SECTIONS)
 OF_EACH_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 
 
+@pytest.fixture(scope="module")
+def viewed(trained: Trained) -> Callable[[str], View]:
+    """What a report has of a family's tiny run, read once. Not to be changed."""
+    return cache(lambda family: view(trained(family)))
+
+
 @pytest.fixture
-def whole(family: str, trained: Trained) -> View:
+def whole(family: str, viewed: Callable[[str], View]) -> View:
     """A family's tiny run."""
-    return view(trained(family))
+    return viewed(family)
 
 
 def parts(section: str, whole: View) -> list[str]:
@@ -103,9 +109,9 @@ def parts(section: str, whole: View) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def alone(trained: Trained) -> Callable[[str, str], str | None]:
+def alone(viewed: Callable[[str], View]) -> Callable[[str, str], str | None]:
     """A section of a family's tiny run, written once."""
-    return cache(lambda section, family: written(section, view(trained(family))))
+    return cache(lambda section, family: written(section, viewed(family)))
 
 
 def test_every_section_has_something_to_say(alone: Callable[[str, str], str | None], copied: Trained) -> None:
@@ -131,9 +137,9 @@ def test_of_one_run_and_of_two(section: str, family: str, whole: View, alone: Ca
 @pytest.mark.parametrize("families", [*pairwise([*FAMILIES, next(iter(FAMILIES))])], ids=" beside ".join)
 @EVERY
 def test_of_runs_of_two_families(
-    section: str, families: tuple[str, str], trained: Trained, alone: Callable[[str, str], str | None]
+    section: str, families: tuple[str, str], viewed: Callable[[str], View], alone: Callable[[str, str], str | None]
 ) -> None:
-    both = written(section, *(replace(view(trained(family)), name=f"of-{family}") for family in families))
+    both = written(section, *(replace(viewed(family), name=f"of-{family}") for family in families))
     speaking = [family for family in families if alone(section, family) is not None]
     assert (both is None) == (speaking == [])
     for family in speaking:
