@@ -221,7 +221,7 @@ def test_what_names_a_run_and_its_data_never_becomes_markup(copied_run: Run) -> 
 def test_a_preview_that_is_no_picture_starts_nothing(copied_run: Run) -> None:
     for step in (1, 2):  # of a training that has a section of its own
         (copied_run.samples_folder / f"step-0000000{step}.png").write_bytes(POSTSCRIPT)
-    with pytest.raises(RunError, match="do not fit together"):
+    with pytest.raises(RunError, match=r"step-00000001\.png is no preview that can be read"):
         page_of(copied_run)
 
 
