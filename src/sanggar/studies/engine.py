@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -102,13 +103,15 @@ def do(
                     _take(futures[future], future)
             except KeyboardInterrupt:
                 executor.shutdown(wait=False, cancel_futures=True)
+                for child in multiprocessing.active_children():
+                    child.terminate()  # which keeps what is done
                 raise
-        for state in waiting:
-            if state.doing == "running":  # its worker died, or another's, and the pool with it
-                state.deaths += 1
-                state.doing, state.trouble = "waiting", ""
-                if state.deaths > DEATHS:
-                    state.doing, state.trouble = "failed", "its process died again and again: does memory suffice?"
+        # a pool goes with the worker that died: who was running may have been the cause, and else anybody
+        left = [state for state in waiting if state.doing in ("waiting", "running")]
+        for state in [state for state in left if state.doing == "running"] or left:
+            state.deaths += 1
+            state.doing = "failed" if state.deaths > DEATHS else "waiting"
+            state.trouble = "its process died again and again: does memory suffice?" if state.doing == "failed" else ""
         waiting = [state for state in waiting if state.doing == "waiting"]
         tell(everything)
 
@@ -130,8 +133,9 @@ def _as_they_come(futures: Mapping[Future[Done], State], look: Callable[[], None
     while left:
         ended, left = wait(left, PAUSE, FIRST_COMPLETED)
         yield from ended
-        for future in left:
-            futures[future].doing = "running" if future.running() else "waiting"
+        for future in left:  # a pool calls what it will take next running as well
+            state = futures[future]
+            state.doing = "running" if future.running() and (state.folder / "run.json").exists() else "waiting"
         look()
 
 

@@ -11,7 +11,7 @@ from matplotlib import rc_context
 from sanggar import __version__
 from sanggar.reporting import labels
 from sanggar.reporting.figures import LINES, STYLE, axes, number, svg, table
-from sanggar.studies.definition import Quantity
+from sanggar.studies.definition import Quantity, Table
 from sanggar.studies.findings import Findings, Judged, Row, spread
 from sanggar.studies.verdicts import FEWEST, Comparison
 
@@ -30,7 +30,8 @@ def markdown(findings: Findings) -> str:
     study = findings.study
     parts = [f"## {study.name}", study.options.about.strip(), _budget(findings)]
     for name, rows in findings.rows.items():
-        parts += [f"### {name}", study.tables[name].about.strip(), _piped(_lines(findings, name, rows))]
+        table_of = study.tables[name]
+        parts += [f"### {name}", table_of.about.strip(), _piped(_lines(findings, name, rows)), _because(table_of)]
     if findings.claims:
         parts += ["### Claims", _piped(_claims(findings))]
     parts.append(f"`sanggar study {study.name} --budget {study.budget_name}`")
@@ -45,6 +46,7 @@ def page(findings: Findings) -> str:
     ]
     for name, rows in findings.rows.items():
         html = _paragraphs(study.tables[name].about) + _dots(findings, name, rows) + _html(_lines(findings, name, rows))
+        html += _paragraphs(_because(study.tables[name]))
         sections.append({"key": f"table-{name}", "title": name, "html": html})
     if findings.claims:
         sections.append({"key": "claims", "title": "Claims", "html": _html(_claims(findings))})
@@ -53,13 +55,11 @@ def page(findings: Findings) -> str:
 
 
 def _budget(findings: Findings) -> str:
-    study, runs = (
-        findings.study,
-        sum(len(row.troubles) + _seeds(row) for rows in findings.rows.values() for row in rows),
-    )
+    study = findings.study
+    runs = sum(len(row.troubles) + _seeds(row) for rows in findings.rows.values() for row in rows)
     about = f" {study.budget.about.strip()}" if study.budget.about else ""
     source = f" Reported figures: {study.options.report}." if study.options.report else ""
-    return f"Budget {study.budget_name}: {runs} runs, {findings.seconds / 60:.0f} minutes of training.{about}{source}"
+    return f"Budget {study.budget_name}: {runs} cells, {findings.seconds / 60:.0f} minutes of training.{about}{source}"
 
 
 def _seeds(row: Row) -> int:
@@ -80,6 +80,11 @@ def _lines(findings: Findings, name: str, rows: Sequence[Row]) -> Lines:
             line.append("; ".join(_said(comparison) for _, comparison in figures))
         lines.append(line)
     return lines
+
+
+def _because(options: Table) -> str:
+    """Why reported figures do not compare, where somebody said so."""
+    return f"Not comparable, because {options.not_comparable}." if options.not_comparable else ""
 
 
 def _dots(findings: Findings, name: str, rows: Sequence[Row]) -> str:
@@ -134,7 +139,7 @@ def _said(found: Comparison) -> str:
     if found.outcome == "one difference":
         return f"{apart}; fewer than {FEWEST} seeds, no verdict"
     if found.outcome == "not comparable":
-        return f"{apart}; not comparable, because {found.why}"
+        return f"{apart}; not comparable"
     assert found.interval is not None
     return f"{found.outcome} ({apart}; one run in [{_number(found.interval[0])}, {_number(found.interval[1])}])"
 
