@@ -37,7 +37,7 @@ def commands(block: str) -> list[tuple[list[str], str]]:
 def lightened(words: list[str]) -> list[str]:
     """The command with any recipe that is trained replaced by the demo of its family, tiny; a study is looked up."""
     if words[0] == "study":
-        assert list(study(words[1], words[words.index("--budget") + 1]).cells())
+        assert list(study(words[1], words[words.index("--budget") + 1]).cells)
         return ["studies"]
     if words[0] not in ("run", "train") or "--resume" in words:
         return words

@@ -93,7 +93,7 @@ def test_every_row_has_what_its_runs_measured(toy: Path) -> None:
     found = values(findings)
     assert [len(of) for of in found.values()] == [2, 2, 1, 1]
     assert found["activation/activation relu, hidden 8"] == found["width/8"][:1]
-    (cell,) = [c for c in read(STUDY).cells() if (c.table, c.row, c.seed) == ("width", "4", 1)]
+    (cell,) = [c for c in read(STUDY).cells if (c.table, c.row, c.seed) == ("width", "4", 1)]
     (m,) = evaluation_of(Run(toy / "runs" / cell.run_name)).find("classification.accuracy", "network")
     assert found["width/4"][1] == m.value
     recall = findings.rows["width"][0].measured["classification.recall, class 8"]
@@ -121,8 +121,8 @@ def test_a_smaller_budget_uses_what_is_there(toy: Path) -> None:
 
 
 def test_a_run_keeps_the_claims_that_it_was_begun_for(toy: Path) -> None:
-    (claim,) = read(STUDY).claims().values()
-    cells = {cell.run_name: cell for cell in read(STUDY).cells() if cell.table == "width"}
+    (claim,) = read(STUDY).claims.values()
+    cells = {cell.run_name: cell for cell in read(STUDY).cells if cell.table == "width"}
     for name in cells:
         assert Run(toy / "runs" / name).info["studies"] == {"toy": {"wider": {"hash": claim.hash, "step": 0}}}
 
@@ -153,7 +153,7 @@ def test_a_run_that_fails_fails_its_cells_alone(tmp_path: Path) -> None:
 def test_workers_of_other_versions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = next(iter(engine.states(read(STUDY, "quick"), tmp_path).values())).job
     monkeypatch.setattr(work, "versions", lambda: {**job.versions, "numpy": "0.1"})
-    said = work.work(job).trouble
+    said = work.work(job)
     assert said == f"this worker has numpy 0.1 and not {job.versions['numpy']}: numbers would not compare"
     assert not Path(job.folder).exists()
 
@@ -208,10 +208,14 @@ def test_the_command_does_it_and_lists_them(
         assert name in run_cli("studies")[1]
 
 
+ALIKE = {"model.initializer": [{"kind": "uniform"}, {"kind": "uniform", "low": -1}]}
+ENDLESS = {f"model.key{number}": [1, 2, 3, 4] for number in range(40)}
 REFUSED: dict[str, tuple[Callable[[Any], object], str]] = {
     "a key": (lambda t: t["tables"]["width"]["rows"]["8"].update({"model.hiden": [3]}),
               "toy: tables.width, 8: digits-ffnn: model.hiden: there is no such key. Did you mean 'hidden'?"),
     "a base": (lambda t: t["tables"]["width"].update(base="digit-ffnn"), "There is no recipe"),
+    "rows called alike": (lambda t: t["tables"]["activation"].update(grid=ALIKE), "would be called alike"),
+    "a grid without end": (lambda t: t["tables"]["activation"].update(grid=ENDLESS), "rows; 1,000 are the most"),
     "a grid": (lambda t: t["tables"]["activation"]["grid"].update({"training.epochs": []}),
                "the grid has no values of training.epochs"),
     "no rows": (lambda t: t["tables"]["activation"].pop("grid"), "give either rows or a grid"),
@@ -245,12 +249,18 @@ def test_an_unknown_study_or_budget_is_one_line(run_cli: Cli, tmp_path: Path) ->
         read(STUDY, "quik")
 
 
+def test_a_name_leads_nowhere_else(tmp_path: Path) -> None:
+    done(tmp_path / "in", lambda tree: tree.update(name="../Up & away"), "quick")
+    assert {path.name for path in tmp_path.iterdir()} == {"in"}
+    assert (tmp_path / "in" / "up-away-quick.html").is_file()
+
+
 def test_each_shipped_study_makes_sense() -> None:
     for name in shipped():
         options = read(name, "quick").options
         assert {"quick", "full"} <= set(options.budgets)
         for budget in options.budgets:
-            assert list(read(name, budget).cells())
+            assert list(read(name, budget).cells)
 
 
 def test_time_is_not_lost_between_runs(toy: Path) -> None:

@@ -90,7 +90,8 @@ def understand(names: Sequence[str], place: Path, folders: Folders, classes: boo
         return _by_folders(pictures, place, folders, classes, [])
     left: list[str] = []
     masks = _masks(pictures, place, left)
-    rest = [p for p in pictures if p.index not in {mask.index for mask in masks}]
+    others = {mask.index for mask in masks}
+    rest = [p for p in pictures if p.index not in others]
     return replace(_by_folders(rest, place, folders, classes, left), masks=_belonging(masks, rest))
 
 

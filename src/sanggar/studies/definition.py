@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,10 +24,9 @@ from sanggar.plain import LARGEST, check_values, kind, parse
 from sanggar.plan import Plan, resolve
 from sanggar.results import NETWORK, Tag
 
-FORMAT = 1
-"""Version of a study's keys"""
-NAME = r"^[a-z0-9][a-z0-9.-]*$"
-Name = Annotated[str, Field(pattern=NAME, max_length=60)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=60)]
+MOST = 1000
+"""Rows of a grid, at most"""
 Setting = dict[str, Any]
 """Dotted keys of a recipe with their values"""
 
@@ -78,7 +79,11 @@ class Table(Options):
             raise ValueError("give either rows or a grid")
         if empty := [key for key, values in self.grid.items() if not values]:
             raise ValueError(f"the grid has no values of {', '.join(empty)}")
+        if (count := math.prod(map(len, self.grid.values()))) > MOST:
+            raise ValueError(f"the grid has {count:,} rows; {MOST:,} are the most")
         rows = self.settings()
+        if self.grid and len(rows) < count:
+            raise ValueError("several rows of the grid would be called alike; name them: rows")
         if unknown := [row for row in self.reported if row not in rows]:
             known = suggest(unknown[0], list(rows)).removesuffix(".")
             raise ValueError(f"reported: there is no row {unknown[0]!r}. {known}")
@@ -148,7 +153,7 @@ class Cell:
     seed: int
     plan: Plan
 
-    @property
+    @cached_property
     def run_name(self) -> str:
         """Name of its folder: equal for equal recipes, whichever study asks."""
         return f"{self.plan.name}-{self.plan.identity('')[:12]}"
@@ -163,29 +168,37 @@ class Study:
     budget_name: str
     budget: Budget
 
-    @property
+    @cached_property
     def tables(self) -> dict[str, Table]:
         """Those that the budget has, with its seeds."""
         chosen = self.budget.tables or tuple(self.options.tables)
         seeds = {} if self.budget.seeds is None else {"seeds": self.budget.seeds}
         return {name: self.options.tables[name].model_copy(update=seeds) for name in chosen}
 
-    def cells(self) -> Iterator[Cell]:
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
         """All trainings, table by table. Raises RecipeError where a variation makes no sense."""
-        for name, table in self.tables.items():
-            for row, setting in table.settings().items():
-                for seed in range(table.seeds):
-                    together = {**table.set, **setting, **self.budget.set, "training.seed": seed}
-                    yield Cell(name, row, seed, _varied(table.base, together, f"{self.name}: tables.{name}, {row}"))
+
+        def cell(name: str, table: Table, row: str, setting: Setting, seed: int) -> Cell:
+            together = {**table.set, **setting, **self.budget.set, "training.seed": seed}
+            return Cell(name, row, seed, _varied(table.base, together, f"{self.name}: tables.{name}, {row}"))
+
+        return tuple(
+            cell(name, table, row, setting, seed)
+            for name, table in self.tables.items()
+            for row, setting in table.settings().items()
+            for seed in range(table.seeds)
+        )
 
     def wanted(self, table: str, row: str) -> dict[str, Quantity]:
         """What is looked for in a row's runs, by the key of the study that asks for it."""
         options, place = self.tables[table], f"{table}/{row}"
         asked = {f"tables.{table}.metrics[{i}]": quantity for i, quantity in enumerate(options.metrics)}
-        asked |= {f"claims.{n}": c.metric for n, c in self.claims().items() if place in (c.row, c.than)}
+        asked |= {f"claims.{n}": c.metric for n, c in self.claims.items() if place in (c.row, c.than)}
         figures = options.reported.get(row, ())
         return asked | {f"tables.{table}.reported.{row}[{i}]": figure.of for i, figure in enumerate(figures)}
 
+    @cached_property
     def claims(self) -> dict[str, Claim]:
         """Those whose rows the budget has."""
         there = {f"{name}/{row}" for name, table in self.tables.items() for row in table.settings()}
@@ -218,7 +231,8 @@ def shipped() -> dict[str, Path]:
 
 def read(source: str | Path | Content, budget: str = "full") -> Study:
     """The study of this name or in this file, with one of its budgets. Raises RecipeError, a line for what is wrong."""
-    options, name = read_options(source), _tree(source)[1]
+    tree, name = _tree(source)
+    options = _checked(tree, name)
     chosen = options.budgets.get(budget)
     if chosen is None and (options.budgets or budget != "full"):
         known = list(options.budgets) or ["full"]
@@ -238,14 +252,17 @@ def read(source: str | Path | Content, budget: str = "full") -> Study:
 
 def read_options(source: str | Path | Content) -> StudyOptions:
     """The keys of a study's file, checked one by one. Raises RecipeError."""
-    tree, name = _tree(source)
+    return _checked(*_tree(source))
+
+
+def _checked(tree: Content, name: str) -> StudyOptions:
     check_values(tree, name)
     return validated(name, "study", StudyOptions, tree)
 
 
 def _tree(source: str | Path | Content) -> tuple[dict[str, Any], str]:
     if isinstance(source, Mapping):
-        return {key: value for key, value in source.items() if key != "name"}, str(source.get("name", "study"))
+        return {key: value for key, value in source.items() if key != "name"}, _safe(str(source.get("name", "")))
     path = shipped().get(str(source), Path(source))
     if not path.is_file():
         raise RecipeError(f"There is no study {str(source)!r}. {suggest(str(source), list(shipped()))}")
@@ -256,5 +273,9 @@ def _tree(source: str | Path | Content) -> tuple[dict[str, Any], str]:
     tree = parse(text, str(path))
     if not isinstance(tree, dict):
         raise RecipeError(f"{path}: expected `key: value` lines, got {kind(tree)}.")
-    name = re.sub(r"[^a-z0-9.-]+", "-", path.stem.lower()).strip("-.") or "study"
-    return tree, name
+    return tree, _safe(path.stem)
+
+
+def _safe(name: str) -> str:
+    """What a study is called, also in the names of its files."""
+    return re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-.") or "study"

@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sanggar.errors import RecipeError, RunError, suggest
@@ -16,7 +16,7 @@ from sanggar.plan import build
 from sanggar.runs import Run
 from sanggar.studies.definition import Cell, Study
 from sanggar.studies.executors import MakeExecutor
-from sanggar.studies.work import Done, Job, measured, versions, work
+from sanggar.studies.work import Job, measured, versions, work
 
 RUNS = "runs"
 """Folder of a study's runs, in its own: other studies beside it use the same"""
@@ -36,7 +36,6 @@ class State:
     doing: str = "waiting"
     """waiting, running, done, kept (it was done before) or failed"""
     trouble: str = ""
-    seconds: float = 0.0
     deaths: int = 0
     labels: list[str] = field(default_factory=list)
     """cells that it is the run of: table, row and seed"""
@@ -46,7 +45,7 @@ def states(study: Study, folder: Path) -> dict[Path, State]:
     """The runs that a study needs, each once, in the order of its tables. Raises RecipeError."""
     found: dict[Path, State] = {}
     here = versions()
-    for cell in study.cells():
+    for cell in study.cells:
         path = folder / RUNS / cell.run_name
         if path not in found:
             job = Job(str(path), cell.plan.yaml(), study.name, {}, here)
@@ -54,8 +53,8 @@ def states(study: Study, folder: Path) -> dict[Path, State]:
         found[path].labels.append(f"{cell.table}/{cell.row}, seed {cell.seed}")
     for state in found.values():
         rows = {label.rpartition(",")[0] for label in state.labels}
-        claims = {name: claim.hash for name, claim in study.claims().items() if rows & {claim.row, claim.than}}
-        state.job = Job(**{**vars(state.job), "claims": claims})
+        claims = {name: claim.hash for name, claim in study.claims.items() if rows & {claim.row, claim.than}}
+        state.job = replace(state.job, claims=claims)
     return found
 
 
@@ -65,7 +64,7 @@ def check(study: Study) -> None:
     Raises RecipeError, DataError.
     """
     able: dict[tuple[str, ...], frozenset[str]] = {}
-    for cell in study.cells():
+    for cell in study.cells:
         plan = cell.plan
         key = plan.family_name, plan.data.model_dump_json(), plan.model.model_dump_json()
         if key not in able:
@@ -116,18 +115,18 @@ def do(
         tell(everything)
 
 
-def _take(state: State, future: Future[Done]) -> None:
+def _take(state: State, future: Future[str]) -> None:
     try:
-        done = future.result()
+        trouble = future.result()
     except BrokenProcessPool:
         return
     except Exception as error:  # of the executor: a scheduler that went away, a job that was cancelled
         state.doing, state.trouble = "failed", f"{type(error).__name__}: {error}"
         return
-    state.doing, state.trouble, state.seconds = "failed" if done.trouble else "done", done.trouble, done.seconds
+    state.doing, state.trouble = "failed" if trouble else "done", trouble
 
 
-def _as_they_come(futures: Mapping[Future[Done], State], look: Callable[[], None]) -> Iterator[Future[Done]]:
+def _as_they_come(futures: Mapping[Future[str], State], look: Callable[[], None]) -> Iterator[Future[str]]:
     """Futures as they end; meanwhile `look` is called."""
     left = set(futures)
     while left:

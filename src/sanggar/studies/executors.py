@@ -103,12 +103,9 @@ class Submitted(Executor):
     def _watch(self) -> None:
         while self._open or self._jobs:
             for future, job in list(self._jobs.items()):
-                if job.done():
-                    try:
-                        future.set_result(job.result())
-                    except Exception as error:  # of the cluster: cancelled, out of time or memory
-                        future.set_exception(error)
-                    del self._jobs[future]
+                if future.cancelled() or job.done():
+                    self._jobs.pop(future, None)
+                    _settled(future, job)
                 elif job.state.upper() == "RUNNING" and not future.running():
                     future.set_running_or_notify_cancel()
             time.sleep(LOOK)
@@ -123,3 +120,14 @@ class Submitted(Executor):
             self._jobs.clear()
         if wait:
             self._thread.join()
+
+
+def _settled(future: Future[Any], job: Any) -> None:
+    """Give a future what its job came to, or end the job of one that nobody waits for."""
+    if future.cancelled():
+        job.cancel()
+        return
+    try:
+        future.set_result(job.result())
+    except Exception as error:  # of the cluster: cancelled, out of time or memory
+        future.set_exception(error)

@@ -59,17 +59,16 @@ class Findings:
     """spent training in its runs"""
 
 
-def found(study: Study, states: Mapping[Path, State], folder: Path) -> Findings:
+def found(study: Study, states: Mapping[Path, State]) -> Findings:
     """Read what the runs of a study measured."""
-    evaluations = {path: _evaluation(state) for path, state in states.items()}
+    evaluations = {path.name: _evaluation(state) for path, state in states.items()}
     rows: dict[str, list[Row]] = {name: [] for name in study.tables}
     runs: dict[str, list[Run]] = {}
-    for cell in study.cells():
+    for cell in study.cells:
         if not rows[cell.table] or rows[cell.table][-1].name != cell.row:
             rows[cell.table].append(Row(cell.table, cell.row, {}, {}, {}))
         row = rows[cell.table][-1]
-        path = next(p for p, state in states.items() if state.cell.run_name == cell.run_name)
-        evaluation = evaluations[path]
+        evaluation = evaluations[cell.run_name]
         if isinstance(evaluation, str):
             row.troubles[cell.seed] = evaluation
             continue
@@ -82,7 +81,7 @@ def found(study: Study, states: Mapping[Path, State], folder: Path) -> Findings:
             else:
                 row.missing[str(quantity)] = "not measured of this network" if not hits else f"is any of {len(hits)}"
     by_name = {f"{row.table}/{row.name}": row for table in rows.values() for row in table}
-    claims = study.claims()
+    claims = study.claims
     judged = verdicts({name: difference(claim, by_name) for name, claim in claims.items()})
     reported = {
         (row.table, row.name): [

@@ -43,7 +43,7 @@ def study(
     except OSError as error:
         raise RunError(f"Cannot write {folder}: {error.strerror}.") from None
     engine.do(needed, make, tell)
-    findings = found(asked, needed, folder)
+    findings = found(asked, needed)
     write_atomic(page_of(findings, folder), page(findings).encode())
     write_atomic(page_of(findings, folder).with_suffix(".md"), markdown(findings).encode())
     return findings

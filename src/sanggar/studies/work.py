@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sanggar.runs import Run
 
 PACKAGES = ("sanggar", "numpy", "scipy", "scikit-learn", "torch", "pillow")
 """Whose versions have to be equal wherever a study's runs are made"""
@@ -31,16 +34,6 @@ class Job:
     """by name of a claim that this run is for, its hash: kept in the run when it begins"""
     versions: Mapping[str, str]
     """that the study began with"""
-    threads: int = 1
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a worker says of a job: nothing where the run is whole."""
-
-    folder: str
-    trouble: str = ""
-    seconds: float = 0.0
 
 
 def versions() -> dict[str, str]:
@@ -60,33 +53,26 @@ def alone() -> None:
         os.environ[name] = "1"
 
 
-def work(job: Job) -> Done:
-    """Train, or go on with, one run of a study, and measure it. What goes wrong is said and not raised."""
-    began = time.monotonic()
+def work(job: Job) -> str:
+    """Train, or go on with, one run of a study, and measure it. What went wrong, or nothing."""
     here = versions()
-    others = [
-        f"{name} {here.get(name)} and not {known}" for name, known in job.versions.items() if here.get(name) != known
-    ]
+    others = [f"{name} {here[name]} and not {known}" for name, known in job.versions.items() if here[name] != known]
     if others:
-        return Done(job.folder, f"this worker has {', '.join(others)}: numbers would not compare")
-    from sanggar.errors import SanggarError
-
-    try:
-        _make(job)
-    except SanggarError as error:
-        return Done(job.folder, str(error).splitlines()[0], time.monotonic() - began)
-    except MemoryError:
-        return Done(job.folder, "memory ran out", time.monotonic() - began)
-    return Done(job.folder, "", time.monotonic() - began)
-
-
-def _make(job: Job) -> None:
+        return f"this worker has {', '.join(others)}: numbers would not compare"
     import torch
     from threadpoolctl import threadpool_limits
 
-    torch.set_num_threads(job.threads)
-    with threadpool_limits(job.threads, user_api="blas"):
-        _train_and_measure(job)
+    from sanggar.errors import SanggarError
+
+    torch.set_num_threads(1)  # of a worker that somebody else started
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            _train_and_measure(job)
+    except SanggarError as error:
+        return str(error).splitlines()[0]
+    except MemoryError:
+        return "memory ran out"
+    return ""
 
 
 def _train_and_measure(job: Job) -> None:
@@ -109,13 +95,11 @@ def _train_and_measure(job: Job) -> None:
         evaluate(run)
 
 
-def measured(run: object) -> bool:
+def measured(run: Run) -> bool:
     """Whether a run's evaluation is of the weights it has now."""
     from sanggar.errors import RunError
     from sanggar.results.stored import read, read_arrays
-    from sanggar.runs import Run
 
-    assert isinstance(run, Run)
     if not run.evaluation_file.is_file():
         return False
     try:
