@@ -59,7 +59,7 @@ def _budget(findings: Findings) -> str:
     runs = sum(len(row.troubles) + _seeds(row) for rows in findings.rows.values() for row in rows)
     about = f" {study.budget.about.strip()}" if study.budget.about else ""
     source = f" Reported figures: {study.options.report}." if study.options.report else ""
-    return f"Budget {study.budget_name}: {runs} cells, {findings.seconds / 60:.0f} minutes of training.{about}{source}"
+    return f"Budget {study.budget_name}: {runs} cells, {findings.seconds / 60:.1f} minutes of training.{about}{source}"
 
 
 def _seeds(row: Row) -> int:
