@@ -173,7 +173,11 @@ def test_neurons_weigh_their_inputs_and_add_their_bias(n: int, inputs: int, outp
         (90, 200, 300),
     ],
 )
-def test_a_product_made_in_pieces_is_the_product(n: int, k: int, m: int, dtype: Precision) -> None:
+@pytest.mark.parametrize("small_kernels", [True, False])
+def test_a_product_made_in_pieces_is_the_product(
+    n: int, k: int, m: int, small_kernels: bool, dtype: Precision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ops, "_has_small_kernels", lambda: small_kernels)
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(n, k)).astype(dtype), rng.normal(size=(k, m)).astype(dtype)
     exact = a.astype(np.float64) @ b.astype(np.float64)

@@ -217,6 +217,7 @@ class FFNN:
                 f"batch_size is a whole number from 1 and epochs one from 0, got {batch_size} and {epochs}."
             )
         optimizer = SGD() if optimizer is None else optimizer
+        ops.warm_up()
         rng = np.random.default_rng(seed)
         batch_size = min(batch_size, len(x))
         # batch norm cannot learn from one example
