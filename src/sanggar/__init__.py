@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sanggar.results import Alarm, Evaluation, Measurement, Protocol
     from sanggar.results.stored import read as evaluation_of
     from sanggar.runs import Run
-    from sanggar.studies.start import study
+    from sanggar.studies.start import search, study
     from sanggar.trained import TrainedModel, open
     from sanggar.training.loop import Record
     from sanggar.training.start import resume, train
@@ -69,6 +69,7 @@ _HOMES = {
     "open": "trained:open",
     "report": "reporting.page:report",
     "resume": "training.start:resume",
+    "search": "studies.start:search",
     "study": "studies.start:study",
     "train": "training.start:train",
 }
@@ -104,6 +105,7 @@ __all__ = [
     "open",
     "report",
     "resume",
+    "search",
     "study",
     "train",
 ]

@@ -93,6 +93,14 @@ class Stated(Stored):
     """of the run at that moment: 0 where the claim was stated before the run began"""
 
 
+class Validated(Stored):
+    """A measurement on validation pictures, which a search goes by."""
+
+    key: str
+    step: Count
+    value: Finite
+
+
 class Record(Stored):
     """The content of `run.json`. What may be missing here is refused where it is asked for, see `Info`."""
 
@@ -113,6 +121,9 @@ class Record(Stored):
     earlier: list[Earlier] = []
     studies: dict[str, dict[str, Stated]] = {}
     """by study and claim: what the run was begun for"""
+    searches: dict[str, dict[str, dict[str, str]]] = {}
+    """by search and number of a trial: what it varies, as JSON"""
+    validated: list[Validated] = []
 
 
 class Watched(Stored):

@@ -294,15 +294,22 @@ class Run:
                 write_atomic(self.recipe_file, recipe.encode())
             self.update(**changes)
 
-    def begun_for(self, study: str, claims: Mapping[str, str]) -> None:
-        """Keep the hashes of a study's claims, as they are the first time that it comes to this run."""
+    def begun_for(
+        self,
+        claims: Mapping[str, Mapping[str, str]],
+        trials: Mapping[str, Mapping[str, Mapping[str, str]]] | None = None,
+    ) -> None:
+        """Keep what a run is for: by study, its claims' hashes as they are the first time; by search, its trials."""
         with alone_in(self.path):
             self.refresh()
-            known = self.info.get("studies", {})
-            stated = {name: {"hash": hash, "step": self.info["step"]} for name, hash in claims.items()}
-            merged = {**stated, **known.get(study, {})}
-            if merged != known.get(study):
-                self.update(studies={**known, study: merged})
+            studies, searches = self.info.get("studies", {}), self.info.get("searches", {})
+            for study, of in claims.items():
+                stated = {name: {"hash": hash, "step": self.info["step"]} for name, hash in of.items()}
+                studies = {**studies, study: {**stated, **studies.get(study, {})}}
+            for search, tried in (trials or {}).items():
+                searches = {**searches, search: {**searches.get(search, {}), **tried}}
+            if studies != self.info.get("studies", {}) or searches != self.info.get("searches", {}):
+                self.update(studies=studies, searches=searches)
 
     def metrics(self) -> list[Tree]:
         """The lines of `metrics.jsonl`; a last line cut short by a crash is left out."""

@@ -1,4 +1,4 @@
-"""Studies: many runs for one question."""
+"""Studies and searches: many runs for one question."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -56,6 +56,41 @@ def study(name: str, budget: str, out: Path, workers: int | None, executor: str)
         raise SystemExit(1)
 
 
+@cli.command()
+@click.argument("recipe")
+@click.argument("settings", nargs=-1, required=True, metavar="KEY=RANGE|VALUES...")
+@click.option("--trials", type=click.IntRange(min=1), default=30, show_default=True, help="Settings that are tried.")
+@click.option(
+    "--sampler", type=click.Choice(["tpe", "gp", "random", "sobol", "grid"]), default="tpe", show_default=True,
+    help="Who proposes them (Optuna).",
+)  # fmt: skip
+@click.option("--minimize", metavar="KEY", help="Objective on validation pictures; default: loss.")
+@click.option("--maximize", metavar="KEY", help="The same, where more is better.")
+@click.option("--halving", is_flag=True, help="Leave worse trials early: successive halving.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the proposals.")
+@click.option("--out", type=click.Path(path_type=Path), default="searches", show_default=True, help="Its folder.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes, one thread each; default: one for each core.")
+@click.option(
+    "--executor", default="here", show_default=True, help="Where: here, dask=tcp://HOST:PORT, slurm[:KEY=VALUE]."
+)
+def search(recipe: str, settings: tuple[str, ...], out: Path, **how: Any) -> None:
+    """Search for better settings of RECIPE: KEY=1e-4..1e-2:log is a range, KEY=32,64,128 are values."""
+    from sanggar.studies import start
+
+    with going_on("What is done is kept; the same command goes on."), _shown() as tell:
+        found = start.search(recipe, settings, out=out, tell=tell, **how)
+    for again in found.again:
+        found_at, mean = again.trial.value, again.mean
+        worth = "could not be trained again" if mean is None else f"{mean:.4g} by fresh seeds"
+        click.echo(
+            f"trial {again.trial.number}: found at {found_at:.4g}, {worth}{' (chosen)' * (again is found.chosen)}"
+        )
+    click.echo(f"Search: {out / found.search.name}.html")
+    if found.chosen is None:
+        raise SystemExit(1)
+    click.echo(f"Best recipe: {out / found.search.name}.yaml")
+
+
 @contextmanager
 def _shown() -> Iterator[Callable[[Sequence[State]], None]]:
     """Show what runs do: a table that is drawn anew on a terminal, a line now and then elsewhere."""
@@ -78,7 +113,7 @@ def _table(states: Sequence[State]) -> Table:
         if state.doing in ("running", "failed"):
             steps, left = _going(state) if state.doing == "running" else (state.trouble, "")
             if state.doing == "failed" or steps:
-                table.add_row(state.cell.run_name, state.labels[0], state.doing, steps, left)
+                table.add_row(state.folder.name, state.labels[0], state.doing, steps, left)
     return table
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 from sanggar import recipe
-from sanggar.errors import RunError
+from sanggar.errors import RunError, suggest
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric, doubts
 from sanggar.evaluation.metrics import (
     anomaly,
@@ -24,7 +25,7 @@ from sanggar.evaluation.metrics import (
 )
 from sanggar.locking import alone_in
 from sanggar.plan import PLACES, AnyModel, Plan, differing, resolve
-from sanggar.results import FORMAT, Evaluation, Json
+from sanggar.results import FORMAT, NETWORK, Evaluation, Json
 from sanggar.results.stored import save
 from sanggar.runs import Arrays, Run
 from sanggar.trained import TrainedModel
@@ -85,6 +86,31 @@ def _evaluate(
     if overrides:
         run.extend(model.plan.yaml(), model.plan.identity(dataset.fingerprint))
     return run
+
+
+def evaluate_on_validation(run: Run, key: str) -> float:
+    """Measure one key of the network on validation pictures instead of test, and keep it in `run.json`.
+
+    What a search goes by. Raises RunError for a key that is not measured of this network.
+    """
+    with alone_in(run.path):
+        run.refresh()
+        model = TrainedModel(run)
+        dataset = model.plan.data_of(run)
+        # no cache may take one split's floors for another's
+        dataset = replace(dataset, test=dataset.validation, fingerprint=f"{dataset.fingerprint} validation")
+        context = EvaluationContext(model, dataset, model.plan.evaluation)
+        name = key.partition(".")[0]
+        metric = METRICS.get(name)
+        options = None if metric is None else context.metric_options(name, metric)
+        findings = metric.measure(context, options) if metric and metric.applies(model, options) else Findings([])
+        values = [m.value for m in findings.measurements if m.key == key and m.subject == NETWORK and not m.tags]
+        if len(values) != 1:
+            known = sorted({m.key for m in findings.measurements if m.subject == NETWORK and not m.tags})
+            raise RunError(f"{run.path}: {key} is not one number measured of this network. {suggest(key, known)}")
+        entry = {"key": key, "step": model.step, "value": values[0]}
+        run.update(validated=[*run.info.get("validated", []), entry])
+    return values[0]
 
 
 def _save(run: Run, context: EvaluationContext, findings: dict[str, Findings], seconds: dict[str, float]) -> None:

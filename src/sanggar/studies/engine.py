@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,11 +12,11 @@ from pathlib import Path
 from sanggar.errors import RecipeError, RunError, suggest
 from sanggar.evaluation.evaluate import METRICS
 from sanggar.models.capabilities import capabilities_of
-from sanggar.plan import build
+from sanggar.plan import Plan, build
 from sanggar.runs import Run
-from sanggar.studies.definition import Cell, Study
+from sanggar.studies.definition import Study
 from sanggar.studies.executors import MakeExecutor
-from sanggar.studies.work import Job, measured, versions, work
+from sanggar.studies.work import Job, done, steps_of, versions, work
 
 RUNS = "runs"
 """Folder of a study's runs, in its own: other studies beside it use the same"""
@@ -30,7 +30,7 @@ PAUSE = 1.0
 class State:
     """What became of a run so far."""
 
-    cell: Cell
+    plan: Plan
     folder: Path
     job: Job
     doing: str = "waiting"
@@ -38,7 +38,7 @@ class State:
     trouble: str = ""
     deaths: int = 0
     labels: list[str] = field(default_factory=list)
-    """cells that it is the run of: table, row and seed"""
+    """what it is the run of: table, row and seed; or a trial"""
 
 
 def states(study: Study, folder: Path) -> dict[Path, State]:
@@ -48,13 +48,12 @@ def states(study: Study, folder: Path) -> dict[Path, State]:
     for cell in study.cells:
         path = folder / RUNS / cell.run_name
         if path not in found:
-            job = Job(str(path), cell.plan.yaml(), study.name, {}, here)
-            found[path] = State(cell, path, job)
+            found[path] = State(cell.plan, path, Job(str(path), cell.plan.yaml(), here))
         found[path].labels.append(f"{cell.table}/{cell.row}, seed {cell.seed}")
     for state in found.values():
         rows = {label.rpartition(",")[0] for label in state.labels}
         claims = {name: claim.hash for name, claim in study.claims.items() if rows & {claim.row, claim.than}}
-        state.job = replace(state.job, claims=claims)
+        state.job = replace(state.job, claims={study.name: claims})
     return found
 
 
@@ -81,30 +80,58 @@ def check(study: Study) -> None:
                 )
 
 
+class Workers:
+    """An executor that outlives what it is given, and is made anew where it broke."""
+
+    def __init__(self, make: MakeExecutor) -> None:
+        self._make = make
+        self._now: Executor | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def executor(self) -> Executor:
+        """The one there is, made where there is none."""
+        if self._now is None:
+            self._now = self._make()
+        return self._now
+
+    def end(self, at_once: bool = False) -> None:
+        """End it, when it is done, or at once, with what it does: that is kept."""
+        executor, self._now = self._now, None
+        if executor is None:
+            return
+        executor.shutdown(wait=not at_once, cancel_futures=at_once)
+        if at_once:
+            for child in multiprocessing.active_children():
+                child.terminate()
+
+
 def do(
-    needed: Mapping[Path, State], make: MakeExecutor, tell: Callable[[Sequence[State]], None] = lambda states: None
+    needed: Mapping[Path, State], workers: Workers, tell: Callable[[Sequence[State]], None] = lambda states: None
 ) -> None:
     """Do what is not done yet; `tell` is called now and then, and when something changed.
 
     A run that fails is told of and leaves the others alone. One whose worker died is taken up by another.
     """
     for state in needed.values():
-        if _whole(state):
+        if done(state.job):
             state.doing = "kept"
     waiting = [state for state in needed.values() if state.doing == "waiting"]
     everything = list(needed.values())
     tell(everything)
     while waiting:
-        with make() as executor:
-            futures = {executor.submit(work, state.job): state for state in waiting}
-            try:
-                for future in _as_they_come(futures, lambda: tell(everything)):
-                    _take(futures[future], future)
-            except KeyboardInterrupt:
-                executor.shutdown(wait=False, cancel_futures=True)
-                for child in multiprocessing.active_children():
-                    child.terminate()  # which keeps what is done
-                raise
+        executor = workers.executor()
+        futures = {executor.submit(work, state.job): state for state in waiting}
+        try:
+            for future in _as_they_come(futures, lambda: tell(everything)):
+                _take(futures[future], future)
+        except KeyboardInterrupt:
+            workers.end(at_once=True)
+            raise
         # a pool goes with the worker that died: who was running may have been the cause, and else anybody
         left = [state for state in waiting if state.doing in ("waiting", "running")]
         for state in [state for state in left if state.doing == "running"] or left:
@@ -112,6 +139,8 @@ def do(
             state.doing = "failed" if state.deaths > DEATHS else "waiting"
             state.trouble = "its process died again and again: does memory suffice?" if state.doing == "failed" else ""
         waiting = [state for state in waiting if state.doing == "waiting"]
+        if left:
+            workers.end()
         tell(everything)
 
 
@@ -138,28 +167,11 @@ def _as_they_come(futures: Mapping[Future[str], State], look: Callable[[], None]
         look()
 
 
-def _whole(state: State) -> bool:
-    """Whether a run is trained, measured and its claims are known to it."""
-    try:
-        run = Run(state.folder)
-    except RunError:
-        return False
-    if run.status != "finished" or not measured(run):
-        return False
-    run.begun_for(state.job.study, state.job.claims)
-    return True
-
-
 def progress(state: State) -> tuple[int, int, float] | None:
     """Steps that a run has done, as far as it has written them down, how many there are, and the seconds of those."""
-    training, plan = state.cell.plan.training, state.cell.plan
     try:
         lines = Run(state.folder).timing()
     except RunError:
         return None
-    steps = training.steps
-    if steps is None:
-        each = -(-plan.source.counted(plan.data) // training.batch_size)
-        steps = training.total_steps(each)
     last = lines[-1] if lines else {"step": 0, "seconds": 0.0}
-    return int(last["step"]), steps, float(last["seconds"])
+    return int(last["step"]), steps_of(state.plan), float(last["seconds"])

@@ -27,9 +27,13 @@ MINUTES = 24 * 60
 
 def here(workers: int | None = None) -> MakeExecutor:
     """Processes of this machine, as many as there are cores, with one thread each."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")
-    return lambda: ProcessPoolExecutor(workers or cores, context, alone)
+    return lambda: ProcessPoolExecutor(workers or cores(), context, alone)
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def executor_for(asked: str, folder: Path, workers: int | None = None) -> MakeExecutor:

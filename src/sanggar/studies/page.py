@@ -31,9 +31,9 @@ def markdown(findings: Findings) -> str:
     parts = [f"## {study.name}", study.options.about.strip(), _budget(findings)]
     for name, rows in findings.rows.items():
         table_of = study.tables[name]
-        parts += [f"### {name}", table_of.about.strip(), _piped(_lines(findings, name, rows)), _because(table_of)]
+        parts += [f"### {name}", table_of.about.strip(), piped(_lines(findings, name, rows)), _because(table_of)]
     if findings.claims:
-        parts += ["### Claims", _piped(_claims(findings))]
+        parts += ["### Claims", piped(_claims(findings))]
     parts.append(f"`sanggar study {study.name} --budget {study.budget_name}`")
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -42,16 +42,23 @@ def page(findings: Findings) -> str:
     """The whole study as HTML."""
     study = findings.study
     sections = [
-        {"key": "study", "title": "The study", "html": _paragraphs(study.options.about, _budget(findings), NOTE)}
+        {"key": "study", "title": "The study", "html": paragraphs(study.options.about, _budget(findings), NOTE)}
     ]
     for name, rows in findings.rows.items():
-        html = _paragraphs(study.tables[name].about) + _dots(findings, name, rows) + _html(_lines(findings, name, rows))
-        html += _paragraphs(_because(study.tables[name]))
+        html = (
+            paragraphs(study.tables[name].about) + _dots(findings, name, rows) + as_table(_lines(findings, name, rows))
+        )
+        html += paragraphs(_because(study.tables[name]))
         sections.append({"key": f"table-{name}", "title": name, "html": html})
     if findings.claims:
-        sections.append({"key": "claims", "title": "Claims", "html": _html(_claims(findings))})
+        sections.append({"key": "claims", "title": "Claims", "html": as_table(_claims(findings))})
+    return rendered(f"{study.name} ({study.budget_name})", sections)
+
+
+def rendered(title: str, sections: Sequence[dict[str, str]]) -> str:
+    """A page of sections, each with its key, title and HTML."""
     template = Environment(loader=PackageLoader("sanggar.reporting", "."), autoescape=True).get_template("page.html")
-    return template.render(title=f"{study.name} ({study.budget_name})", sections=sections, packages=[__version__])
+    return template.render(title=title, sections=sections, packages=[__version__])
 
 
 def _budget(findings: Findings) -> str:
@@ -174,16 +181,18 @@ def _number(value: float) -> str:
     return number(value, 4)
 
 
-def _piped(lines: Lines) -> str:
+def piped(lines: Lines) -> str:
     """Markdown; a bar in a cell is escaped."""
     rows = ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines]
     return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]])
 
 
-def _html(lines: Lines) -> str:
+def as_table(lines: Lines) -> str:
+    """Lines as a table of HTML."""
     head, *body = ([escape(cell) for cell in line] for line in lines)
     return table(head, body)
 
 
-def _paragraphs(*texts: str) -> str:
+def paragraphs(*texts: str) -> str:
+    """Texts as paragraphs of HTML."""
     return "".join(f"<p>{escape(text.strip())}</p>" for text in texts if text.strip())

@@ -1,18 +1,24 @@
-"""Doing a study from its first run to its page."""
+"""Doing a study, or a search, from its first run to its page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sanggar.errors import RunError
+from sanggar.errors import RecipeError, RunError
 from sanggar.files import Content, write_atomic
+from sanggar.recipe import Recipe
 from sanggar.studies import engine
 from sanggar.studies.definition import read
 from sanggar.studies.engine import State
-from sanggar.studies.executors import MakeExecutor, executor_for
-from sanggar.studies.findings import Findings, found
+from sanggar.studies.executors import MakeExecutor, cores, executor_for
+from sanggar.studies.findings import Findings
+from sanggar.studies.findings import found as findings_of
 from sanggar.studies.page import markdown, page
+from sanggar.studies.search import Found, Runs, Search, check, do
+from sanggar.studies.search_page import written
+from sanggar.studies.space import space
+from sanggar.studies.work import LOSS
 
 
 def study(
@@ -38,15 +44,62 @@ def study(
     folder = Path(out).resolve()  # workers may have begun elsewhere
     make = executor_for(executor, folder, workers) if isinstance(executor, str) else executor
     needed = engine.states(asked, folder)
+    _make_room(folder)
+    with engine.Workers(make) as workers:
+        engine.do(needed, workers, tell)
+    findings = findings_of(asked, needed)
+    write_atomic(page_of(findings, folder), page(findings).encode())
+    write_atomic(page_of(findings, folder).with_suffix(".md"), markdown(findings).encode())
+    return findings
+
+
+def search(
+    source: str | Content | Recipe,
+    settings: Sequence[str],
+    *,
+    trials: int = 30,
+    sampler: str = "tpe",
+    minimize: str | None = None,
+    maximize: str | None = None,
+    seed: int = 0,
+    halving: bool = False,
+    out: str | Path = "searches",
+    workers: int | None = None,
+    executor: str | MakeExecutor = "here",
+    tell: Callable[[Sequence[State]], None] = lambda states: None,
+) -> Found:
+    """Search for better settings of a recipe, and write what was found: `.html`, `.md` and the best recipe, `.yaml`.
+
+    `settings` are `key=LOW..HIGH`, `key=LOW..HIGH:log`, `key=VALUE,VALUE,…`, and `key=VALUE` for what all trials have.
+    The objective is of validation pictures: what training writes down there (`loss`, or one of its terms), or the key
+    of a measurement. `sampler` is tpe, gp, random, sobol or grid. With `halving` all trials are trained a ninth of the
+    way, the best third of them a third, and the best ninth wholly. At the end the best three are trained by three
+    fresh seeds, and the best of those is measured on test. What was tried lies in `out/runs`: a search that is begun
+    again, or with more trials, goes on from it. The rest is as for `study`. Raises RecipeError, DataError, RunError.
+    """
+    if minimize is not None and maximize is not None:
+        raise RecipeError("give either an objective to minimize or one to maximize.")
+    asked = Search(
+        space(source, settings), trials, sampler, minimize or maximize or LOSS,
+        "maximize" if maximize else "minimize", seed, halving,
+    )  # fmt: skip
+    check(asked)
+    folder = Path(out).resolve()
+    make = executor_for(executor, folder, workers) if isinstance(executor, str) else executor
+    _make_room(folder)
+    with engine.Workers(make) as several:
+        found = do(asked, Runs(folder, several, tell), workers or cores())
+    for suffix, content in written(found):
+        write_atomic(folder / f"{asked.name}{suffix}", content.encode())
+    return found
+
+
+def _make_room(folder: Path) -> None:
+    """Make the folder of a study's runs. Raises RunError."""
     try:
         (folder / engine.RUNS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"Cannot write {folder}: {error.strerror}.") from None
-    engine.do(needed, make, tell)
-    findings = found(asked, needed)
-    write_atomic(page_of(findings, folder), page(findings).encode())
-    write_atomic(page_of(findings, folder).with_suffix(".md"), markdown(findings).encode())
-    return findings
 
 
 def page_of(findings: Findings, folder: Path) -> Path:

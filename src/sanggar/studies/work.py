@@ -5,20 +5,34 @@ Light to import: a process that works for a study says first how many threads it
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sanggar.files import Tree
+
 if TYPE_CHECKING:
+    from sanggar.plan import Plan
     from sanggar.runs import Run
 
 PACKAGES = ("sanggar", "numpy", "scipy", "scikit-learn", "torch", "pillow")
 """Whose versions have to be equal wherever a study's runs are made"""
+GRACE = 30.0
+"""Seconds that a worker has to stop in when its parent is gone"""
+PATIENCE = 3600.0
+"""Seconds that a worker waits for whoever else is at its run"""
+LOSS = "loss"
+"""Objective: the whole loss on validation pictures"""
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -29,11 +43,20 @@ class Job:
     folder: str
     recipe: str
     """resolved, as YAML"""
-    study: str
-    claims: Mapping[str, str]
-    """by name of a claim that this run is for, its hash: kept in the run when it begins"""
     versions: Mapping[str, str]
     """that the study began with"""
+    claims: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """by study and claim that this run is for, its hash: kept in the run when it begins"""
+    trials: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
+    """by search and number of its trials that this run is, what is varied, as JSON: kept likewise"""
+    objective: str | None = None
+    """what is asked of validation pictures, see `is_written`; None: everything is measured on test"""
+    share: float = 1.0
+    """of the training, after which it pauses"""
+
+
+class Paused(Exception):
+    """A training came as far as it was to go for now."""
 
 
 def versions() -> dict[str, str]:
@@ -48,9 +71,21 @@ def versions() -> dict[str, str]:
 
 
 def alone() -> None:
-    """Let this process compute on one thread: to be called before PyTorch or NumPy is imported."""
+    """Let this process compute on one thread, and end with its parent: before PyTorch or NumPy is imported."""
     for name in ONE_THREAD:
         os.environ[name] = "1"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end its children: they would train on, unseen, and then wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    parent.join()
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM)  # the first stops a training, which keeps what is done; another ends all
+        time.sleep(GRACE)
 
 
 def work(job: Job) -> str:
@@ -76,23 +111,103 @@ def work(job: Job) -> str:
 
 
 def _train_and_measure(job: Job) -> None:
-    from sanggar.evaluation.evaluate import evaluate
+    from sanggar.errors import RunError
+    from sanggar.evaluation.evaluate import evaluate, evaluate_on_validation
+    from sanggar.locking import OWN, alone_in
     from sanggar.plain import STORED, parse
     from sanggar.runs import Run
+    from sanggar.training.loop import Record
     from sanggar.training.start import resume, train
 
+    def watch(record: Record) -> None:
+        if record.validation is not None and job.share * record.steps <= record.step < record.steps:
+            raise Paused
+
     path, recipe = Path(job.folder), parse(job.recipe, job.folder, STORED)
-    if not (path / "run.json").is_file():
-        shutil.rmtree(path, ignore_errors=True)  # a process was killed before it was a run
-        stated = {name: {"hash": hash, "step": 0} for name, hash in job.claims.items()}
-        run = train(recipe, out=path, watch=lambda record: None, note={"studies": {job.study: stated}})
+    with alone_in(path, PATIENCE), suppress(Paused):  # whoever else trains it may be about to be done
+        if not (path / "run.json").is_file():
+            for left in path.iterdir():  # by a process that was killed before it was a run
+                if left.name not in OWN:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+            stated = {study: {n: {"hash": h, "step": 0} for n, h in of.items()} for study, of in job.claims.items()}
+            run = train(recipe, out=path, watch=watch, note={"studies": stated, "searches": job.trials})
+        else:
+            run = Run(path)
+            run.begun_for(job.claims, job.trials)
+            if run.status != "finished" and not far_enough(run, job):
+                run = resume(run, watch=watch)
+    run = Run(path)
+    if job.objective is None:
+        if not measured(run):
+            evaluate(run)
+    elif value_of(run, job) is None:
+        if is_written(job.objective):
+            known = ", ".join(_terms(run.metrics()[-1]))
+            raise RunError(f"training writes down no {job.objective} of validation pictures; it has: {known}")
+        evaluate_on_validation(run, job.objective)
+
+
+def done(job: Job) -> bool:
+    """Whether there is nothing left to do; a run that is done learns what it is for."""
+    from sanggar.errors import RunError
+    from sanggar.runs import Run
+
+    try:
+        run = Run(Path(job.folder))
+        if run.status != "finished" and (job.share == 1 or not far_enough(run, job)):
+            return False
+        if not measured(run) if job.objective is None else value_of(run, job) is None:
+            return False
+    except RunError:
+        return False
+    run.begun_for(job.claims, job.trials)
+    return True
+
+
+def far_enough(run: Run, job: Job) -> bool:
+    """Whether a run came to where its job pauses it."""
+    return job.share < 1 and _line(run, job) is not None
+
+
+def _line(run: Run, job: Job) -> Tree | None:
+    """What training wrote down where a job ends, or pauses; None before."""
+    from sanggar.trained import plan_of
+
+    lines = run.metrics()
+    if job.share == 1:
+        return lines[-1] if lines and run.status == "finished" else None
+    steps = steps_of(plan_of(run))
+    return next((line for line in lines if line["step"] >= job.share * steps), None)
+
+
+def steps_of(plan: Plan) -> int:
+    """Steps of a training."""
+    if plan.training.steps is not None:
+        return plan.training.steps
+    return plan.training.total_steps(-(-plan.source.counted(plan.data) // plan.training.batch_size))
+
+
+def is_written(objective: str) -> bool:
+    """Whether training writes an objective down as it goes: the loss, or a term of it. Else it is to be measured."""
+    return objective == LOSS or "/" in objective
+
+
+def value_of(run: Run, job: Job) -> float | None:
+    """A job's objective on validation pictures, where its run has it by now."""
+    line = _line(run, job)
+    if line is None or job.objective is None:
+        return None
+    if is_written(job.objective):
+        value = _terms(line).get(job.objective)
     else:
-        run = Run(path)
-        run.begun_for(job.study, job.claims)
-        if run.status != "finished":
-            run = resume(run, watch=lambda record: None)
-    if not measured(run):
-        evaluate(run)
+        known = [entry for entry in run.info.get("validated", []) if entry["key"] == job.objective]
+        value = next((entry["value"] for entry in known if entry["step"] == line["step"]), None)
+    return None if value is None else float(value)
+
+
+def _terms(line: Tree) -> dict[str, float]:
+    """What a line of metrics has of validation pictures: the loss, its terms, and what is watched beside them."""
+    return {LOSS: sum(line["validation"].values()), **line["watched"]["validation"], **line["validation"]}
 
 
 def measured(run: Run) -> bool:
