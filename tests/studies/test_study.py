@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import errno
 import io
 import multiprocessing
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -19,6 +22,7 @@ import pytest
 import sanggar
 from conftest import Cli
 from sanggar.errors import RecipeError
+from sanggar.plain import to_yaml
 from sanggar.results.stored import read as evaluation_of
 from sanggar.runs import Run
 from sanggar.studies import engine, work
@@ -175,6 +179,57 @@ def test_a_killed_worker_is_replaced_and_the_numbers_are_the_same(toy: Path, tmp
     assert (tmp_path / "toy-full.md").read_text() == (toy / "toy-full.md").read_text()
 
 
+def stopped(out: Path, after: int, number: int, child: bool = False) -> tuple[int, list[int]]:
+    """Begin the toy study as a command, and send a signal to it, or to one of its workers, when so many runs began.
+
+    Its exit status, and the numbers of its workers.
+    """
+    file = out.with_suffix(".yaml")
+    file.write_text(to_yaml({key: value for key, value in STUDY.items() if key != "name"}), encoding="utf-8")
+    command = [sys.executable, "-m", "sanggar", "study", str(file), "--out", str(out), "--workers", "2"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and len(list(out.glob("runs/*/run.json"))) < after:
+            time.sleep(0.05)
+        children = [int(n) for n in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+        workers = [n for n in children if "spawn_main" in Path(f"/proc/{n}/cmdline").read_text()]
+        os.kill(workers[0] if child else process.pid, number)
+        return process.wait(), workers
+
+
+def ended(processes: Sequence[int], seconds: float) -> bool:
+    """Whether processes are gone within some seconds."""
+    until = time.monotonic() + seconds
+    while any(Path(f"/proc/{n}").exists() for n in processes):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes as Linux has them")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+def test_a_command_that_ends_early_leaves_nobody_working_and_goes_on_the_same(
+    number: int, toy: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "toy"
+    status, workers = stopped(out, 2, number)
+    assert status == (-signal.SIGKILL if number == signal.SIGKILL else 128 + signal.SIGTERM)
+    assert workers and ended(workers, 60)
+    assert len(list(out.glob("runs/*/run.json"))) < 6  # it did not go on with what else there was
+    assert values(done(out)) == values(done(toy))
+    assert (out / "toy-full.md").read_text() == (toy / "toy-full.md").read_text()
+
+
+def test_a_full_disk_fails_a_run_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "weights.safetensors")
+
+    monkeypatch.setattr("sanggar.training.start.train", full)
+    findings = done(tmp_path, budget="quick")
+    troubles = [trouble for row in findings.rows["width"] for trouble in row.troubles.values()]
+    assert len(troubles) == 2 and all("No space left on device" in trouble for trouble in troubles)
+
+
 def test_interrupted_it_goes_on(toy: Path, tmp_path: Path) -> None:
     class Enough(KeyboardInterrupt):
         pass
@@ -194,8 +249,6 @@ def test_interrupted_it_goes_on(toy: Path, tmp_path: Path) -> None:
 def test_the_command_does_it_and_lists_them(
     toy: Path, run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sanggar.plain import to_yaml
-
     file = tmp_path / "toy.yaml"
     file.write_text(to_yaml({key: value for key, value in STUDY.items() if key != "name"}), encoding="utf-8")
     status, out, err = run_cli("study", file, "--out", toy)

@@ -84,6 +84,7 @@ SUBJECTS: dict[str, str] = {
     "pixels": "pixels",
     "judge": "judge",
     "largest_class": "always the largest class",
+    "scikit_learn": "scikit-learn's MLP",
     "identity": "do nothing",
     "gaussian_filter": "Gaussian filter",
     "median_filter": "median filter",

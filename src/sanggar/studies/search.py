@@ -74,7 +74,7 @@ class Search:
 
     def shares(self) -> list[float]:
         """Parts of a training after which worse trials are left."""
-        return [FACTOR ** -(RUNGS - 1 - rung) for rung in range(RUNGS)] if self.halving else [1.0]
+        return [float(FACTOR) ** -(RUNGS - 1 - rung) for rung in range(RUNGS)] if self.halving else [1.0]
 
     def job(self, plan: Plan, folder: Path, share: float = 1.0, trials: Mapping[str, Setting] | None = None) -> Job:
         """What a worker is given for a setting."""
@@ -293,16 +293,14 @@ def _sampler(search: Search, number: int) -> BaseSampler:
 
 
 def _walked(study: OptunaStudy, space: Space, number: int) -> None:
-    """Take what comes before a trial from a Sobol sequence, in a space of all ranges."""
+    """Take what comes before a trial from a Sobol sequence over all that is varied."""
     from optuna.trial import create_trial
 
-    ranges = {key: of for key, of in space.varied.items() if isinstance(of, Range)}
-    distributions = {key: _distribution(of) for key, of in ranges.items()}
-    study.add_trial(
-        create_trial(value=0.0, params={k: of.low for k, of in ranges.items()}, distributions=distributions)
-    )
+    distributions = {key: _distribution(of) for key, of in space.varied.items()}
+    first = {key: _known(of.samples[0], of) for key, of in space.varied.items()}
+    study.add_trial(create_trial(value=0.0, params=first, distributions=distributions))  # says what the space is
     for _ in range(number):
-        study.ask()
+        study.ask(distributions)
 
 
 def _told(search: Search, trial: Trial) -> Any:

@@ -39,7 +39,7 @@ class Range:
     """whole numbers alone"""
 
     @property
-    def samples(self) -> tuple[float, ...]:
+    def samples(self) -> tuple[int | float, ...]:
         """Values that have to be allowed: where the ends are, what lies between is."""
         return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
 

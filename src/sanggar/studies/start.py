@@ -45,8 +45,8 @@ def study(
     make = executor_for(executor, folder, workers) if isinstance(executor, str) else executor
     needed = engine.states(asked, folder)
     _make_room(folder)
-    with engine.Workers(make) as workers:
-        engine.do(needed, workers, tell)
+    with engine.Workers(make) as several:
+        engine.do(needed, several, tell)
     findings = findings_of(asked, needed)
     write_atomic(page_of(findings, folder), page(findings).encode())
     write_atomic(page_of(findings, folder).with_suffix(".md"), markdown(findings).encode())

@@ -70,8 +70,14 @@ def versions() -> dict[str, str]:
     return found
 
 
+_of_a_pool = False
+"""Whether this process is one of a pool of ours"""
+
+
 def alone() -> None:
     """Let this process compute on one thread, and end with its parent: before PyTorch or NumPy is imported."""
+    global _of_a_pool
+    _of_a_pool = True
     for name in ONE_THREAD:
         os.environ[name] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -97,16 +103,23 @@ def work(job: Job) -> str:
     import torch
     from threadpoolctl import threadpool_limits
 
-    from sanggar.errors import SanggarError
+    from sanggar.errors import Interrupted, SanggarError
+    from sanggar.files import failure
 
     torch.set_num_threads(1)  # of a worker that somebody else started
     try:
         with threadpool_limits(1, user_api="blas"):
             _train_and_measure(job)
+    except Interrupted as stop:
+        if _of_a_pool:  # a pool would go on with the next job; without this process, it knows that it ends
+            os._exit(stop.exit_status)
+        return str(stop).splitlines()[0]
     except SanggarError as error:
         return str(error).splitlines()[0]
     except MemoryError:
         return "memory ran out"
+    except OSError as error:
+        return f"{error.filename or job.folder}: {failure(error)}"
     return ""
 
 

@@ -1,0 +1,46 @@
+"""Puts what full studies found into docs/results.md: `python -m benchmarks.results FOLDER`, the `--out` of the studies.
+
+Each study has its place there, between two comments. A study whose Markdown is not in the folder stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+RESULTS = Path("docs/results.md")
+PLACE = re.compile(r"(<!-- study: (?P<name>[a-z0-9-]+) -->\n)(.*?)(<!-- end of the study -->)", re.DOTALL)
+
+
+def filled(text: str, folder: Path) -> tuple[str, list[str]]:
+    """The page with what the studies in a folder found, and which of them it found there."""
+    taken = []
+
+    def put(place: re.Match[str]) -> str:
+        file = folder / f"{place['name']}-full.md"
+        if not file.is_file():
+            return place[0]
+        taken.append(place["name"])
+        return f"{place[1]}\n{lower(file.read_text(encoding='utf-8'))}\n{place[4]}"
+
+    return PLACE.sub(put, text), taken
+
+
+def lower(markdown: str) -> str:
+    """Without its own heading, which the page has, and with the others a step lower."""
+    lines = markdown.split("\n", 2)
+    body = lines[2] if lines[0].startswith("## ") else markdown
+    return body.strip() + "\n"
+
+
+def main() -> None:
+    """Fill the page."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "studies")
+    text, taken = filled(RESULTS.read_text(encoding="utf-8"), folder)
+    RESULTS.write_text(text, encoding="utf-8")
+    print(f"  {', '.join(taken) or 'no study'} of {folder} put into {RESULTS}")
+
+
+if __name__ == "__main__":
+    main()
