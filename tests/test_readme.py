@@ -16,6 +16,7 @@ from sanggar.data.sources import presence
 from sanggar.recipe import read, shipped
 from sanggar.runs import Run
 from sanggar.studies.definition import read as study
+from sanggar.studies.space import space
 from sanggar.training import start
 
 ROOT = Path(__file__).parent.parent
@@ -35,9 +36,12 @@ def commands(block: str) -> list[tuple[list[str], str]]:
 
 
 def lightened(words: list[str]) -> list[str]:
-    """The command with any recipe that is trained replaced by the demo of its family, tiny; a study is looked up."""
+    """The command with any recipe that is trained replaced by the demo of its family, tiny; studies are looked up."""
     if words[0] == "study":
         assert list(study(words[1], words[words.index("--budget") + 1]).cells)
+        return ["studies"]
+    if words[0] == "search":
+        assert space(words[1], [word for word in words[2:] if "=" in word]).varied
         return ["studies"]
     if words[0] not in ("run", "train") or "--resume" in words:
         return words

@@ -133,7 +133,7 @@ def _train_and_measure(job: Job) -> None:
     from sanggar.training.start import resume, train
 
     def watch(record: Record) -> None:
-        if record.validation is not None and job.share * record.steps <= record.step < record.steps:
+        if record.validation is not None and record.step < record.steps and reached(record.step, record.steps, job):
             raise Paused
 
     path, recipe = Path(job.folder), parse(job.recipe, job.folder, STORED)
@@ -189,15 +189,21 @@ def _line(run: Run, job: Job) -> Tree | None:
     lines = run.metrics()
     if job.share == 1:
         return lines[-1] if lines and run.status == "finished" else None
-    steps = steps_of(plan_of(run))
-    return next((line for line in lines if line["step"] >= job.share * steps), None)
+    training = plan_of(run).training
+    whole, key = (training.steps, "step") if training.steps is not None else (training.epochs or 1, "epoch")
+    return next((line for line in lines if reached(line[key], whole, job)), None)
+
+
+def reached(done: float, whole: float, job: Job) -> bool:
+    """Whether so much of a training is the share that a job does, rounding aside."""
+    return done >= job.share * whole * (1 - 1e-9)
 
 
 def steps_of(plan: Plan) -> int:
-    """Steps of a training."""
+    """Steps of a training, as far as they can be known before its data are there."""
     if plan.training.steps is not None:
         return plan.training.steps
-    return plan.training.total_steps(-(-plan.source.counted(plan.data) // plan.training.batch_size))
+    return plan.training.total_steps(max(1, plan.source.counted(plan.data) // plan.training.batch_size))
 
 
 def is_written(objective: str) -> bool:
