@@ -28,7 +28,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=60)]
 MOST = 1000
 """Rows of a grid, at most"""
 Setting = dict[str, Any]
-"""Dotted keys of a recipe with their values"""
+"""Dotted keys of a recipe with their values; in a row, `base` is another recipe than the table's"""
 
 
 class Quantity(Options):
@@ -206,9 +206,11 @@ class Study:
 
 
 def _varied(base: str, setting: Setting, where: str) -> Plan:
-    """A recipe with some keys set. Raises RecipeError that names the study and the row."""
+    """A recipe with some keys set; a `base` among them is another recipe. Raises RecipeError that names the row."""
+    keys = {"base": base, **setting}
+    base = str(keys.pop("base"))
     try:
-        return resolve(recipe.read(base, [f"{key}={json.dumps(value)}" for key, value in setting.items()]))
+        return resolve(recipe.read(base, [f"{key}={json.dumps(value)}" for key, value in keys.items()]))
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
 
@@ -261,9 +263,26 @@ def _checked(tree: Content, name: str) -> StudyOptions:
 
 
 def _tree(source: str | Path | Content) -> tuple[dict[str, Any], str]:
+    """A study's keys, laid over those of the study that it names as its base, and what it is called."""
     if isinstance(source, Mapping):
-        return {key: value for key, value in source.items() if key != "name"}, _safe(str(source.get("name", "")))
+        tree = {key: value for key, value in source.items() if key != "name"}
+        return _inherit(tree, Path()), _safe(str(source.get("name", "")))
     path = shipped().get(str(source), Path(source))
+    return _inherit(_read(path, source), path.parent), _safe(path.stem)
+
+
+def _inherit(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A base is a study that comes with sanggar, or a file beside; it has none itself."""
+    base = tree.pop("base", None)
+    if base is None:
+        return tree
+    below = _read(shipped().get(str(base), folder / str(base)), base)
+    if "base" in below:
+        raise RecipeError(f"base: the study {base} has a base itself.")
+    return recipe.merge(below, tree)
+
+
+def _read(path: Path, source: object) -> dict[str, Any]:
     if not path.is_file():
         raise RecipeError(f"There is no study {str(source)!r}. {suggest(str(source), list(shipped()))}")
     try:
@@ -273,7 +292,7 @@ def _tree(source: str | Path | Content) -> tuple[dict[str, Any], str]:
     tree = parse(text, str(path))
     if not isinstance(tree, dict):
         raise RecipeError(f"{path}: expected `key: value` lines, got {kind(tree)}.")
-    return tree, _safe(path.stem)
+    return tree
 
 
 def _safe(name: str) -> str:

@@ -16,6 +16,7 @@ from sanggar.plan import build
 from sanggar.runs import Run
 from sanggar.studies.definition import Cell, Study
 from sanggar.studies.executors import MakeExecutor
+from sanggar.studies.logged import LOGGED
 from sanggar.studies.work import Job, measured, versions, work
 
 RUNS = "runs"
@@ -72,6 +73,8 @@ def check(study: Study) -> None:
             able[key] = frozenset(capabilities_of(build(plan, plan.spec)))
         for where, quantity in study.wanted(cell.table, cell.row).items():
             name = quantity.key.partition(".")[0]
+            if name in LOGGED:
+                continue
             if name not in METRICS:
                 raise RecipeError(f"{study.name}: {where}: there is no metric {name!r}. {suggest(name, list(METRICS))}")
             if lacking := [need for need in METRICS[name].needs if need not in able[key]]:
@@ -79,6 +82,8 @@ def check(study: Study) -> None:
                     f"{study.name}: {where}: {quantity.key} is not measured of {plan.name} ({cell.row}): its network "
                     f"cannot {lacking[0]}."
                 )
+            if name not in (plan.evaluation.metrics or METRICS):
+                raise RecipeError(f"{study.name}: {where}: {quantity.key} is left out by evaluation.metrics.")
 
 
 def do(

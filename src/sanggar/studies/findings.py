@@ -14,6 +14,7 @@ from sanggar.results.stored import read
 from sanggar.runs import Run
 from sanggar.studies.definition import Claim, Quantity, Reported, Study
 from sanggar.studies.engine import State
+from sanggar.studies.logged import logged
 from sanggar.studies.verdicts import Comparison, Difference, Verdict, compared, verdicts
 
 
@@ -123,7 +124,7 @@ def _evaluation(state: State) -> tuple[Run, list[Measurement]] | str:
         return state.trouble
     try:
         run = Run(state.folder)
-        return run, list(read(run).measurements)
+        return run, [*read(run).measurements, *logged(run)]
     except SanggarError:
         return "not done yet"
 
