@@ -73,6 +73,7 @@ LABELS: dict[str, str] = {
     "generation.duplicates": "near another of the same set",
     "generation.agreement": "agreement with the class asked for",
     "generation.class_agreement": "agreement with the class asked for",
+    "network.parameters": "parameters",
 }
 """By key; names in braces are settings of the protocol. A key that is not here is written as it is."""
 
@@ -127,6 +128,8 @@ TAGS: dict[str, tuple[str, Mapping[str, str]]] = {
     "draws": ("k = {}", {}),
     "source": ("drawn from {}", SOURCES),
     "temperature": ("temperature {}", {}),
+    "part": ("{}", {"whole": "whole network"}),
+    "counted": ("{}", {"all": "trained and running", "running": "running statistics"}),
 }
 """How a tag is written, and words for its values"""
 
