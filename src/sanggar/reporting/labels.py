@@ -79,6 +79,7 @@ LABELS: dict[str, str] = {
     "validation.mse": "validation loss, MSE",
     "validation.distortion": "validation distortion",
     "training.seconds": "seconds of training",
+    "network.parameters": "parameters",
 }
 """By key; names in braces are settings of the protocol. A key that is not here is written as it is."""
 
@@ -138,6 +139,8 @@ TAGS: dict[str, tuple[str, Mapping[str, str]]] = {
     "source": ("drawn from {}", SOURCES),
     "temperature": ("temperature {}", {}),
     "epoch": ("epoch {}", {}),
+    "part": ("{}", {"whole": "whole network"}),
+    "counted": ("{}", {"all": "trained and running", "running": "running statistics"}),
 }
 """How a tag is written, and words for its values"""
 

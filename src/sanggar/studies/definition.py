@@ -23,6 +23,7 @@ from sanggar.options import Options, validated
 from sanggar.plain import LARGEST, check_values, kind, parse
 from sanggar.plan import Plan, resolve
 from sanggar.results import NETWORK, Tag
+from sanggar.studies.size import PARAMETERS, parameters
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=60)]
 MOST = 1000
@@ -36,11 +37,27 @@ class Quantity(Options):
 
     key: str
     subject: str = NETWORK
-    tags: dict[str, Tag] = Field(default_factory=dict)
+    tags: dict[str, Tag | Annotated[tuple[Tag, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    """of a list of values, the mean over them is meant"""
 
     def __str__(self) -> str:
         told = [] if self.subject == NETWORK else [self.subject]
-        return ", ".join([self.key, *told, *(f"{name} {value}" for name, value in self.tags.items())])
+        return ", ".join([self.key, *told, *(f"{name} {listed(value)}" for name, value in self.tags.items())])
+
+    @property
+    def constant(self) -> bool:
+        """Whether it is known of a recipe before anything is trained."""
+        return self.key == PARAMETERS
+
+    def each(self) -> list[dict[str, Tag]]:
+        """The tags of the measurements that it is the mean of; mostly one."""
+        values = [value if isinstance(value, tuple) else (value,) for value in self.tags.values()]
+        return [dict(zip(self.tags, chosen, strict=True)) for chosen in itertools.product(*values)]
+
+
+def listed(value: object) -> str:
+    """A tag, or several, in words."""
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 Measured = Annotated[Quantity, BeforeValidator(lambda given: {"key": given} if isinstance(given, str) else given)]
@@ -110,6 +127,8 @@ class Claim(Options):
     """TABLE/ROW that is said to have the higher value, or the lower"""
     than: str
     """TABLE/ROW that it is compared with"""
+    than_metric: Measured | None = None
+    """what is measured of that one, where it is something else: another class, or real pictures"""
     direction: Literal["higher", "lower"] = "higher"
     margin: float = Field(ge=0)
     """the smallest difference that matters"""
@@ -117,7 +136,12 @@ class Claim(Options):
     @property
     def hash(self) -> str:
         """What changes when anything of the claim does."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        return hashlib.sha256(self.model_dump_json(exclude_none=True).encode()).hexdigest()[:12]
+
+    @property
+    def sides(self) -> tuple[tuple[str, Quantity], tuple[str, Quantity]]:
+        """Both rows, each with what is measured of it."""
+        return (self.row, self.metric), (self.than, self.than_metric or self.metric)
 
 
 class Budget(Options):
@@ -128,6 +152,8 @@ class Budget(Options):
     """of each row; none: what its table says"""
     set: Setting = Field(default_factory=dict)
     """what every recipe has beside its own"""
+    length: float = Field(default=1, gt=0, le=1)
+    """share of each training's steps, or epochs, that is done"""
     tables: tuple[str, ...] = ()
     """none: all of them"""
 
@@ -177,11 +203,21 @@ class Study:
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """All trainings, table by table. Raises RecipeError where a variation makes no sense."""
+        """All trainings, table by table.
+
+        Raises RecipeError where a variation makes no sense, or its network has no such part as is asked for.
+        """
 
         def cell(name: str, table: Table, row: str, setting: Setting, seed: int) -> Cell:
             together = {**table.set, **setting, **self.budget.set, "training.seed": seed}
-            return Cell(name, row, seed, _varied(table.base, together, f"{self.name}: tables.{name}, {row}"))
+            where = f"{self.name}: tables.{name}, {row}"
+            plan = _varied(table.base, together, where)
+            if self.budget.length < 1:
+                plan = _varied(table.base, {**together, **_shortened(plan, self.budget.length)}, where)
+            for asking, quantity in self.asked(name, row).items() if seed == 0 else ():
+                if quantity.constant:
+                    _counted(plan, quantity, f"{self.name}: {asking}")
+            return Cell(name, row, seed, plan)
 
         return tuple(
             cell(name, table, row, setting, seed)
@@ -190,13 +226,20 @@ class Study:
             for seed in range(table.seeds)
         )
 
-    def wanted(self, table: str, row: str) -> dict[str, Quantity]:
-        """What is looked for in a row's runs, by the key of the study that asks for it."""
+    def asked(self, table: str, row: str) -> dict[str, Quantity]:
+        """What is to be known of a row, by the key of the study that asks for it."""
         options, place = self.tables[table], f"{table}/{row}"
-        asked = {f"tables.{table}.metrics[{i}]": quantity for i, quantity in enumerate(options.metrics)}
-        asked |= {f"claims.{n}": c.metric for n, c in self.claims.items() if place in (c.row, c.than)}
+        found = {f"tables.{table}.metrics[{i}]": quantity for i, quantity in enumerate(options.metrics)}
+        for name, claim in self.claims.items():
+            for side, quantity in claim.sides:
+                key = f"claims.{name}" + (".than_metric" if quantity is claim.than_metric else "")
+                found |= {key: quantity} if side == place else {}
         figures = options.reported.get(row, ())
-        return asked | {f"tables.{table}.reported.{row}[{i}]": figure.of for i, figure in enumerate(figures)}
+        return found | {f"tables.{table}.reported.{row}[{i}]": figure.of for i, figure in enumerate(figures)}
+
+    def wanted(self, table: str, row: str) -> dict[str, Quantity]:
+        """What is looked for in a row's runs: what is asked, but for what is known without them."""
+        return {key: quantity for key, quantity in self.asked(table, row).items() if not quantity.constant}
 
     @cached_property
     def claims(self) -> dict[str, Claim]:
@@ -213,6 +256,21 @@ def _varied(base: str, setting: Setting, where: str) -> Plan:
         return resolve(recipe.read(base, [f"{key}={json.dumps(value)}" for key, value in keys.items()]))
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
+
+
+def _counted(plan: Plan, quantity: Quantity, where: str) -> None:
+    """Raises RecipeError where a recipe's network has no such part."""
+    try:
+        for tags in quantity.each():
+            parameters(plan, tags)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+
+
+def _shortened(plan: Plan, share: float) -> Setting:
+    """A share of a training's length."""
+    key, whole = ("steps", plan.training.steps) if plan.training.steps else ("epochs", plan.training.epochs)
+    return {f"training.{key}": max(1, round(share * (whole or 1)))}
 
 
 def _plainly(value: object) -> str:

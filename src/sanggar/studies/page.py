@@ -11,7 +11,7 @@ from matplotlib import rc_context
 from sanggar import __version__
 from sanggar.reporting import labels
 from sanggar.reporting.figures import LINES, STYLE, axes, number, svg, table
-from sanggar.studies.definition import Quantity, Table
+from sanggar.studies.definition import Quantity, Reported, Table
 from sanggar.studies.findings import Findings, Judged, Row, spread
 from sanggar.studies.verdicts import FEWEST, Comparison
 
@@ -76,10 +76,16 @@ def _lines(findings: Findings, name: str, rows: Sequence[Row]) -> Lines:
         line = [row.name, *(_cell(row, quantity) for quantity in metrics)]
         if any_reported:
             figures = findings.reported[name, row.name]
-            line.append("; ".join(f"{'> ' * f.at_least}{_number(f.value)}" for f, _ in figures))
-            line.append("; ".join(_said(comparison) for _, comparison in figures))
+            line.append("; ".join(_reported(f, metrics[0], row) for f, _ in figures))
+            line.append("; ".join(_said(comparison, f.of) for f, comparison in figures))
         lines.append(line)
     return lines
+
+
+def _reported(figure: Reported, first: Quantity, row: Row) -> str:
+    """A figure of the report, with what it is of where that is not the table's first column."""
+    of = "" if figure.of == first else f"{_headed(figure.of, [row])}: "
+    return f"{of}{'> ' * figure.at_least}{_shown(figure.value, figure.of)}"
 
 
 def _because(options: Table) -> str:
@@ -123,18 +129,18 @@ def _cell(row: Row, quantity: Quantity) -> str:
     lacking = f"failed: {'; '.join(troubles)}" if troubles else "—"
     if not values:
         return lacking
-    deviation = spread(values)
+    deviation = None if quantity.constant else spread(values)
     if deviation is None:
-        return _number(values[0]) + (f" ({lacking})" if troubles else "")
+        return _shown(values[0], quantity) + (f" ({lacking})" if troubles else "")
     each = ", ".join(map(_number, values))
     more = f"; {lacking}" if troubles else ""
     return f"{_number(sum(values) / len(values))} ± {number(deviation, 2)} ({each}{more})"
 
 
-def _said(found: Comparison) -> str:
+def _said(found: Comparison, of: Quantity) -> str:
     """A comparison in words."""
-    if found.outcome == "not measured":
-        return "not measured"
+    if found.outcome == "not measured" or (of.constant and found.outcome == "reproduced"):
+        return found.outcome
     apart = f"{'+' if (found.difference or 0) >= 0 else ''}{number(found.difference or 0.0, 2)}"
     if found.outcome == "one difference":
         return f"{apart}; fewer than {FEWEST} seeds, no verdict"
@@ -148,7 +154,10 @@ def _claims(findings: Findings) -> Lines:
     lines = [["claim", "difference", "matters from", "verdict"]]
     for judged in findings.claims.values():
         claim = judged.claim
-        says = f"{claim.says} ({claim.row} {claim.direction} than {claim.than})"
+        one, other = claim.row, claim.than
+        if claim.than_metric is not None:
+            one, other = (f"{place}, {quantity}" for place, quantity in claim.sides)
+        says = f"{claim.says} ({one} {claim.direction} than {other})"
         lines.append([says, _apart(judged), _number(claim.margin), _verdict(judged)])
     return lines
 
@@ -172,6 +181,11 @@ def _verdict(judged: Judged) -> str:
 
 def _number(value: float) -> str:
     return number(value, 4)
+
+
+def _shown(value: float, of: Quantity) -> str:
+    """A value of a quantity: a size is a whole number."""
+    return f"{value:,.0f}" if of.constant else _number(value)
 
 
 def _piped(lines: Lines) -> str:
