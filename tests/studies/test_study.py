@@ -158,7 +158,7 @@ def test_classes_are_compared_with_one_another(toy: Path) -> None:
 def test_an_unmeasured_class_is_said_to_be(toy: Path) -> None:
     odd = {"key": "classification.recall", "tags": {"class": ["8", "ten"]}}
     findings = done(toy, lambda tree: tree["tables"]["width"]["metrics"].append(odd))
-    assert "failed: not measured of this network" in markdown(findings)
+    assert "| not measured of this network |" in markdown(findings)
 
 
 def test_the_size_of_a_network_is_judged_without_seeds(toy: Path) -> None:

@@ -23,7 +23,8 @@ from sanggar.options import Options, validated
 from sanggar.plain import LARGEST, check_values, kind, parse
 from sanggar.plan import Plan, resolve
 from sanggar.results import NETWORK, Tag
-from sanggar.studies.size import PARAMETERS, parameters
+from sanggar.studies.logged import LOGGED
+from sanggar.studies.size import PARAMETERS
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=60)]
 MOST = 1000
@@ -48,6 +49,11 @@ class Quantity(Options):
     def constant(self) -> bool:
         """Whether it is known of a recipe before anything is trained."""
         return self.key == PARAMETERS
+
+    @property
+    def logged(self) -> bool:
+        """Whether a run writes it down while it trains."""
+        return self.key.partition(".")[0] in LOGGED
 
     def each(self) -> list[dict[str, Tag]]:
         """The tags of the measurements that it is the mean of; mostly one."""
@@ -203,10 +209,7 @@ class Study:
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """All trainings, table by table.
-
-        Raises RecipeError where a variation makes no sense, or its network has no such part as is asked for.
-        """
+        """All trainings, table by table. Raises RecipeError where a variation makes no sense."""
 
         def cell(name: str, table: Table, row: str, setting: Setting, seed: int) -> Cell:
             together = {**table.set, **setting, **self.budget.set, "training.seed": seed}
@@ -214,9 +217,6 @@ class Study:
             plan = _varied(table.base, together, where)
             if self.budget.length < 1:
                 plan = _varied(table.base, {**together, **_shortened(plan, self.budget.length)}, where)
-            for asking, quantity in self.asked(name, row).items() if seed == 0 else ():
-                if quantity.constant:
-                    _counted(plan, quantity, f"{self.name}: {asking}")
             return Cell(name, row, seed, plan)
 
         return tuple(
@@ -237,10 +237,6 @@ class Study:
         figures = options.reported.get(row, ())
         return found | {f"tables.{table}.reported.{row}[{i}]": figure.of for i, figure in enumerate(figures)}
 
-    def wanted(self, table: str, row: str) -> dict[str, Quantity]:
-        """What is looked for in a row's runs: what is asked, but for what is known without them."""
-        return {key: quantity for key, quantity in self.asked(table, row).items() if not quantity.constant}
-
     @cached_property
     def claims(self) -> dict[str, Claim]:
         """Those whose rows the budget has."""
@@ -254,15 +250,6 @@ def _varied(base: str, setting: Setting, where: str) -> Plan:
     base = str(keys.pop("base"))
     try:
         return resolve(recipe.read(base, [f"{key}={json.dumps(value)}" for key, value in keys.items()]))
-    except RecipeError as error:
-        raise RecipeError(f"{where}: {error}") from None
-
-
-def _counted(plan: Plan, quantity: Quantity, where: str) -> None:
-    """Raises RecipeError where a recipe's network has no such part."""
-    try:
-        for tags in quantity.each():
-            parameters(plan, tags)
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
 

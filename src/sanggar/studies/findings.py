@@ -111,7 +111,7 @@ def difference(claim: Claim, rows: Mapping[str, Row]) -> Difference | str:
         return "not both sides were measured"
     one, other = ([side[seed] for seed in seeds] for side in sides)
     for a, b in zip(one, other, strict=True):
-        if differing := differs(a, b, COUNTS if claim.than_metric else ()):
+        if differing := differs(a, b, (*COUNTS, "split") if claim.than_metric else ()):
             return f"the two do not compare: {differing}"
     sign = 1 if claim.direction == "higher" else -1
     return Difference(tuple(sign * (a.value - b.value) for a, b in zip(one, other, strict=True)), claim.margin)
@@ -142,7 +142,8 @@ def _of(quantity: Quantity, cell: Cell, measurements: Sequence[Measurement]) -> 
             [parameters(cell.plan, tags)] if quantity.constant else [m for m in measurements if _is(m, quantity, tags)]
         )
         if len(hits) != 1:
-            return f"is any of {len(hits)}" if hits else "not measured of this network"
+            nothing = "not in the log of its training" if quantity.logged else "not measured of this network"
+            return f"is any of {len(hits)}" if hits else nothing
         found += hits
     first = found[0]
     if len(found) == 1:
