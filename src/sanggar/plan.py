@@ -126,6 +126,8 @@ class EvaluationOptions(Options):
     """test pictures, from the first; none: all"""
     train_images: int = Field(default=10_000, ge=20)
     """training pictures, from the first, that probes, PCA, mixtures, edit directions and detectors are fitted on"""
+    metrics: tuple[str, ...] = ()
+    """metrics that are measured, of those that the network can be measured by; none: all of them"""
     feature_network: str = "judge"
     """network whose features compare pictures: `judge` for the source's own, another judge by its name, or
     `inception`, the network that defines FID"""
@@ -133,6 +135,14 @@ class EvaluationOptions(Options):
     """attributes that are probed and edited; none: the first twelve"""
     seed: Seed = 0
     """seed of every draw made while measuring"""
+
+    @field_validator("metrics")
+    @classmethod
+    def _known_metrics(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = list(load_object(METRICS, "evaluation.metrics"))
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(f"there is no {unknown[0]!r}. {suggest(unknown[0], known).removesuffix('.')}")
+        return names
 
     @field_validator("feature_network")
     @classmethod

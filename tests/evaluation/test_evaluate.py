@@ -111,6 +111,23 @@ def test_a_trained_run_is_measured_otherwise(copied_run: Run) -> None:
     assert options.denoising.noise_levels == (0.4,)
 
 
+def test_training_pictures_are_measured_as_test_pictures_are(tiny_run: Run) -> None:
+    (found,) = read(tiny_run).find("denoising.train_mse")
+    (beside,) = read(tiny_run).find("denoising.mse", level=0.3)
+    assert found.protocol == beside.protocol.model_copy(update={"split": "train"})
+    model = TrainedModel(tiny_run)
+    train = model.plan.source.load(model.plan.data).train.first(40).pixels
+    again = model.reconstruct(model.disturb(train, 0.3, 0))
+    assert found.value == pytest.approx(float((((again.astype(float) - train) / 127.5) ** 2).mean()), rel=1e-5)
+
+
+def test_what_is_not_wanted_is_not_measured(copied_run: Run) -> None:
+    run = sanggar.evaluate(copied_run, ["evaluation.metrics=[latent, reconstruction, generation]"])
+    assert {m.metric for m in read(run).measurements} == {"reconstruction", "latent"}  # it does not sample
+    with pytest.raises(RecipeError, match=r"there is no 'latents'\. Did you mean 'latent'"):
+        sanggar.evaluate(copied_run, ["evaluation.metrics=[latents]"])
+
+
 @pytest.mark.parametrize("override", ["training.epochs=999", "model.latent_size=3", "data.seed=4"])
 def test_nothing_but_the_measuring_changes(copied_run: Run, override: str) -> None:
     before = copied_run.recipe_text()

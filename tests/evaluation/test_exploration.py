@@ -16,7 +16,7 @@ from sanggar.evaluation.metrics.exploration import COLUMNS, CORNERS, TEMPERATURE
 from sanggar.evaluation.reference import NotComparable
 from sanggar.models.base import SamplingOptions
 from sanggar.models.vae.kl import kl_of_posterior
-from sanggar.results import FLOOR, NETWORK, Measurement
+from sanggar.results import FLOOR, NETWORK, PIXELS, Measurement
 from sanggar.tools.mixture import Mixture
 
 
@@ -42,8 +42,9 @@ def of(findings: Findings, quantity: str) -> list[Measurement]:
 def test_every_source_is_measured_and_shown(explored: Findings) -> None:
     sources = [(m.subject, m.tags) for m in of(explored, "precision")]
     priors = [(NETWORK, {"source": "prior", "temperature": t}) for t in TEMPERATURES]
-    assert sources == [*priors, (NETWORK, {"source": "mixture"}), (FLOOR, {})]
-    assert explored.arrays["drawn"].shape[:2] == (len(sources) - 1, COLUMNS)  # not of the floor
+    midway = {"source": "midpoint"}
+    assert sources == [*priors, (NETWORK, {"source": "mixture"}), (NETWORK, midway), (PIXELS, midway), (FLOOR, {})]
+    assert explored.arrays["drawn"].shape[:2] == (len(TEMPERATURES) + 1, COLUMNS)
     assert explored.arrays["temperatures"].tolist() == list(TEMPERATURES)
     distances = of(explored, "frechet")
     assert [(m.subject, m.tags) for m in distances] == sources
@@ -59,6 +60,23 @@ def test_the_mixture_is_kept_and_is_the_one_that_was_measured(explored: Findings
     assert {(s["components"], s["fitted_on"]) for s in protocols} == {(len(mixture), len(context.train))}
 
 
+def test_midway_between_two_training_pictures(context: EvaluationContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[np.ndarray] = []
+    decode = context.model.decode
+    monkeypatch.setattr(
+        context.model, "decode", lambda latents, *rest: decoded.append(np.asarray(latents)) or decode(latents, *rest)
+    )
+    midpoints = [m for m in measured(context).measurements if m.tags.get("source") == "midpoint"]
+    latents = context.latents("train")
+    halves = {
+        tuple(row) for row in np.round((latents[:, None] + latents[None]) / 2, 5)[~np.eye(len(latents), dtype=bool)]
+    }
+    (between,) = [given for given in decoded if len(given) == 100 and tuple(np.round(given[0], 5)) in halves]
+    assert {tuple(row) for row in np.round(between, 5)} <= halves
+    assert len(np.unique(between, axis=0)) > 90, "pairs are drawn at random"
+    assert {m.protocol.settings["among"] for m in midpoints} == {len(latents)}
+
+
 def test_a_prior_without_a_temperature_is_one_source(
     context: EvaluationContext, explored: Findings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,10 +87,11 @@ def test_a_prior_without_a_temperature_is_one_source(
     )
     found = measured(context)
     sources = [m.tags for m in of(found, "precision")]
-    assert sources == [{"source": "prior", "temperature": 1.0}, {"source": "mixture"}, {}]
-    before = {(m.key, tuple(m.tags.items())): m.value for m in explored.measurements}
+    midway = {"source": "midpoint"}
+    assert sources == [{"source": "prior", "temperature": 1.0}, {"source": "mixture"}, midway, midway, {}]
+    before = {(m.key, m.subject, tuple(m.tags.items())): m.value for m in explored.measurements}
     for m in found.measurements:
-        assert m.value == before[m.key, tuple(m.tags.items())]
+        assert m.value == before[m.key, m.subject, tuple(m.tags.items())]
 
 
 def test_the_grids_corners_are_test_pictures_as_they_come_back(explored: Findings, context: EvaluationContext) -> None:
@@ -103,7 +122,9 @@ def test_a_traversal_moves_one_dimension_the_most_informative_first(
 def test_a_latent_space_without_a_prior_is_explored_as_well(trained: Trained) -> None:
     context = context_of(trained("autoencoder"))
     explored = measured(context)
-    assert {(m.subject, *m.tags.values()) for m in explored.measurements} == {(NETWORK, "mixture"), (FLOOR,)}
+    assert {(m.subject, *m.tags.values()) for m in explored.measurements} == {
+        (NETWORK, "mixture"), (NETWORK, "midpoint"), (PIXELS, "midpoint"), (FLOOR,)
+    }  # fmt: skip
     assert explored.arrays["drawn"].shape[:2] == (1, COLUMNS)
     assert explored.arrays["temperatures"].shape == (0,)
     held, order = (explored.arrays[f"traversal_{name}"] for name in ("held", "dimensions"))
@@ -150,6 +171,6 @@ def test_a_class_is_asked_for_as_often_as_test_pictures_are_of_it(
     in_turn, wanted = np.arange(COLUMNS) % 10, context.test.first(100).labels
     shown = [rows for rows in given["draw"] + given["decode"] if rows is not None and len(rows) == COLUMNS]
     asked = [rows for rows in given["draw"] + given["decode"] if rows is not None and len(rows) == 100]
-    assert (len(shown), len(asked)) == (len(TEMPERATURES) + 1, len(TEMPERATURES) + 1)
+    assert (len(shown), len(asked)) == (len(TEMPERATURES) + 1, len(TEMPERATURES) + 2)  # and midway
     assert all((rows.argmax(axis=1) == in_turn).all() for rows in shown)
     assert all((rows.argmax(axis=1) == wanted).all() for rows in asked)

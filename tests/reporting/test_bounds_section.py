@@ -17,7 +17,7 @@ from PIL import Image
 
 from sanggar.reporting.sections import SECTIONS
 from sanggar.reporting.view import View
-from sanggar.results import FLOOR, FORMAT, NETWORK, Evaluation, Measurement, Protocol
+from sanggar.results import FLOOR, FORMAT, NETWORK, PIXELS, Evaluation, Measurement, Protocol
 from sanggar.runs import Run
 from typed import FACTS
 
@@ -27,6 +27,12 @@ SOURCES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "the prior, temperature 1": (NETWORK, {"source": "prior", "temperature": 1.0}, {}),
     "the prior, temperature 0.5": (NETWORK, {"source": "prior", "temperature": 0.5}, {}),
     "a Gaussian mixture of 3 components": (NETWORK, {"source": "mixture"}, {"components": 3}),
+    "the middle between two training pictures": (NETWORK, {"source": "midpoint"}, {"among": 9}),
+    "the middle between two training pictures: the mean of their pixels": (
+        PIXELS,
+        {"source": "midpoint"},
+        {"among": 9},
+    ),
     "real pictures \\(floor\\)": (FLOOR, {}, {}),
 }
 """By what is written of them: subject, tags, settings"""
@@ -152,7 +158,7 @@ def test_any_number_of_dimensions_has_its_bars(size: int, made: Made) -> None:
 
 def test_sources_have_their_pictures_and_their_numbers(made: Made) -> None:
     html = written("drawn", made())
-    assert len(pictures(html)) == len(SOURCES) - 1
+    assert len(pictures(html)) == len(made().arrays["exploration.drawn"])
     for i, source in enumerate(SOURCES):
         assert re.search(rf"{source}\s+{2 + i:.3f}\s+{0.25 + i:#.4g}\s+{0.5 + i:#.4g}", said(html)), source
     bare = replace(made(), evaluation=evaluation())

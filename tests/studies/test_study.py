@@ -141,6 +141,53 @@ def test_a_claim_that_is_changed_or_stated_afterwards_is_said_to_be(toy: Path) -
     assert findings.claims["wider"].changed == ""
 
 
+def test_classes_are_compared_with_one_another(toy: Path) -> None:
+    recall = "classification.recall"
+    low: dict[str, Any] = {
+        "says": "8 and 9 are the weak ones", "metric": {"key": recall, "tags": {"class": ["8", "9"]}},
+        "row": "width/8", "than": "width/8", "than_metric": {"key": recall, "tags": {"class": ["0", "1", "2"]}},
+        "direction": "lower", "margin": 0.01,
+    }  # fmt: skip
+    findings = done(toy, lambda tree: tree["claims"].update(low=low))
+    difference = findings.claims["low"].verdict.difference
+    assert difference is not None
+    for seed, value in enumerate(difference.values):
+        (cell,) = [c for c in findings.study.cells if (c.table, c.row, c.seed) == ("width", "8", seed)]
+        of = {m.tags["class"]: m.value for m in evaluation_of(Run(toy / "runs" / cell.run_name)).find(recall)}
+        assert value == pytest.approx((of["0"] + of["1"] + of["2"]) / 3 - (of["8"] + of["9"]) / 2)
+    said = "(width/8, classification.recall, class 8, 9 lower than width/8, classification.recall, class 0, 1, 2)"
+    assert said in markdown(findings)
+
+
+def test_an_unmeasured_class_is_said_to_be(toy: Path) -> None:
+    odd = {"key": "classification.recall", "tags": {"class": ["8", "ten"]}}
+    findings = done(toy, lambda tree: tree["tables"]["width"]["metrics"].append(odd))
+    assert "| not measured of this network |" in markdown(findings)
+
+
+def test_the_size_of_a_network_is_judged_without_seeds(toy: Path) -> None:
+    def with_sizes(tree: Any) -> None:
+        width = tree["tables"]["width"]
+        size = {"key": "network.parameters"}
+        width["metrics"].append(size)
+        width["reported"] = {"4": [{"of": size, "value": 310}], "8": [{"of": size, "value": 611}]}
+
+    findings = done(toy, with_sizes, "quick")
+    outcomes = [comparison.outcome for row in ("4", "8") for _, comparison in findings.reported["width", row]]
+    assert outcomes == ["reproduced", "another"], "65 × 4 + 5 × 10 and 65 × 8 + 9 × 10 = 610 numbers"
+    line = next(line for line in markdown(findings).splitlines() if line.startswith("| 4 |"))
+    assert line.endswith("| 310 | parameters, whole network, trained and running: 310 | reproduced |")
+
+
+def test_a_budget_does_a_share_of_each_length() -> None:
+    tree = copy.deepcopy(STUDY)
+    tree["tables"]["width"]["rows"]["8"]["training.epochs"] = 10
+    tree["budgets"]["quick"]["length"] = 0.2
+    epochs = {cell.row: cell.plan.training.epochs for cell in read(tree, "quick").cells}
+    assert epochs == {"4": 1, "8": 2}, "at least one"
+    assert {cell.plan.training.epochs for cell in read(tree).cells} == {1, 10}
+
+
 def test_a_run_that_fails_fails_its_cells_alone(tmp_path: Path) -> None:
     def explode(tree: Any) -> None:
         tree["tables"]["width"]["rows"]["8"]["training.optimizer"] = {"kind": "sgd", "learning_rate": 1e30}
@@ -277,6 +324,9 @@ REFUSED: dict[str, tuple[Callable[[Any], object], str]] = {
     "reported": (lambda t: t["tables"]["width"]["reported"].update({"9": []}), "reported: there is no row '9'"),
     "a margin": (lambda t: t["claims"]["wider"].update(margin=-1), "study.claims"),
     "a table": (lambda t: t["budgets"]["full"].update(tables=["widht"]), "there is no table 'widht'. Did you mean"),
+    "a part of a network": (
+        lambda t: t["tables"]["width"]["metrics"].append({"key": "network.parameters", "tags": {"part": "bdy"}}),
+        "toy: tables.width.metrics[2]: network.parameters: digits-ffnn has no part 'bdy'"),
     "another key": (lambda t: t.update(table={}), "study.table: there is no such key. Did you mean 'tables'?"),
     "a metric": (lambda t: t["claims"]["wider"].update(metric="clasification.accuracy"),
                  "there is no metric 'clasification'. Did you mean 'classification'?"),

@@ -1,4 +1,4 @@
-"""Evaluating a run: every metric whose capabilities the model has, once, on the test split."""
+"""Evaluating a run: every metric that is wanted and whose capabilities the model has, once, on the test split."""
 
 from __future__ import annotations
 
@@ -74,9 +74,10 @@ def _evaluate(
         model.plan.check()
     context = EvaluationContext(model, dataset, model.plan.evaluation)
     findings, seconds = dict[str, Findings](), dict[str, float]()
+    wanted = context.options.metrics or tuple(METRICS)
     for name, metric in METRICS.items():
         options = context.metric_options(name, metric)
-        if metric.applies(model, options):
+        if name in wanted and metric.applies(model, options):
             if say:
                 say(f"measuring {name}")
             began = time.perf_counter()

@@ -13,6 +13,7 @@ LABELS: dict[str, str] = {
     "reconstruction.ssim": "SSIM",
     "reconstruction.perceptual": "perceptual distance ({network})",
     "denoising.mse": "MSE",
+    "denoising.train_mse": "MSE of training pictures",
     "denoising.psnr": "PSNR",
     "denoising.ssim": "SSIM",
     "denoising.compared_psnr": "PSNR beside filters",
@@ -73,6 +74,12 @@ LABELS: dict[str, str] = {
     "generation.duplicates": "near another of the same set",
     "generation.agreement": "agreement with the class asked for",
     "generation.class_agreement": "agreement with the class asked for",
+    "train.mse": "train loss, MSE",
+    "train.distortion": "train distortion",
+    "validation.mse": "validation loss, MSE",
+    "validation.distortion": "validation distortion",
+    "training.seconds": "seconds of training",
+    "network.parameters": "parameters",
 }
 """By key; names in braces are settings of the protocol. A key that is not here is written as it is."""
 
@@ -115,7 +122,11 @@ TRIALS: dict[str, str] = {
     "mnist": "MNIST pictures",
 }
 
-SOURCES: dict[str, str] = {"prior": "the prior", "mixture": "a Gaussian mixture"}
+SOURCES: dict[str, str] = {
+    "prior": "the prior",
+    "mixture": "a Gaussian mixture",
+    "midpoint": "the middle between two training pictures",
+}
 
 TAGS: dict[str, tuple[str, Mapping[str, str]]] = {
     "level": ("noise {}", {}),
@@ -128,6 +139,9 @@ TAGS: dict[str, tuple[str, Mapping[str, str]]] = {
     "draws": ("k = {}", {}),
     "source": ("drawn from {}", SOURCES),
     "temperature": ("temperature {}", {}),
+    "epoch": ("epoch {}", {}),
+    "part": ("{}", {"whole": "whole network"}),
+    "counted": ("{}", {"all": "trained and running", "running": "running statistics"}),
 }
 """How a tag is written, and words for its values"""
 

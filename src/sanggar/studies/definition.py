@@ -23,12 +23,14 @@ from sanggar.options import Options, validated
 from sanggar.plain import LARGEST, check_values, kind, parse
 from sanggar.plan import Plan, resolve
 from sanggar.results import NETWORK, Tag
+from sanggar.studies.logged import LOGGED
+from sanggar.studies.size import PARAMETERS
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=60)]
 MOST = 1000
 """Rows of a grid, at most"""
 Setting = dict[str, Any]
-"""Dotted keys of a recipe with their values"""
+"""Dotted keys of a recipe with their values; in a row, `base` is another recipe than the table's"""
 
 
 class Quantity(Options):
@@ -36,11 +38,32 @@ class Quantity(Options):
 
     key: str
     subject: str = NETWORK
-    tags: dict[str, Tag] = Field(default_factory=dict)
+    tags: dict[str, Tag | Annotated[tuple[Tag, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    """of a list of values, the mean over them is meant"""
 
     def __str__(self) -> str:
         told = [] if self.subject == NETWORK else [self.subject]
-        return ", ".join([self.key, *told, *(f"{name} {value}" for name, value in self.tags.items())])
+        return ", ".join([self.key, *told, *(f"{name} {listed(value)}" for name, value in self.tags.items())])
+
+    @property
+    def constant(self) -> bool:
+        """Whether it is known of a recipe before anything is trained."""
+        return self.key == PARAMETERS
+
+    @property
+    def logged(self) -> bool:
+        """Whether a run writes it down while it trains."""
+        return self.key.partition(".")[0] in LOGGED
+
+    def each(self) -> list[dict[str, Tag]]:
+        """The tags of the measurements that it is the mean of; mostly one."""
+        values = [value if isinstance(value, tuple) else (value,) for value in self.tags.values()]
+        return [dict(zip(self.tags, chosen, strict=True)) for chosen in itertools.product(*values)]
+
+
+def listed(value: object) -> str:
+    """A tag, or several, in words."""
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 Measured = Annotated[Quantity, BeforeValidator(lambda given: {"key": given} if isinstance(given, str) else given)]
@@ -110,6 +133,8 @@ class Claim(Options):
     """TABLE/ROW that is said to have the higher value, or the lower"""
     than: str
     """TABLE/ROW that it is compared with"""
+    than_metric: Measured | None = None
+    """what is measured of that one, where it is something else: another class, or real pictures"""
     direction: Literal["higher", "lower"] = "higher"
     margin: float = Field(ge=0)
     """the smallest difference that matters"""
@@ -117,7 +142,12 @@ class Claim(Options):
     @property
     def hash(self) -> str:
         """What changes when anything of the claim does."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        return hashlib.sha256(self.model_dump_json(exclude_none=True).encode()).hexdigest()[:12]
+
+    @property
+    def sides(self) -> tuple[tuple[str, Quantity], tuple[str, Quantity]]:
+        """Both rows, each with what is measured of it."""
+        return (self.row, self.metric), (self.than, self.than_metric or self.metric)
 
 
 class Budget(Options):
@@ -128,6 +158,8 @@ class Budget(Options):
     """of each row; none: what its table says"""
     set: Setting = Field(default_factory=dict)
     """what every recipe has beside its own"""
+    length: float = Field(default=1, gt=0, le=1)
+    """share of each training's steps, or epochs, that is done"""
     tables: tuple[str, ...] = ()
     """none: all of them"""
 
@@ -181,7 +213,11 @@ class Study:
 
         def cell(name: str, table: Table, row: str, setting: Setting, seed: int) -> Cell:
             together = {**table.set, **setting, **self.budget.set, "training.seed": seed}
-            return Cell(name, row, seed, _varied(table.base, together, f"{self.name}: tables.{name}, {row}"))
+            where = f"{self.name}: tables.{name}, {row}"
+            plan = _varied(table.base, together, where)
+            if self.budget.length < 1:
+                plan = _varied(table.base, {**together, **_shortened(plan, self.budget.length)}, where)
+            return Cell(name, row, seed, plan)
 
         return tuple(
             cell(name, table, row, setting, seed)
@@ -190,13 +226,16 @@ class Study:
             for seed in range(table.seeds)
         )
 
-    def wanted(self, table: str, row: str) -> dict[str, Quantity]:
-        """What is looked for in a row's runs, by the key of the study that asks for it."""
+    def asked(self, table: str, row: str) -> dict[str, Quantity]:
+        """What is to be known of a row, by the key of the study that asks for it."""
         options, place = self.tables[table], f"{table}/{row}"
-        asked = {f"tables.{table}.metrics[{i}]": quantity for i, quantity in enumerate(options.metrics)}
-        asked |= {f"claims.{n}": c.metric for n, c in self.claims.items() if place in (c.row, c.than)}
+        found = {f"tables.{table}.metrics[{i}]": quantity for i, quantity in enumerate(options.metrics)}
+        for name, claim in self.claims.items():
+            for side, quantity in claim.sides:
+                key = f"claims.{name}" + (".than_metric" if quantity is claim.than_metric else "")
+                found |= {key: quantity} if side == place else {}
         figures = options.reported.get(row, ())
-        return asked | {f"tables.{table}.reported.{row}[{i}]": figure.of for i, figure in enumerate(figures)}
+        return found | {f"tables.{table}.reported.{row}[{i}]": figure.of for i, figure in enumerate(figures)}
 
     @cached_property
     def claims(self) -> dict[str, Claim]:
@@ -206,11 +245,19 @@ class Study:
 
 
 def _varied(base: str, setting: Setting, where: str) -> Plan:
-    """A recipe with some keys set. Raises RecipeError that names the study and the row."""
+    """A recipe with some keys set; a `base` among them is another recipe. Raises RecipeError that names the row."""
+    keys = {"base": base, **setting}
+    base = str(keys.pop("base"))
     try:
-        return resolve(recipe.read(base, [f"{key}={json.dumps(value)}" for key, value in setting.items()]))
+        return resolve(recipe.read(base, [f"{key}={json.dumps(value)}" for key, value in keys.items()]))
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
+
+
+def _shortened(plan: Plan, share: float) -> Setting:
+    """A share of a training's length."""
+    key, whole = ("steps", plan.training.steps) if plan.training.steps else ("epochs", plan.training.epochs)
+    return {f"training.{key}": max(1, round(share * (whole or 1)))}
 
 
 def _plainly(value: object) -> str:
@@ -261,9 +308,26 @@ def _checked(tree: Content, name: str) -> StudyOptions:
 
 
 def _tree(source: str | Path | Content) -> tuple[dict[str, Any], str]:
+    """A study's keys, laid over those of the study that it names as its base, and what it is called."""
     if isinstance(source, Mapping):
-        return {key: value for key, value in source.items() if key != "name"}, _safe(str(source.get("name", "")))
+        tree = {key: value for key, value in source.items() if key != "name"}
+        return _inherit(tree, Path()), _safe(str(source.get("name", "")))
     path = shipped().get(str(source), Path(source))
+    return _inherit(_read(path, source), path.parent), _safe(path.stem)
+
+
+def _inherit(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A base is a study that comes with sanggar, or a file beside; it has none itself."""
+    base = tree.pop("base", None)
+    if base is None:
+        return tree
+    below = _read(shipped().get(str(base), folder / str(base)), base)
+    if "base" in below:
+        raise RecipeError(f"base: the study {base} has a base itself.")
+    return recipe.merge(below, tree)
+
+
+def _read(path: Path, source: object) -> dict[str, Any]:
     if not path.is_file():
         raise RecipeError(f"There is no study {str(source)!r}. {suggest(str(source), list(shipped()))}")
     try:
@@ -273,7 +337,7 @@ def _tree(source: str | Path | Content) -> tuple[dict[str, Any], str]:
     tree = parse(text, str(path))
     if not isinstance(tree, dict):
         raise RecipeError(f"{path}: expected `key: value` lines, got {kind(tree)}.")
-    return tree, _safe(path.stem)
+    return tree
 
 
 def _safe(name: str) -> str:

@@ -14,8 +14,9 @@ from sanggar.evaluation.evaluate import METRICS
 from sanggar.models.capabilities import capabilities_of
 from sanggar.plan import Plan, build
 from sanggar.runs import Run
-from sanggar.studies.definition import Study
+from sanggar.studies.definition import Quantity, Study
 from sanggar.studies.executors import MakeExecutor
+from sanggar.studies.size import parameters
 from sanggar.studies.work import Job, done, steps_of, versions, work
 
 RUNS = "runs"
@@ -69,15 +70,30 @@ def check(study: Study) -> None:
         if key not in able:
             plan.check()
             able[key] = frozenset(capabilities_of(build(plan, plan.spec)))
-        for where, quantity in study.wanted(cell.table, cell.row).items():
-            name = quantity.key.partition(".")[0]
-            if name not in METRICS:
-                raise RecipeError(f"{study.name}: {where}: there is no metric {name!r}. {suggest(name, list(METRICS))}")
-            if lacking := [need for need in METRICS[name].needs if need not in able[key]]:
-                raise RecipeError(
-                    f"{study.name}: {where}: {quantity.key} is not measured of {plan.name} ({cell.row}): its network "
-                    f"cannot {lacking[0]}."
-                )
+        for where, quantity in study.asked(cell.table, cell.row).items():
+            if because := _unmeasured(quantity, plan, able[key]):
+                raise RecipeError(f"{study.name}: {where}: {because}")
+
+
+def _unmeasured(quantity: Quantity, plan: Plan, able: frozenset[str]) -> str:
+    """Why a quantity cannot be known of a recipe; nothing where it can."""
+    if quantity.constant:
+        try:
+            for tags in quantity.each():
+                parameters(plan, tags)
+        except RecipeError as error:
+            return str(error)
+        return ""
+    name = quantity.key.partition(".")[0]
+    if quantity.logged:
+        return ""
+    if name not in METRICS:
+        return f"there is no metric {name!r}. {suggest(name, list(METRICS))}"
+    if lacking := [need for need in METRICS[name].needs if need not in able]:
+        return f"{quantity.key} is not measured of {plan.name}: its network cannot {lacking[0]}."
+    if name not in (plan.evaluation.metrics or METRICS):
+        return f"{quantity.key} is left out by evaluation.metrics."
+    return ""
 
 
 class Workers:

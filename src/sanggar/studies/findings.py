@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sanggar.errors import SanggarError
-from sanggar.results import Measurement
+from sanggar.results import Measurement, Tag
 from sanggar.results.stored import read
 from sanggar.runs import Run
-from sanggar.studies.definition import Claim, Quantity, Reported, Study
+from sanggar.studies.definition import Cell, Claim, Quantity, Reported, Study, listed
 from sanggar.studies.engine import State
+from sanggar.studies.logged import logged
+from sanggar.studies.size import parameters
 from sanggar.studies.verdicts import Comparison, Difference, Verdict, compared, verdicts
+
+COUNTS = ("n", "of")
+"""Of a protocol, numbers of pictures: of one class there are more than of another, and they compare all the same"""
 
 
 @dataclass(frozen=True)
@@ -74,12 +79,12 @@ def found(study: Study, states: Mapping[Path, State]) -> Findings:
             continue
         run, measurements = evaluation
         runs.setdefault(f"{cell.table}/{cell.row}", []).append(run)
-        for quantity in {str(q): q for q in study.wanted(cell.table, cell.row).values()}.values():
-            hits = [m for m in measurements if _is(m, quantity)]
-            if len(hits) == 1:
-                row.measured.setdefault(str(quantity), {})[cell.seed] = hits[0]
+        for quantity in {str(q): q for q in study.asked(cell.table, cell.row).values()}.values():
+            m = _of(quantity, cell, measurements)
+            if isinstance(m, str):
+                row.missing[str(quantity)] = m
             else:
-                row.missing[str(quantity)] = "not measured of this network" if not hits else f"is any of {len(hits)}"
+                row.measured.setdefault(str(quantity), {})[cell.seed] = m
     by_name = {f"{row.table}/{row.name}": row for table in rows.values() for row in table}
     claims = study.claims
     judged = verdicts({name: difference(claim, by_name) for name, claim in claims.items()})
@@ -100,22 +105,23 @@ def found(study: Study, states: Mapping[Path, State]) -> Findings:
 
 def difference(claim: Claim, rows: Mapping[str, Row]) -> Difference | str:
     """A claim's difference seed by seed, or why there is none: numbers are paired where their protocols are equal."""
-    sides = [rows[name].measured.get(str(claim.metric), {}) for name in (claim.row, claim.than)]
+    sides = [rows[name].measured.get(str(quantity), {}) for name, quantity in claim.sides]
     seeds = sorted(set(sides[0]) & set(sides[1]))
     if not seeds:
         return "not both sides were measured"
     one, other = ([side[seed] for seed in seeds] for side in sides)
     for a, b in zip(one, other, strict=True):
-        if differing := differs(a, b):
+        if differing := differs(a, b, (*COUNTS, "split") if claim.than_metric else ()):
             return f"the two do not compare: {differing}"
     sign = 1 if claim.direction == "higher" else -1
     return Difference(tuple(sign * (a.value - b.value) for a, b in zip(one, other, strict=True)), claim.margin)
 
 
-def differs(one: Measurement, other: Measurement) -> str:
-    """Where two protocols differ, in a few words; nothing where two measurements compare."""
+def differs(one: Measurement, other: Measurement, but: Sequence[str] = ()) -> str:
+    """Where two protocols differ, in a few words, `but` in some; nothing where two measurements compare."""
     a, b = ({**m.protocol.model_dump(exclude={"settings"}), **m.protocol.settings} for m in (one, other))
-    return ", ".join(f"{name} {a.get(name)} and {b.get(name)}" for name in {**a, **b} if a.get(name) != b.get(name))
+    names = [name for name in {**a, **b} if name not in but and a.get(name) != b.get(name)]
+    return ", ".join(f"{name} {a.get(name)} and {b.get(name)}" for name in names)
 
 
 def _evaluation(state: State) -> tuple[Run, list[Measurement]] | str:
@@ -123,20 +129,41 @@ def _evaluation(state: State) -> tuple[Run, list[Measurement]] | str:
         return state.trouble
     try:
         run = Run(state.folder)
-        return run, list(read(run).measurements)
+        return run, [*read(run).measurements, *logged(run)]
     except SanggarError:
         return "not done yet"
 
 
-def _is(m: Measurement, quantity: Quantity) -> bool:
-    same = m.key == quantity.key and m.subject == quantity.subject
-    return same and quantity.tags.items() <= m.tags.items()
+def _of(quantity: Quantity, cell: Cell, measurements: Sequence[Measurement]) -> Measurement | str:
+    """What a run measured of a quantity, the mean where it has several; or why there is nothing."""
+    found = []
+    for tags in quantity.each():
+        hits = (
+            [parameters(cell.plan, tags)] if quantity.constant else [m for m in measurements if _is(m, quantity, tags)]
+        )
+        if len(hits) != 1:
+            nothing = "not in the log of its training" if quantity.logged else "not measured of this network"
+            return f"is any of {len(hits)}" if hits else nothing
+        found += hits
+    first = found[0]
+    if len(found) == 1:
+        return first
+    if differing := next(filter(None, (differs(first, m, COUNTS) for m in found)), ""):
+        return f"these do not compare: {differing}"
+    together = first.protocol.on(sum(m.protocol.n for m in found))
+    shown = {name: listed(value) for name, value in quantity.tags.items()}
+    changes = {"value": float(np.mean([m.value for m in found])), "interval": None, "tags": shown, "protocol": together}
+    return first.model_copy(update=changes)
+
+
+def _is(m: Measurement, quantity: Quantity, tags: Mapping[str, Tag]) -> bool:
+    return m.key == quantity.key and m.subject == quantity.subject and tags.items() <= m.tags.items()
 
 
 def _beside(figure: Reported, row: Row, because: str) -> Comparison:
     measured = row.measured.get(str(figure.of), {})
     better = next(iter(measured.values())).better if measured else None
-    return compared(figure.value, row.values(figure.of), better, figure.at_least, because)
+    return compared(figure.value, row.values(figure.of), better, figure.at_least, because, figure.of.constant)
 
 
 def _stated(study: Study, name: str, claim: Claim, runs: Mapping[str, list[Run]]) -> str:

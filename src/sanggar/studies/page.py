@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from jinja2 import Environment, PackageLoader
@@ -11,7 +11,7 @@ from matplotlib import rc_context
 from sanggar import __version__
 from sanggar.reporting import labels
 from sanggar.reporting.figures import LINES, STYLE, axes, number, svg, table
-from sanggar.studies.definition import Quantity, Table
+from sanggar.studies.definition import Quantity, Reported, Table
 from sanggar.studies.findings import Findings, Judged, Row, spread
 from sanggar.studies.verdicts import FEWEST, Comparison
 
@@ -31,7 +31,8 @@ def markdown(findings: Findings) -> str:
     parts = [f"## {study.name}", study.options.about.strip(), _budget(findings)]
     for name, rows in findings.rows.items():
         table_of = study.tables[name]
-        parts += [f"### {name}", table_of.about.strip(), piped(_lines(findings, name, rows)), _because(table_of)]
+        parts += [f"### {name}", table_of.about.strip(), piped(_lines(findings, name, rows))]
+        parts += [piped(_figures(findings, name, rows)) if _apart(findings, name) else "", _because(table_of)]
     if findings.claims:
         parts += ["### Claims", piped(_claims(findings))]
     parts.append(f"`sanggar study {study.name} --budget {study.budget_name}`")
@@ -46,8 +47,12 @@ def page(findings: Findings) -> str:
     ]
     for name, rows in findings.rows.items():
         html = (
-            paragraphs(study.tables[name].about) + _dots(findings, name, rows) + as_table(_lines(findings, name, rows))
+            paragraphs(study.tables[name].about)
+            + _by_row(findings, name, rows)
+            + as_table(_lines(findings, name, rows))
         )
+        if _apart(findings, name):
+            html += _by_figure(findings, name, rows) + as_table(_figures(findings, name, rows))
         html += paragraphs(_because(study.tables[name]))
         sections.append({"key": f"table-{name}", "title": name, "html": html})
     if findings.claims:
@@ -76,17 +81,39 @@ def _seeds(row: Row) -> int:
 def _lines(findings: Findings, name: str, rows: Sequence[Row]) -> Lines:
     """A table of a study: a line a row, a column a quantity, then what was reported and what is said to it."""
     metrics = findings.study.tables[name].metrics
-    any_reported = any(findings.reported[name, row.name] for row in rows)
+    any_reported = any(findings.reported[name, row.name] for row in rows) and not _apart(findings, name)
     head = ["", *(_headed(quantity, rows) for quantity in metrics)]
     lines = [head + ["reported", "verdict"] * any_reported]
     for row in rows:
         line = [row.name, *(_cell(row, quantity) for quantity in metrics)]
         if any_reported:
             figures = findings.reported[name, row.name]
-            line.append("; ".join(f"{'> ' * f.at_least}{_number(f.value)}" for f, _ in figures))
-            line.append("; ".join(_said(comparison) for _, comparison in figures))
+            line.append("; ".join(_reported(f, metrics[0], row) for f, _ in figures))
+            line.append("; ".join(_said(comparison, f.of) for f, comparison in figures))
         lines.append(line)
     return lines
+
+
+def _apart(findings: Findings, name: str) -> bool:
+    """Whether a row has reported figures of several quantities: they stand in a table of their own."""
+    figures = [found for (table_of, _), found in findings.reported.items() if table_of == name]
+    return any(len({str(figure.of) for figure, _ in found}) > 1 for found in figures)
+
+
+def _figures(findings: Findings, name: str, rows: Sequence[Row]) -> Lines:
+    """The reported figures of a table, a line each."""
+    lines = [["", "quantity", "measured", "reported", "verdict"]]
+    for row in rows:
+        for figure, comparison in findings.reported[name, row.name]:
+            measured, told = _cell(row, figure.of), f"{'> ' * figure.at_least}{_shown(figure.value, figure.of)}"
+            lines.append([row.name, _headed(figure.of, [row]), measured, told, _said(comparison, figure.of)])
+    return lines
+
+
+def _reported(figure: Reported, first: Quantity, row: Row) -> str:
+    """A figure of the report, with what it is of where that is not the table's first column."""
+    of = "" if figure.of == first else f"{_headed(figure.of, [row])}: "
+    return f"{of}{'> ' * figure.at_least}{_shown(figure.value, figure.of)}"
 
 
 def _because(options: Table) -> str:
@@ -94,24 +121,39 @@ def _because(options: Table) -> str:
     return f"Not comparable, because {options.not_comparable}." if options.not_comparable else ""
 
 
-def _dots(findings: Findings, name: str, rows: Sequence[Row]) -> str:
-    """The first quantity of a table as a chart: a line a row, a dot a run, a ring for what was reported."""
+def _by_row(findings: Findings, name: str, rows: Sequence[Row]) -> str:
+    """The first quantity of a table as a chart, a line a row."""
     quantity = findings.study.tables[name].metrics[0]
-    measured = [(row, row.values(quantity)) for row in rows]
-    if not any(values for _, values in measured):
+    reported = {row.name: [f.value for f, _ in findings.reported[name, row.name] if f.of == quantity] for row in rows}
+    return _dots(_headed(quantity, rows), {row.name: (row.values(quantity), reported[row.name]) for row in rows})
+
+
+def _by_figure(findings: Findings, name: str, rows: Sequence[Row]) -> str:
+    """Reported figures of one key as a chart, a line a figure: of losses, an epoch."""
+    figures = [(row, figure) for row in rows for figure, _ in findings.reported[name, row.name]]
+    if len({(row.name, figure.of.key) for row, figure in figures}) > 1:
         return ""
-    figure, ax = axes(height=0.8 + 0.3 * len(rows))
+    lines = {
+        ", ".join(labels.tag(*tag) for tag in figure.of.tags.items()): (row.values(figure.of), [figure.value])
+        for row, figure in figures
+    }
+    return _dots(labels.LABELS.get(figures[0][1].of.key, figures[0][1].of.key), lines)
+
+
+def _dots(quantity: str, lines: Mapping[str, tuple[list[float], list[float]]]) -> str:
+    """A dot for each run, a ring for what was reported: by what stands at the line, both."""
+    if not any(values for values, _ in lines.values()):
+        return ""
+    figure, ax = axes(height=0.8 + 0.3 * len(lines))
     with rc_context(STYLE):
-        for line, (row, values) in enumerate(measured):
+        for line, (values, told) in enumerate(lines.values()):
             ax.plot(values, [line] * len(values), "o", color=LINES[0], alpha=0.6, markersize=5)
-            told = [f.value for f, _ in findings.reported[name, row.name] if str(f.of) == str(quantity)]
             ax.plot(told, [line] * len(told), "o", color=LINES[1], fillstyle="none", markersize=8)
-        ax.set_yticks(range(len(rows)), [row.name for row in rows])
-        ax.set_ylim(len(rows) - 0.5, -0.5)
-        ax.set(xlabel=_headed(quantity, rows))
-    means = [f"{row.name} {_number(sum(values) / len(values))}" for row, values in measured if values]
-    return svg(figure, f"{_headed(quantity, rows)} by row, a dot for each run, a ring for what was reported: "
-                       f"{'; '.join(means)}.")  # fmt: skip
+        ax.set_yticks(range(len(lines)), list(lines))
+        ax.set_ylim(len(lines) - 0.5, -0.5)
+        ax.set(xlabel=quantity)
+    means = [f"{name} {_number(sum(values) / len(values))}" for name, (values, _) in lines.items() if values]
+    return svg(figure, f"{quantity}, a dot for each run, a ring for what was reported: {'; '.join(means)}.")
 
 
 def _headed(quantity: Quantity, rows: Iterable[Row]) -> str:
@@ -125,23 +167,23 @@ def _headed(quantity: Quantity, rows: Iterable[Row]) -> str:
 def _cell(row: Row, quantity: Quantity) -> str:
     """Mean, spread and each seed's value; or why there is none."""
     values = row.values(quantity)
-    missing = [row.missing[str(quantity)]] if str(quantity) in row.missing else []
-    troubles = list(dict.fromkeys([*row.troubles.values(), *missing]))
-    lacking = f"failed: {'; '.join(troubles)}" if troubles else "—"
+    troubles = [f"failed: {trouble}" for trouble in dict.fromkeys(row.troubles.values())]
+    troubles += [row.missing[str(quantity)]] if str(quantity) in row.missing else []
+    lacking = "; ".join(troubles) or "—"
     if not values:
         return lacking
-    deviation = spread(values)
+    deviation = None if quantity.constant else spread(values)
     if deviation is None:
-        return _number(values[0]) + (f" ({lacking})" if troubles else "")
+        return _shown(values[0], quantity) + (f" ({lacking})" if troubles else "")
     each = ", ".join(map(_number, values))
     more = f"; {lacking}" if troubles else ""
     return f"{_number(sum(values) / len(values))} ± {number(deviation, 2)} ({each}{more})"
 
 
-def _said(found: Comparison) -> str:
+def _said(found: Comparison, of: Quantity) -> str:
     """A comparison in words."""
-    if found.outcome == "not measured":
-        return "not measured"
+    if found.outcome == "not measured" or (of.constant and found.outcome == "reproduced"):
+        return found.outcome
     apart = f"{'+' if (found.difference or 0) >= 0 else ''}{number(found.difference or 0.0, 2)}"
     if found.outcome == "one difference":
         return f"{apart}; fewer than {FEWEST} seeds, no verdict"
@@ -155,12 +197,15 @@ def _claims(findings: Findings) -> Lines:
     lines = [["claim", "difference", "matters from", "verdict"]]
     for judged in findings.claims.values():
         claim = judged.claim
-        says = f"{claim.says} ({claim.row} {claim.direction} than {claim.than})"
-        lines.append([says, _apart(judged), _number(claim.margin), _verdict(judged)])
+        one, other = claim.row, claim.than
+        if claim.than_metric is not None:
+            one, other = (f"{place}, {quantity}" for place, quantity in claim.sides)
+        says = f"{claim.says} ({one} {claim.direction} than {other})"
+        lines.append([says, _difference(judged), _number(claim.margin), _verdict(judged)])
     return lines
 
 
-def _apart(judged: Judged) -> str:
+def _difference(judged: Judged) -> str:
     difference, interval = judged.verdict.difference, judged.verdict.interval
     if difference is None:
         return "—"
@@ -179,6 +224,11 @@ def _verdict(judged: Judged) -> str:
 
 def _number(value: float) -> str:
     return number(value, 4)
+
+
+def _shown(value: float, of: Quantity) -> str:
+    """A value of a quantity: a size is a whole number."""
+    return f"{value:,.0f}" if of.constant else _number(value)
 
 
 def piped(lines: Lines) -> str:

@@ -137,11 +137,17 @@ class Comparison:
 
 
 def compared(
-    reported: float, measured: Sequence[float], better: str | None, at_least: bool = False, because: str = ""
+    reported: float,
+    measured: Sequence[float],
+    better: str | None,
+    at_least: bool = False,
+    because: str = "",
+    constant: bool = False,
 ) -> Comparison:
     """Judge a reported figure by the 95 % prediction interval for one run, from at least three seeds.
 
-    `because` says why the two do not compare; `at_least`: the report says "above", so that higher is reproduced.
+    `because` says why the two do not compare; `at_least`: the report says "above", so that higher is reproduced;
+    `constant`: no seed changes it, so that it is equal or not.
     """
     from scipy.stats import t
 
@@ -149,6 +155,8 @@ def compared(
         return Comparison("not measured")
     n, mean = len(measured), float(np.mean(measured))
     difference = mean - reported
+    if constant and not because:
+        return Comparison("another" if difference else "reproduced", (mean, mean), difference)
     if n < FEWEST:
         return Comparison("not comparable" if because else "one difference", None, difference, because)
     half = float(t.ppf(0.975, n - 1)) * float(np.std(measured, ddof=1)) * (1 + 1 / n) ** 0.5

@@ -11,12 +11,12 @@ from pydantic import Field
 
 from sanggar.evaluation.context import EvaluationContext, Findings, Metric, first_of_each_class
 from sanggar.evaluation.filters import DENOISERS, Setting, denoise, tune
-from sanggar.evaluation.measures.fidelity import psnr
+from sanggar.evaluation.measures.fidelity import mean_squared_errors, psnr
 from sanggar.evaluation.metrics.reconstruction import FIDELITY, extremes, fidelity
 from sanggar.evaluation.statistics import mean_of
 from sanggar.instruments.cache import cached
 from sanggar.options import Options
-from sanggar.results import NETWORK, Alarm, Json, Measurement
+from sanggar.results import NETWORK, Alarm, Json, Measurement, Protocol
 from sanggar.runs import Arrays
 from sanggar.trained import Pixels, TrainedModel
 
@@ -85,10 +85,20 @@ def _reconstructed(
             "denoising", values, protocol, test.pixels, tags={"level": level}, headline=level == shown
         )
         if level == shown:
+            measurements.append(_of_training_pictures(context, level, protocol))
             arrays = extremes(pixels, test, noisy, values["psnr"])
             if (mse := float(values["mse"].mean())) > 0.5:
                 alarms.append(Alarm(key="denoising.nothing_learned", values={"level": level, "mse": mse}))
     return measurements, alarms, arrays
+
+
+def _of_training_pictures(context: EvaluationContext, level: float, protocol: Protocol) -> Measurement:
+    """The MSE of training pictures, as many as there are: beside that of test pictures it tells of overfitting."""
+    train = context.train.first(protocol.n).pixels
+    noisy = context.model.disturb(train, level, context.options.seed)
+    values = mean_squared_errors(context.model.reconstruct(noisy), train)
+    of_train = protocol.model_copy(update={"split": "train", "n": len(train)})
+    return mean_of("denoising.train_mse", values, of_train, unit="scale", better="lower", tags={"level": level})
 
 
 def _compared(

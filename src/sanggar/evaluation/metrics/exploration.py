@@ -24,9 +24,10 @@ from sanggar.evaluation.reference import (
     wanted_like,
 )
 from sanggar.evaluation.statistics import share_of
+from sanggar.instruments.features import FeatureExtractor
 from sanggar.models.vae.kl import kl_of_posterior
 from sanggar.options import Options
-from sanggar.results import FLOOR, NETWORK, Json, Measurement, Protocol, Tag
+from sanggar.results import FLOOR, NETWORK, PIXELS, Json, Measurement, Protocol, Tag
 from sanggar.runs import Arrays
 from sanggar.tools.interpolation import between_four
 from sanggar.tools.mixture import Mixture, fit_mixture, sample_mixture
@@ -129,7 +130,37 @@ def _compared(context: EvaluationContext, sources: list[Source], n: int) -> list
         features = extract_chunks(extractor, n, partial(source.pictures, rows=rows))[1].features
         given = protocol.having(**source.settings, **context.trained_on(extractor.network))
         measurements += _beside(real, features, given, NETWORK, source.tags, source.headline)
+    measurements += _between(context, extractor, real, rows, protocol)
     return measurements + _beside(real, real.stand_ins, protocol, FLOOR, {}, headline=False)
+
+
+def _between(
+    context: EvaluationContext, extractor: FeatureExtractor, real: Reference, rows: Rows | None, protocol: Protocol
+) -> list[Measurement]:
+    """Pictures midway between the latents of two training pictures, and the mean of their pixels in their place.
+
+    Of training pictures: between test pictures they would be compared with those that they were made of.
+    """
+    n, latents, pixels = protocol.n, context.latents("train"), context.train.pixels
+    draw = np.random.default_rng(context.options.seed)
+    one = draw.integers(len(latents), size=n)
+    other = (one + draw.integers(1, max(2, len(latents)), size=n)) % len(latents)
+
+    def midway(part: slice) -> Pixels:
+        between = (latents[one[part]] + latents[other[part]]) / 2
+        return context.model.decode(between, None if rows is None else rows[part])
+
+    def blended(part: slice) -> Pixels:
+        whole = pixels[one[part]].astype(np.uint16) + pixels[other[part]]
+        return ((whole + 1) // 2).astype(np.uint8)
+
+    given = protocol.having(among=len(latents))
+    trained_on = context.trained_on(extractor.network)
+    measurements = []
+    for subject, pictures, how in ((NETWORK, midway, given.having(**trained_on)), (PIXELS, blended, given)):
+        features = extract_chunks(extractor, n, pictures)[1].features
+        measurements += _beside(real, features, how, subject, {"source": "midpoint"}, headline=False)
+    return measurements
 
 
 def _beside(

@@ -7,7 +7,7 @@ from html import escape
 from sanggar.reporting import labels
 from sanggar.reporting.figures import img, number, rows, sheet, table
 from sanggar.reporting.view import View, Views, of_each, value
-from sanggar.results import FLOOR, Measurement
+from sanggar.results import FLOOR, PIXELS, Measurement
 
 KEYS = ("exploration.frechet", "exploration.precision", "exploration.recall")
 UNITS = {
@@ -64,7 +64,7 @@ def _source(m: Measurement) -> str:
         words += f" of {count} component{'s' * (count != 1)}"
     if "temperature" in m.tags:
         words += f", {labels.tag('temperature', m.tags['temperature'])}"
-    return words
+    return f"{words}: the mean of their pixels" if m.subject == PIXELS else words
 
 
 def corners(views: Views) -> str | None:
