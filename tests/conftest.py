@@ -10,13 +10,18 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pkgutil
 from importlib.util import find_spec
 
+import jaxtyping
+import torch  # noqa: F401  # before the hook: what a hooked module imports is compiled anew, past its bytecode
 from jaxtyping import install_import_hook
+
+import shapes
 
 # not the from-scratch engine: its derivatives are functions within functions, which would be wrapped at each call
 SPEC = find_spec("sanggar")
 assert SPEC is not None
 FOLDERS = SPEC.submodule_search_locations
 ROOMS = [room.name for room in pkgutil.iter_modules(FOLDERS) if room.name != "scratch"]
+jaxtyping.jaxtyped = shapes.jaxtyped  # type: ignore[assignment]
 install_import_hook([f"sanggar.{room}" for room in ROOMS], "beartype.beartype")
 
 import json

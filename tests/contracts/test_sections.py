@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
@@ -15,6 +16,7 @@ import pytest
 
 from conftest import Trained
 from sanggar.plan import FAMILIES
+from sanggar.reporting.figures import line_chart
 from sanggar.reporting.page import view
 from sanggar.reporting.sections import SECTIONS
 from sanggar.reporting.view import View
@@ -81,6 +83,24 @@ def without(part: str) -> Callable[[View], View]:
         return replace(whole, evaluation=of(whole.evaluation, measurements=kept), arrays=arrays)
 
     return lack
+
+
+@pytest.fixture(autouse=True, scope="module")
+def same_lines_are_drawn_once() -> Iterator[None]:
+    """A chart of lines depends on nothing but what it is given; of a run that lacks a part most are as before."""
+    drawn: dict[str, str] = {}
+
+    def remembered(*given: Any, **how: Any) -> str:
+        key = repr((given, how))
+        if key not in drawn:
+            drawn[key] = line_chart(*given, **how)
+        return drawn[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in {sys.modules[write.__module__] for _, write in SECTIONS.values()}:
+            if hasattr(module, "line_chart"):
+                patch.setattr(module, "line_chart", remembered)
+        yield
 
 
 FILES = ("metrics", "arrays", "details", "numbers")

@@ -29,7 +29,7 @@ pytestmark = [
 IRIS = scale(load_iris().data), load_iris().target
 BINARY = make_classification(200, 8, random_state=1)
 LABELS = [
-    scale(a) if a.dtype == float else a for a in make_multilabel_classification(200, 6, n_classes=4, random_state=1)
+    scale(a) if a.dtype == float else a for a in make_multilabel_classification(200, 6, n_classes=4, random_state=2)
 ]
 LINE = [scale(a) for a in make_regression(200, 5, noise=5.0, random_state=1)]
 CLASSIFIERS: Any = (FFNNClassifier, MLPClassifier)

@@ -240,7 +240,7 @@ def _check_mode(path: Path, image: Image.Image, spec: ImageSpec) -> None:
 
 
 def _to_channels(
-    path: Path, pixels: UInt8[np.ndarray, ...], spec: ImageSpec
+    path: Path, pixels: UInt8[np.ndarray, "..."], spec: ImageSpec
 ) -> UInt8[np.ndarray, "height width channels"]:
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -299,7 +299,7 @@ def write_images(
     raise DataError(f"{path}: expected a name ending in .png (one grid) or .npz (arrays).")
 
 
-def write_png(sheet: UInt8[np.ndarray, ...]) -> bytes:
+def write_png(sheet: UInt8[np.ndarray, "..."]) -> bytes:
     """A grey `(H, W)` or colour `(H, W, 3)` picture as the bytes of a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, format="PNG")
@@ -308,7 +308,7 @@ def write_png(sheet: UInt8[np.ndarray, ...]) -> bytes:
 
 def grid(
     pixels: UInt8[np.ndarray, "n height width channels"], columns: int, gap: int = 2, scale: int = 1
-) -> UInt8[np.ndarray, ...]:
+) -> UInt8[np.ndarray, "..."]:
     """Pictures laid out row by row on mid-grey: `(H, W)` for grey ones, `(H, W, 3)` for colour."""
     n, height, width, channels = pixels.shape
     rows = -(-n // columns)

@@ -45,7 +45,7 @@ def write_stack(out: Path, chunks: Iterable[Chunk], count: int, spec: ImageSpec)
 
 def sheet(
     pixels: UInt8[np.ndarray, "n height width channels"], labels: Int64[np.ndarray, "n"] | None = None
-) -> UInt8[np.ndarray, ...]:
+) -> UInt8[np.ndarray, "..."]:
     """The pictures in a grid; with several of each label, every label has rows of its own, in order."""
     columns = min(len(pixels), max(10, round(len(pixels) ** 0.5)))
     groups = [] if labels is None else [pixels[labels == label] for label in np.unique(labels)]

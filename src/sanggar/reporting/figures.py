@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -32,7 +33,8 @@ STYLE: Any = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6, "axes.grid": True,
     "grid.color": INK, "grid.alpha": 0.12, "grid.linewidth": 0.6, "font.family": "sans-serif", "font.size": 9,
     "legend.frameon": False, "legend.fontsize": 8, "lines.linewidth": 1.6, "svg.fonttype": "none",
-    "figure.constrained_layout.use": True, "text.parse_math": False, "savefig.transparent": True,
+    "figure.constrained_layout.use": True, "text.parse_math": False, "figure.facecolor": "none",
+    "axes.facecolor": "none",
 }  # fmt: skip
 
 PHOTOGRAPH = 64
@@ -61,7 +63,8 @@ def svg(figure: Figure, words: str, *, wide: bool = False) -> str:
     buffer = io.StringIO()
     salt = hashlib.sha256(words.encode()).hexdigest()[:8]
     with rc_context({**STYLE, "svg.hashsalt": salt}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        # `savefig` would draw it all twice where there is a layout
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = re.sub(r' id="([^"]*)"', _once(), text)  # two equal images come with one id
@@ -83,7 +86,7 @@ def _once() -> Callable[[re.Match[str]], str]:
     return keep
 
 
-def img(pixels: UInt8[np.ndarray, ...], words: str, edge: int = 0) -> str:
+def img(pixels: UInt8[np.ndarray, "..."], words: str, edge: int = 0) -> str:
     """A grey `(H, W)` or colour `(H, W, 3)` picture as an `<img>` that keeps its pixels square and sharp.
 
     `edge` is the height of the single pictures on it: from PHOTOGRAPH pixels on they are kept as WebP with a loss that
@@ -101,7 +104,7 @@ def img(pixels: UInt8[np.ndarray, ...], words: str, edge: int = 0) -> str:
     )
 
 
-def _encoded(pixels: UInt8[np.ndarray, ...], kind: str, **how: int) -> bytes:
+def _encoded(pixels: UInt8[np.ndarray, "..."], kind: str, **how: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format=kind, **how)
     return buffer.getvalue()
