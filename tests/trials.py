@@ -3,7 +3,8 @@
 A kill ends a command with SIGKILL at a drawn moment, once or twice. What was there before must still be readable then,
 and the command given again must come to what one comes to that nobody disturbed: weights, checkpoint, lines, numbers
 and pictures byte for byte, with no file lost, doubled or left behind. A pair gives two commands on one run at once:
-both succeed, or one is refused in words, and the run is whole. What failed is kept in `trials/`.
+both succeed, or one is refused in words, and the run is whole. A study is killed as well, once for each fifty kills, and
+its tables compared. What failed is kept in `trials/`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+
+import sanggar
 
 FAILED = Path("trials")
 MEASURED = (
@@ -251,6 +254,33 @@ class Trials:
         return f"{what}: {'FAILED' if wrong else how}", what
 
 
+def killed_study(folder: Path, kills: int, draw: random.Random) -> list[str]:
+    """A study whose command, and sometimes a worker before, is killed at drawn moments: what is wrong in the end."""
+    from studies.test_study import STUDY, ended, stopped
+
+    width = {**STUDY["tables"]["width"], "set": {"training.epochs": 30}, "seeds": 8}
+    study = {**STUDY, "name": "toy", "tables": {"width": width}, "budgets": {"full": {}}}
+    places = folder / "whole" / "toy", folder / "killed" / "toy"
+    wrong = []
+    for place in places:
+        place.parent.mkdir(parents=True)
+    for number in range(kills):
+        begun = len(list(places[1].glob("runs/*/run.json")))
+        after = min(begun + draw.randrange(2), 16)
+        workers = stopped(study, places[1], after, signal.SIGKILL, draw.random() < 0.5, draw.uniform(0, 3))
+        if not ended(workers, 60):
+            wrong.append(f"after kill {number} workers went on")
+    for place in places:
+        sanggar.study({**study}, out=place, executor="here", workers=2)
+    told = [(place / "toy-full.md").read_text() for place in places]
+    runs = [sorted(run.name for run in place.glob("runs/*")) for place in places]
+    if told[0] != told[1]:
+        wrong.append("another table")
+    if runs[0] != runs[1]:
+        wrong.append("other runs")
+    return wrong
+
+
 def _kill_after(delay: float, process: object) -> None:
     process.join(delay)  # type: ignore[attr-defined]
     if process.exitcode is None:  # type: ignore[attr-defined]
@@ -281,7 +311,10 @@ def main() -> None:
             failed = sum(count for said, count in found.items() if said.endswith("FAILED"))
             late = sum(count for said, count in found.items() if said.endswith("too late"))
             print(f"{len(jobs)} {kind}, {late} too late, {failed} failed", flush=True)
-    sys.exit(any(said.endswith("FAILED") for said in done))
+        times = -(-kills // 50)
+        wrong = killed_study(Path(folder) / "study", times, random.Random(f"{seed} study"))
+        print(f"a study killed {times} times: {'; '.join(wrong) or 'the same tables, byte for byte'}", flush=True)
+    sys.exit(bool(wrong) or any(said.endswith("FAILED") for said in done))
 
 
 def _pictures(folder: Path) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sanggar.results import Alarm, Evaluation, Measurement, Protocol
     from sanggar.results.stored import read as evaluation_of
     from sanggar.runs import Run
-    from sanggar.studies.start import search, study
+    from sanggar.studies.start import search, study, tour
     from sanggar.trained import TrainedModel, open
     from sanggar.training.loop import Record
     from sanggar.training.start import resume, train
@@ -71,6 +71,7 @@ _HOMES = {
     "resume": "training.start:resume",
     "search": "studies.start:search",
     "study": "studies.start:study",
+    "tour": "studies.start:tour",
     "train": "training.start:train",
 }
 
@@ -107,6 +108,7 @@ __all__ = [
     "resume",
     "search",
     "study",
+    "tour",
     "train",
 ]
 

@@ -226,21 +226,25 @@ def test_a_killed_worker_is_replaced_and_the_numbers_are_the_same(toy: Path, tmp
     assert (tmp_path / "toy-full.md").read_text() == (toy / "toy-full.md").read_text()
 
 
-def stopped(out: Path, after: int, number: int, child: bool = False) -> tuple[int, list[int]]:
-    """Begin the toy study as a command, and send a signal to it, or to one of its workers, when so many runs began.
+def stopped(study: Any, out: Path, after: int, number: int, child: bool = False, delay: float = 0) -> list[int]:
+    """Begin a study as a command, and send it a signal so many seconds after so many runs began: its workers' numbers.
 
-    Its exit status, and the numbers of its workers.
+    With `child`, one of its workers is killed so many seconds before.
     """
     file = out.with_suffix(".yaml")
-    file.write_text(to_yaml({key: value for key, value in STUDY.items() if key != "name"}), encoding="utf-8")
+    file.write_text(to_yaml({key: value for key, value in study.items() if key != "name"}), encoding="utf-8")
     command = [sys.executable, "-m", "sanggar", "study", str(file), "--out", str(out), "--workers", "2"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None and len(list(out.glob("runs/*/run.json"))) < after:
             time.sleep(0.05)
         children = [int(n) for n in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
         workers = [n for n in children if "spawn_main" in Path(f"/proc/{n}/cmdline").read_text()]
-        os.kill(workers[0] if child else process.pid, number)
-        return process.wait(), workers
+        if child and workers:
+            os.kill(workers[0], signal.SIGKILL)
+        time.sleep(delay)
+        process.send_signal(number)
+        process.wait()
+    return workers
 
 
 def ended(processes: Sequence[int], seconds: float) -> bool:
@@ -259,8 +263,7 @@ def test_a_command_that_ends_early_leaves_nobody_working_and_goes_on_the_same(
     number: int, toy: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "toy"
-    status, workers = stopped(out, 2, number)
-    assert status == (-signal.SIGKILL if number == signal.SIGKILL else 128 + signal.SIGTERM)
+    workers = stopped(STUDY, out, 2, number)
     assert workers and ended(workers, 60)
     assert len(list(out.glob("runs/*/run.json"))) < 6  # it did not go on with what else there was
     assert values(done(out)) == values(done(toy))

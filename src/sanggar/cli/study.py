@@ -57,6 +57,18 @@ def study(name: str, budget: str, out: Path, workers: int | None, executor: str)
 
 
 @cli.command()
+@click.option("--out", type=click.Path(path_type=Path), default="tour", show_default=True, help="Its folder.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes, one thread each; default: one for each core.")
+def tour(out: Path, workers: int | None) -> None:
+    """Train, measure and report all five systems on pictures that come along."""
+    from sanggar.studies import start
+
+    with going_on("What is done is kept; the same command goes on."), _shown() as tell:
+        made = start.tour(out=out, workers=workers, tell=tell)
+    click.echo(f"Tour: {made.path}")
+
+
+@cli.command()
 @click.argument("recipe")
 @click.argument("settings", nargs=-1, required=True, metavar="KEY=RANGE|VALUES...")
 @click.option("--trials", type=click.IntRange(min=1), default=30, show_default=True, help="Settings that are tried.")

@@ -182,6 +182,18 @@ def do(search: Search, runs: Runs, width: int) -> Found:
 
     `width` trials are proposed and made at a time where proposals depend on what was found.
     """
+    trials = tried(search, runs, width)
+    again = _trained_again(search, trials, runs)
+    chosen = _chosen(search, again)
+    if chosen is not None:
+        plans = _fresh(search, chosen.trial)
+        jobs = [replace(search.job(plan, runs.folder), objective=None) for plan in plans.values()]
+        runs.make(jobs, list(plans.values()), [f"the chosen one, seed {seed}, on test" for seed in plans])
+    return Found(search, tuple(trials), again, chosen, importance(search, trials))
+
+
+def tried(search: Search, runs: Runs, width: int) -> list[Trial]:
+    """All trials. Raises RunError where none of the first could be trained."""
     first, *later = search.shares()
     count = min(search.trials, len(search.space.grid())) if search.sampler == "grid" else search.trials
     known = noted(search, runs.folder)
@@ -201,13 +213,7 @@ def do(search: Search, runs: Runs, width: int) -> Found:
         ranked = [trial for trial in ranked if len(trial.values) == reached]
         for trial in _tried(search, ranked[: -(-len(ranked) // FACTOR)], runs, share):
             trials[trial.number] = trial
-    again = _trained_again(search, trials, runs)
-    chosen = _chosen(search, again)
-    if chosen is not None:
-        plans = _fresh(search, chosen.trial)
-        jobs = [replace(search.job(plan, runs.folder), objective=None) for plan in plans.values()]
-        runs.make(jobs, list(plans.values()), [f"the chosen one, seed {seed}, on test" for seed in plans])
-    return Found(search, tuple(trials), again, chosen, importance(search, trials))
+    return trials
 
 
 def _tried(search: Search, trials: Sequence[Trial], runs: Runs, share: float) -> list[Trial]:

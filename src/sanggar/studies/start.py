@@ -8,8 +8,9 @@ from pathlib import Path
 from sanggar.errors import RecipeError, RunError
 from sanggar.files import Content, write_atomic
 from sanggar.recipe import Recipe
+from sanggar.reporting.page import Report, report
 from sanggar.studies import engine
-from sanggar.studies.definition import read
+from sanggar.studies.definition import Study, read
 from sanggar.studies.engine import State
 from sanggar.studies.executors import MakeExecutor, cores, executor_for
 from sanggar.studies.findings import Findings
@@ -40,17 +41,43 @@ def study(
     alone.
     """
     asked = read(source, budget)
-    engine.check(asked)
     folder = Path(out).resolve()  # workers may have begun elsewhere
+    needed = _done(asked, folder, workers, executor, tell)
+    findings = findings_of(asked, needed)
+    write_atomic(page_of(findings, folder), page(findings).encode())
+    write_atomic(page_of(findings, folder).with_suffix(".md"), markdown(findings).encode())
+    return findings
+
+
+def tour(
+    *,
+    out: str | Path = "tour",
+    workers: int | None = None,
+    tell: Callable[[Sequence[State]], None] = lambda states: None,
+) -> Report:
+    """Train and measure all five systems on pictures that come with sanggar, and report them on one page.
+
+    It is the study `tour`, and can be stopped and begun again likewise. Raises RunError where one of them fails.
+    """
+    folder = Path(out).resolve()
+    needed = _done(read("tour"), folder, workers, "here", tell)
+    if troubles := [f"{state.labels[0]}: {state.trouble}" for state in needed.values() if state.trouble]:
+        raise RunError(troubles[0])
+    return report(*needed, out=folder / "tour.html")
+
+
+def _done(
+    asked: Study, folder: Path, workers: int | None, executor: str | MakeExecutor,
+    tell: Callable[[Sequence[State]], None],
+) -> dict[Path, State]:  # fmt: skip
+    """Do what a study lacks."""
+    engine.check(asked)
     make = executor_for(executor, folder, workers) if isinstance(executor, str) else executor
     needed = engine.states(asked, folder)
     _make_room(folder)
     with engine.Workers(make) as several:
         engine.do(needed, several, tell)
-    findings = findings_of(asked, needed)
-    write_atomic(page_of(findings, folder), page(findings).encode())
-    write_atomic(page_of(findings, folder).with_suffix(".md"), markdown(findings).encode())
-    return findings
+    return needed
 
 
 def search(

@@ -1,0 +1,56 @@
+"""The tour: all five systems on pictures that come along, on one page."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from conftest import Cli
+from sanggar.errors import RunError
+from sanggar.runs import Run
+from sanggar.studies import start
+from sanggar.studies.definition import Budget, read
+
+TINY = Budget(
+    length=0.01,
+    set={"evaluation.images": 60, "evaluation.train_images": 200, "evaluation.metrics": []},
+)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same five, hardly trained, in this process."""
+    whole = read("tour")
+    few = {"evaluation.metrics": ["classification", "reconstruction", "attributes", "generation"]}
+    tiny = replace(whole, budget=TINY.model_copy(update={"set": {**TINY.set, **few}}))
+    monkeypatch.setattr(start, "read", lambda name: tiny)
+    monkeypatch.setattr(start, "executor_for", lambda *_: lambda: ThreadPoolExecutor(1))
+
+
+def test_it_needs_no_files_and_shows_every_system() -> None:
+    cells = read("tour").cells
+    assert {cell.plan.data.source for cell in cells} <= {"digits", "glyphs"}
+    families = [cell.plan.family_name for cell in cells]
+    assert sorted(families) == ["autoencoder", "ffnn", "gan", "gan", "vae"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_command_makes_one_page_of_all(run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, told, said = run_cli("tour", "--out", str(tmp_path))
+    assert code == 0, said
+    page = tmp_path / "tour.html"
+    assert str(page) in told
+    runs = [Run(folder) for folder in (tmp_path / "runs").iterdir()]
+    assert len(runs) == 5
+    text = page.read_text(encoding="utf-8")
+    assert all(run.info["name"] in text for run in runs)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RunError("this one fails.")
+
+    monkeypatch.setattr("sanggar.training.start.train", broken)
+    code, _, said = run_cli("tour", "--out", str(tmp_path / "other"))
+    assert code == 1 and "this one fails." in said and "Traceback" not in said
