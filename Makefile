@@ -12,8 +12,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
 
-demo: setup  ## train, measure and report a denoising autoencoder on digits: the main job, in about a minute
-	$(BIN)/sanggar run digits-denoising-autoencoder $$(test -e runs/demo || echo --out runs/demo)
+demo: setup  ## the tour: five networks trained, measured and reported on one page, in some two minutes
+	$(BIN)/sanggar tour
 
 test: setup  ## the whole test suite
 	$(BIN)/python -m pytest -n auto --dist worksteal

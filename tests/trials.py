@@ -3,8 +3,8 @@
 A kill ends a command with SIGKILL at a drawn moment, once or twice. What was there before must still be readable then,
 and the command given again must come to what one comes to that nobody disturbed: weights, checkpoint, lines, numbers
 and pictures byte for byte, with no file lost, doubled or left behind. A pair gives two commands on one run at once:
-both succeed, or one is refused in words, and the run is whole. A study is killed as well, once for each fifty kills, and
-its tables compared. What failed is kept in `trials/`.
+both succeed, or one is refused in words, and the run is whole. A study is killed as well, once for each fifty kills,
+and its tables compared. What failed is kept in `trials/`.
 """
 
 from __future__ import annotations
