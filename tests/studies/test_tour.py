@@ -46,7 +46,9 @@ def test_the_command_makes_one_page_of_all(run_cli: Cli, tmp_path: Path, monkeyp
     runs = [Run(folder) for folder in (tmp_path / "runs").iterdir()]
     assert len(runs) == 5
     text = page.read_text(encoding="utf-8")
-    assert all(run.info["name"] in text for run in runs)
+    names = sorted(run.info["name"] for run in runs)
+    assert len(set(names)) == 5
+    assert all(f">{name}<" in text for name in names)  # and not by the name of its folder
 
     def broken(*_: object, **__: object) -> None:
         raise RunError("this one fails.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -72,7 +73,13 @@ def view(run: Run) -> View:
 
 
 def _told_apart(views: Views) -> Views:
-    """Runs in folders of the same name are called by as much of their paths as tells them apart."""
+    """Runs are called by their folders, and where these have the same name, by as much of their paths as it takes.
+
+    A study's runs lie in folders called by recipe and identity: they are called by their recipes, where that suffices.
+    """
+    recipes = [view.run.name for view in views if re.fullmatch(r"-[0-9a-f]{12}", view.name.removeprefix(view.run.name))]
+    if len(set(recipes)) == len(views):
+        return [replace(view, name=name) for view, name in zip(views, recipes, strict=True)]
     paths = [view.run.path.resolve() for view in views]
     for depth in range(1, max(len(path.parts) for path in paths) + 1):
         names = ["/".join(path.parts[-depth:]) for path in paths]

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -211,18 +211,19 @@ class Study:
     def cells(self) -> tuple[Cell, ...]:
         """All trainings, table by table. Raises RecipeError where a variation makes no sense."""
 
-        def cell(name: str, table: Table, row: str, setting: Setting, seed: int) -> Cell:
-            together = {**table.set, **setting, **self.budget.set, "training.seed": seed}
+        def plan(name: str, table: Table, row: str, setting: Setting) -> Plan:
+            together = {**table.set, **setting, **self.budget.set}
             where = f"{self.name}: tables.{name}, {row}"
             plan = _varied(table.base, together, where)
-            if self.budget.length < 1:
-                plan = _varied(table.base, {**together, **_shortened(plan, self.budget.length)}, where)
-            return Cell(name, row, seed, plan)
+            if self.budget.length == 1:
+                return plan
+            return _varied(table.base, {**together, **_shortened(plan, self.budget.length)}, where)
 
         return tuple(
-            cell(name, table, row, setting, seed)
+            Cell(name, row, seed, replace(seeded, training=seeded.training.model_copy(update={"seed": seed})))
             for name, table in self.tables.items()
             for row, setting in table.settings().items()
+            for seeded in [plan(name, table, row, setting)]  # read once for all seeds
             for seed in range(table.seeds)
         )
 

@@ -171,9 +171,9 @@ def done(job: Job) -> bool:
             return False
         if not measured(run) if job.objective is None else value_of(run, job) is None:
             return False
-    except RunError:
+        run.begun_for(job.claims, job.trials)
+    except RunError:  # missing, damaged, or in use: a worker sees to it
         return False
-    run.begun_for(job.claims, job.trials)
     return True
 
 
