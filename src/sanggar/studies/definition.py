@@ -257,8 +257,9 @@ def _varied(base: str, setting: Setting, where: str) -> Plan:
 
 def _shortened(plan: Plan, share: float) -> Setting:
     """A share of a training's length."""
-    key, whole = ("steps", plan.training.steps) if plan.training.steps else ("epochs", plan.training.epochs)
-    return {f"training.{key}": max(1, round(share * (whole or 1)))}
+    steps, epochs = plan.training.steps, plan.training.epochs
+    key, whole = ("epochs", epochs) if epochs is not None else ("steps", steps or 0)
+    return {f"training.{key}": max(1, round(share * whole))}
 
 
 def _plainly(value: object) -> str:
