@@ -23,13 +23,15 @@ import sanggar
 from conftest import Cli
 from sanggar.errors import RecipeError
 from sanggar.plain import to_yaml
+from sanggar.results import Measurement, Protocol
 from sanggar.results.stored import read as evaluation_of
 from sanggar.runs import Run
 from sanggar.studies import engine, work
-from sanggar.studies.definition import read, shipped
+from sanggar.studies.definition import Claim, read, shipped
 from sanggar.studies.engine import State
-from sanggar.studies.findings import Findings
+from sanggar.studies.findings import Findings, Row, difference
 from sanggar.studies.page import markdown
+from sanggar.studies.verdicts import Difference
 
 SHORT = {"training.epochs": 1, "evaluation.images": 100, "evaluation.train_images": 100}
 STUDY: dict[str, Any] = {
@@ -389,3 +391,42 @@ def test_the_live_table_has_what_goes_on_and_what_failed(toy: Path) -> None:
     assert re.search(r"\d+ of \d+", text)
     assert "memory ran out" in text
     assert states[2].cell.run_name not in text
+
+
+def test_figures_of_several_quantities_are_a_table_of_their_own(toy: Path) -> None:
+    def with_losses(tree: Any) -> None:
+        loss = [{"key": "train.categorical_cross_entropy", "tags": {"epoch": epoch}} for epoch in (1, 99)]
+        figures = [{"of": "classification.accuracy", "value": 0.9}, *({"of": of, "value": 0.61} for of in loss)]
+        tree["tables"]["width"]["reported"] = {"8": figures}
+
+    text = markdown(done(toy, with_losses))
+    assert "|  | accuracy ↑ | recall, class 8 ↑ |\n" in text, "no column of reported figures"
+    (cell,) = [c for c in read(STUDY).cells if (c.table, c.row, c.seed) == ("width", "8", 0)]
+    lines = Run(toy / "runs" / cell.run_name).metrics()
+    measured = f"{lines[0]['train']['ffnn/categorical_cross_entropy']:.4g}"
+    (first,) = [line for line in text.splitlines() if "epoch 1 ↓" in line]
+    assert first.startswith("| 8 | train: categorical cross entropy, epoch 1 ↓ | ")
+    assert measured in first
+    assert "| 0.6100 | " in first
+    absent = (
+        "| 8 | train.categorical_cross_entropy, epoch 99 | not in the log of its training | 0.6100 | not measured |"
+    )
+    assert absent in text
+    html = (toy / "toy-full.html").read_text(encoding="utf-8")
+    assert "train.categorical_cross_entropy, epoch 99" in html
+
+
+def test_a_claim_of_two_quantities_is_of_other_pictures_and_not_measured_otherwise() -> None:
+    def measured(key: str, value: float, split: Any, n: int, **settings: Any) -> dict[int, Measurement]:
+        protocol = Protocol(split=split, n=n, data="digits", settings=settings)
+        return {seed: Measurement(key=key, value=value + seed, protocol=protocol) for seed in (0, 1)}
+
+    claim = Claim.model_validate(
+        {"says": "", "metric": "a.test", "than_metric": "a.train", "row": "t/r", "than": "t/r", "margin": 0}
+    )
+    quantities = {"a.test": measured("a.test", 3, "test", 20, level=1), "a.train": measured("a.train", 1, "train", 30)}
+    assert difference(claim, {"t/r": Row("t", "r", quantities, {}, {})}) == "the two do not compare: level 1 and None"
+    quantities["a.train"] = measured("a.train", 1, "train", 30, level=1)
+    found = difference(claim, {"t/r": Row("t", "r", quantities, {}, {})})
+    assert isinstance(found, Difference)
+    assert found.values == (2, 2)
