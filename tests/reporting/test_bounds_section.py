@@ -27,8 +27,8 @@ SOURCES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "the prior, temperature 1": (NETWORK, {"source": "prior", "temperature": 1.0}, {}),
     "the prior, temperature 0.5": (NETWORK, {"source": "prior", "temperature": 0.5}, {}),
     "a Gaussian mixture of 3 components": (NETWORK, {"source": "mixture"}, {"components": 3}),
-    "the middle between two training pictures": (NETWORK, {"source": "midpoint"}, {"among": 9}),
-    "the middle between two training pictures: the mean of their pixels": (
+    "midpoints of training pictures": (NETWORK, {"source": "midpoint"}, {"among": 9}),
+    "midpoints of training pictures: the mean of their pixels": (
         PIXELS,
         {"source": "midpoint"},
         {"among": 9},

@@ -125,7 +125,7 @@ TRIALS: dict[str, str] = {
 SOURCES: dict[str, str] = {
     "prior": "the prior",
     "mixture": "a Gaussian mixture",
-    "midpoint": "the middle between two training pictures",
+    "midpoint": "midpoints of training pictures",
 }
 
 TAGS: dict[str, tuple[str, Mapping[str, str]]] = {

@@ -24,7 +24,7 @@ def logged(run: Run) -> list[Measurement]:
     mean over the steps since the line before: the network learned meanwhile.
     """
     losses, seconds = run.metrics(), {line["step"]: line["seconds"] for line in run.timing()}
-    found: list[Measurement] = []
+    found = list[Measurement]()
     for line in losses:
         epochs: list[Tag] = [_plain(line["epoch"]), *([LAST] if line is losses[-1] else [])]
         for epoch in epochs:

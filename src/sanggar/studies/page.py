@@ -159,7 +159,8 @@ def _dots(quantity: str, lines: Mapping[str, tuple[list[float], list[float]]]) -
 def _headed(quantity: Quantity, rows: Iterable[Row]) -> str:
     m = next((m for row in rows for m in row.measured.get(str(quantity), {}).values()), None)
     if m is None:
-        return str(quantity)
+        label = labels.LABELS.get(quantity.key, quantity.key)
+        return str(quantity) if "{" in label else str(quantity).replace(quantity.key, label, 1)
     arrow = {"higher": " ↑", "lower": " ↓", None: ""}[m.better]
     return f"{labels.label_with_subject(m)}{arrow}"
 

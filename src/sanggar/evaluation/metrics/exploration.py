@@ -152,7 +152,7 @@ def _between(
 
     def blended(part: slice) -> Pixels:
         whole = pixels[one[part]].astype(np.uint16) + pixels[other[part]]
-        return ((whole + 1) // 2).astype(np.uint8)
+        return np.asarray((whole + 1) // 2, np.uint8)
 
     given = protocol.having(among=len(latents))
     trained_on = context.trained_on(extractor.network)
