@@ -74,12 +74,15 @@ def found(study: Study, states: Mapping[Path, State]) -> Findings:
             rows[cell.table].append(Row(cell.table, cell.row, {}, {}, {}))
         row = rows[cell.table][-1]
         evaluation = evaluations[cell.run_name]
+        asked = {str(q): q for q in study.asked(cell.table, cell.row).values()}
+        measurements: list[Measurement] = []
         if isinstance(evaluation, str):
             row.troubles[cell.seed] = evaluation
-            continue
-        run, measurements = evaluation
-        runs.setdefault(f"{cell.table}/{cell.row}", []).append(run)
-        for quantity in {str(q): q for q in study.asked(cell.table, cell.row).values()}.values():
+            asked = {name: quantity for name, quantity in asked.items() if quantity.constant}
+        else:
+            run, measurements = evaluation
+            runs.setdefault(f"{cell.table}/{cell.row}", []).append(run)
+        for quantity in asked.values():
             m = _of(quantity, cell, measurements)
             if isinstance(m, str):
                 row.missing[str(quantity)] = m

@@ -173,9 +173,11 @@ def _cell(row: Row, quantity: Quantity) -> str:
     lacking = "; ".join(troubles) or "—"
     if not values:
         return lacking
-    deviation = None if quantity.constant else spread(values)
+    if quantity.constant:
+        return _shown(values[0], quantity)
+    deviation = spread(values)
     if deviation is None:
-        return _shown(values[0], quantity) + (f" ({lacking})" if troubles else "")
+        return _number(values[0]) + (f" ({lacking})" if troubles else "")
     each = ", ".join(map(_number, values))
     more = f"; {lacking}" if troubles else ""
     return f"{_number(sum(values) / len(values))} ± {number(deviation, 2)} ({each}{more})"
