@@ -33,7 +33,8 @@ from sanggar.data.sources import SOURCES
 from sanggar.errors import SanggarError
 from sanggar.instruments.cache import cache_folder, cached
 from sanggar.plan import resolve
-from sanggar.reporting.page import report
+from sanggar.reporting.page import report, view
+from sanggar.reporting.sections import SECTIONS
 from sanggar.results.stored import read, read_arrays, read_tools
 from sanggar.runs import Run, load_arrays, save_arrays
 from sanggar.trained import plan_of, spec_of
@@ -287,13 +288,14 @@ def _of_run(content: bytes, folder: Path, name: str) -> None:
 
 
 def _of_todays_run(content: bytes, folder: Path, name: str) -> None:
-    """A run of today with one file changed, all that opens it, and its report."""
+    """A run of today with one file changed, all that opens it, and its report, or the section that shows the file."""
     shutil.copytree(os.environ[TODAYS], folder / "run")
     _written(content, folder / "run" / name)
-    if name == PREVIEW:  # a report shows previews from three of them on
-        _written(_todays(PREVIEW)[0], folder / "run" / "samples" / "step-00000009.png")
-    if name in ("evaluation.json", PREVIEW):
+    if name == "evaluation.json":
         report(Run(folder / "run"))
+    if name == PREVIEW:  # shown from three of them on
+        _written(_todays(PREVIEW)[0], folder / "run" / "samples" / "step-00000009.png")
+        assert SECTIONS["training"][1]([view(Run(folder / "run"))])
     _read_run(folder / "run")
 
 

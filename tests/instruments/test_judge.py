@@ -16,14 +16,15 @@ import sanggar
 from conftest import Trained
 from sanggar import recipe
 from sanggar.data.downloads import Download
-from sanggar.data.images import to_float
+from sanggar.data.image_folder import FolderOptions, ImageFolder, _order, folder_picture
+from sanggar.data.images import Images, to_float
 from sanggar.data.sources import SOURCES, DataOptions
 from sanggar.errors import DataError, RecipeError, RunError
 from sanggar.evaluation.aspects import ShippedJudge, aspects_of
 from sanggar.instruments.judge import CHUNK, FOLDER, JUDGES, LIMIT, open_judge, read_judge, ship
 from sanggar.models.classifier import dissimilarity
 from sanggar.plain import parse
-from sanggar.plan import resolve
+from sanggar.plan import Plan, resolve
 from sanggar.runs import load_arrays, save_arrays
 from sanggar.trained import TrainedModel
 
@@ -72,13 +73,27 @@ def test_the_recipe_that_made_it_is_the_shipped_one(name: str) -> None:
     assert (kept.name, kept.data, kept.model, kept.training) == (now.name, now.data, now.model, now.training)
 
 
+def for_test(plan: Plan, count: int) -> Images:
+    """The first test pictures of a recipe; where they are files, no others are decoded. Skips where there are none."""
+    source, data = plan.source, plan.data
+    if not (isinstance(source, ImageFolder) and isinstance(data, FolderOptions)):
+        if source.presence(data.source, data).state == "absent":
+            pytest.skip(f"{data.source} is not under the data root (SANGGAR_DATA)")
+        return source.load(data).test.first(count)
+    try:
+        _, found = source._listed(data)
+    except DataError:
+        pytest.skip(f"{data.path} is not under the data root (SANGGAR_DATA)")
+    first = _order(data, found)[:count]
+    assert found.labels is not None and len(first) == count
+    pixels = np.stack([folder_picture(found.place / found.names[i], data) for i in first])
+    return Images(pixels, found.labels[first])
+
+
 @EVERY
 def test_it_is_as_good_as_it_says(name: str) -> None:
     judge = open_judge(name, "cpu")
-    plan = resolve(recipe.read(parse(judge.recipe, name)))
-    if plan.source.presence(plan.data.source, plan.data).state == "absent":
-        pytest.skip(f"{name} is not under the data root (SANGGAR_DATA)")
-    test = plan.source.load(plan.data).test.first(500)
+    test = for_test(resolve(recipe.read(parse(judge.recipe, name))), 500)
     right = judge.classify(test.pixels).argmax(axis=1) == test.labels
     spread = (judge.accuracy * (1 - judge.accuracy) / len(test)) ** 0.5
     assert right.mean() == pytest.approx(judge.accuracy, abs=4 * spread)

@@ -65,10 +65,11 @@ def places(tree: Any, above: Place = ()) -> Iterator[Place]:
 
 
 def changed(tree: Tree, place: Place, change: Callable[[Any, Any], None]) -> Tree:
-    """A copy with something done to what holds a place."""
-    tree = copy.deepcopy(tree)
+    """A copy, as far as the way to a place goes, with something done to what holds it."""
+    tree = copy.copy(tree)
     holder: Any = tree
     for key in place[:-1]:
+        holder[key] = copy.copy(holder[key])
         holder = holder[key]
     change(holder, place[-1])
     return tree

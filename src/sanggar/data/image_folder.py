@@ -150,7 +150,7 @@ class ImageFolder(Source):
         self, options: ImageFolderOptions, found: Listing, test: Images, names: list[str]
     ) -> tuple[Images, list[str]]:
         """Test pictures with their masks, where some of them are odd and have any; and what is said of these."""
-        normal = self.normal(options)
+        normal = options.only or found.normal
         if not found.masks or normal is None or test.labels is None:
             return test, []
         odd = ~np.isin(test.labels, [found.classes.index(name) for name in normal if name in found.classes])

@@ -94,7 +94,7 @@ def img(pixels: UInt8[np.ndarray, "..."], words: str, edge: int = 0) -> str:
     """
     kind, code = "png", _encoded(pixels, "PNG", optimize=True)
     if edge >= PHOTOGRAPH:
-        webp = _encoded(pixels, "WEBP", quality=QUALITY, method=6)
+        webp = _encoded(pixels, "WEBP", quality=QUALITY, method=5)  # 6: a percent smaller, in twenty times the time
         kind, code = ("webp", webp) if len(webp) < len(code) else (kind, code)
     data = base64.b64encode(code).decode()
     height, width = pixels.shape[:2]
