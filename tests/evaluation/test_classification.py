@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,14 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 from sklearn import metrics
+from sklearn.neural_network import MLPClassifier
 
 import sanggar
 from conftest import TINY_FFNN, Trained, context_of
-from sanggar.data.images import Images, ImageSpec
+from sanggar.data.images import Images, ImageSpec, to_vectors
 from sanggar.data.sources import Dataset
 from sanggar.evaluation.context import EvaluationContext, Findings
 from sanggar.evaluation.measures.classification import BINS, calibration_error, confusion, reliability
-from sanggar.evaluation.metrics.classification import GRADIENT_IMAGES, METRIC, measure
+from sanggar.evaluation.metrics.classification import GRADIENT_IMAGES, SCIKIT_LEARN, ClassificationOptions, measure
 from sanggar.plan import EvaluationOptions
 from sanggar.reporting import labels as words
 from sanggar.results import NETWORK, Measurement, headlines
@@ -59,7 +63,7 @@ def numbered(labels: np.ndarray | None, count: int) -> Images:
 def measured(shares: np.ndarray, labels: np.ndarray | None, classes: tuple[str, ...] = NAMES) -> Findings:
     test = numbered(labels, len(shares))
     context = EvaluationContext(Fixed(shares, classes), Dataset(test, test, test, "0"), EvaluationOptions())
-    return measure(context, METRIC.Options())
+    return measure(context, ClassificationOptions())
 
 
 def made_up(n: int, sharpness: float = 2.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -276,7 +280,7 @@ def test_gradients_are_of_the_first_pictures_alone(trained: Trained) -> None:
     context = context_of(trained("ffnn"))
     many = Images(np.tile(context.dataset.test.pixels, (2, 1, 1, 1)), np.tile(there(context.dataset.test.labels), 2))
     whole = EvaluationContext(context.model, replace(context.dataset, test=many), EvaluationOptions())
-    arrays = measure(whole, METRIC.Options()).arrays
+    arrays = measure(whole, ClassificationOptions()).arrays
     expected = context.model.neuron_gradients(many.pixels[:GRADIENT_IMAGES], there(many.labels)[:GRADIENT_IMAGES])
     for name, array in expected.items():
         np.testing.assert_allclose(arrays[f"gradients.{name}"], array, rtol=1e-5, atol=1e-8)
@@ -290,3 +294,37 @@ def test_values_on_a_test_split_drawn_anew_are_not_compared_with_the_publishers(
     one, other = ([m.protocol for m in headlines(read(run))] for run in runs)
     assert [protocol.n for protocol in one] == [protocol.n for protocol in other]
     assert all(protocol not in other for protocol in one)
+
+
+def beside_scikit_learn(overrides: Sequence[str], folder: Path) -> list[Measurement]:
+    run = sanggar.train("digits-ffnn", ["training.epochs=3", "training.schedule.kind=constant", *overrides],
+                        out=folder, watch=lambda record: None)  # fmt: skip
+    context = context_of(run)
+    found = measure(context, ClassificationOptions(scikit_learn=True)).measurements
+    return [m for m in found if m.subject == SCIKIT_LEARN]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_scikit_learn_is_trained_as_the_network_was(optimizer: str, tmp_path: Path) -> None:
+    overrides = [f"training.optimizer={{kind: {optimizer}, learning_rate: 0.01}}", "model.activation=tanh"]
+    (theirs,) = beside_scikit_learn(overrides, tmp_path / "run")
+    context = context_of(sanggar.Run(tmp_path / "run"))
+    train, test = context.dataset.train, context.test
+    settings: dict[str, Any] = {"solver": "adam"} if optimizer == "adam" else {
+        "solver": "sgd", "momentum": 0.0, "nesterovs_momentum": False,
+    }  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        classifier = MLPClassifier(
+            (64,), activation="tanh", alpha=0.0, batch_size=32, learning_rate_init=0.01, max_iter=3, tol=0.0,
+            n_iter_no_change=100, random_state=0, **settings,
+        ).fit((to_vectors(train.pixels) + 1) / 2, there(train.labels))  # fmt: skip
+    assert theirs.value == classifier.score((to_vectors(test.pixels) + 1) / 2, there(test.labels))
+    assert theirs.key == "classification.accuracy" and theirs.protocol.n == len(test)
+
+
+@pytest.mark.parametrize(
+    "override", ["model.dropout=0.1", "model.normalization=rms", "model.activation=gelu", "model.l1=0.01"]
+)
+def test_what_it_has_no_argument_for_is_left_out(override: str, tmp_path: Path) -> None:
+    assert beside_scikit_learn([override], tmp_path / "run") == []

@@ -390,7 +390,7 @@ def test_the_live_table_has_what_goes_on_and_what_failed(toy: Path) -> None:
     assert "5 runs: 1 running, 1 failed, 3 waiting" in text
     assert re.search(r"\d+ of \d+", text)
     assert "memory ran out" in text
-    assert states[2].cell.run_name not in text
+    assert states[2].folder.name not in text
 
 
 def test_figures_of_several_quantities_are_a_table_of_their_own(toy: Path) -> None:

@@ -25,7 +25,7 @@ from sanggar.evaluation.metrics import (
 )
 from sanggar.locking import alone_in
 from sanggar.plan import PLACES, AnyModel, Plan, differing, resolve
-from sanggar.results import FORMAT, NETWORK, Evaluation, Json
+from sanggar.results import FORMAT, NETWORK, Evaluation, Json, Measurement
 from sanggar.results.stored import save
 from sanggar.runs import Arrays, Run
 from sanggar.trained import TrainedModel
@@ -101,13 +101,15 @@ def evaluate_on_validation(run: Run, key: str) -> float:
         # no cache may take one split's floors for another's
         dataset = replace(dataset, test=dataset.validation, fingerprint=f"{dataset.fingerprint} validation")
         context = EvaluationContext(model, dataset, model.plan.evaluation)
-        name = key.partition(".")[0]
-        metric = METRICS.get(name)
-        options = None if metric is None else context.metric_options(name, metric)
-        findings = metric.measure(context, options) if metric and metric.applies(model, options) else Findings([])
-        values = [m.value for m in findings.measurements if m.key == key and m.subject == NETWORK and not m.tags]
+        name, own = key.partition(".")[0], list[Measurement]()
+        if metric := METRICS.get(name):
+            options = context.metric_options(name, metric)
+            if metric.applies(model, options):
+                measurements = metric.measure(context, options).measurements
+                own = [m for m in measurements if m.subject == NETWORK and not m.tags]
+        values = [m.value for m in own if m.key == key]
         if len(values) != 1:
-            known = sorted({m.key for m in findings.measurements if m.subject == NETWORK and not m.tags})
+            known = sorted({m.key for m in own})
             raise RunError(f"{run.path}: {key} is not one number measured of this network. {suggest(key, known)}")
         entry = {"key": key, "step": model.step, "value": values[0]}
         run.update(validated=[*run.info.get("validated", []), entry])
