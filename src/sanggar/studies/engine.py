@@ -122,7 +122,7 @@ class Workers:
         executor, self._now = self._now, None
         if executor is None:
             return
-        executor.shutdown(wait=not at_once, cancel_futures=at_once)
+        executor.shutdown(wait=not at_once)
         if at_once:
             for child in multiprocessing.active_children():
                 child.terminate()
@@ -148,6 +148,8 @@ def do(
             for future in _as_they_come(futures, lambda: tell(everything)):
                 _take(futures[future], future)
         except KeyboardInterrupt:
+            for future in futures:
+                future.cancel()
             workers.end(at_once=True)
             raise
         # a pool goes with the worker that died: who was running may have been the cause, and else anybody

@@ -115,9 +115,9 @@ class Submitted(Executor):
             time.sleep(LOOK)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more; with `cancel_futures`, end the jobs that are there."""
+        """Take no more; who does not wait for the jobs that are there ends them, as with Dask."""
         self._open = False
-        if cancel_futures:
+        if cancel_futures or not wait:
             for job in list(self._jobs.values()):
                 with suppress(Exception):
                     job.cancel()

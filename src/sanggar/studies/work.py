@@ -194,7 +194,7 @@ def _line(run: Run, job: Job) -> Tree | None:
     return next((line for line in lines if reached(line[key], whole, job)), None)
 
 
-def reached(done: float, whole: float, job: Job) -> bool:
+def reached(done: int | float, whole: int | float, job: Job) -> bool:
     """Whether so much of a training is the share that a job does, rounding aside."""
     return done >= job.share * whole * (1 - 1e-9)
 
