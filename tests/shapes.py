@@ -23,7 +23,7 @@ def jaxtyped(*, typechecker: Any) -> Callable[[Any], Any]:
     def decorate(thing: Any) -> Any:
         if inspect.isclass(thing):
             if dataclasses.is_dataclass(thing):
-                thing.__init__ = decorate(thing.__init__)  # type: ignore[misc]
+                thing.__init__ = decorate(thing.__init__)  # type: ignore[method-assign]
             return thing
         return _whole(thing, typechecker=typechecker) if _names_axes(thing) else beartype(thing)
 
