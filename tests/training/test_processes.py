@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch.distributed
 
+from conftest import Cli
 from sanggar.runs import Run
 
 LAUNCH = (
@@ -38,9 +39,9 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, done.stdout
 
 
-def test_two_processes_learn_what_one_learns(two: tuple[Path, str], tmp_path: Path) -> None:
-    alone = sanggar(tmp_path, "-m", "sanggar", *RECIPE, "training.batch_size=64", "--out", "alone")
-    assert alone.returncode == 0, alone.stderr
+def test_two_processes_learn_what_one_learns(two: tuple[Path, str], tmp_path: Path, run_cli: Cli) -> None:
+    status, _, err = run_cli(*RECIPE, "training.batch_size=64", "--out", tmp_path / "alone")
+    assert status == 0, err
     both, one = Run(two[0] / "runs" / "digits-denoising-autoencoder"), Run(tmp_path / "alone")
     assert (both.info["device"]["processes"], one.info["device"]["processes"]) == (2, 1)
     assert [line["step"] for line in both.metrics()] == [4, 8, 12, 16, 20, 22]
@@ -49,7 +50,7 @@ def test_two_processes_learn_what_one_learns(two: tuple[Path, str], tmp_path: Pa
         assert a["validation"] == pytest.approx(b["validation"], rel=1e-4)
 
 
-def test_two_processes_play_one_game(tmp_path: Path) -> None:
+def test_two_processes_play_one_game(tmp_path: Path, run_cli: Cli) -> None:
     """Without batch norm, which goes by each process's own pictures; critic, penalty and augmentation steer alike."""
     recipe = (
         "train", "digits-cgan", "training.device=cpu", "training.precision=fp32", "training.steps=12",
@@ -59,10 +60,11 @@ def test_two_processes_play_one_game(tmp_path: Path) -> None:
         "model.penalty={kind: r1, every: 2}",
         "model.augmentation={kind: adaptive, translation: 0.2, pictures: 100}",
     )  # fmt: skip
-    for arguments in (LAUNCH, ("-m", "sanggar")):
-        done = sanggar(tmp_path, *arguments, *recipe, "--out", f"run{len(arguments)}")
-        assert done.returncode == 0, done.stderr
-    both, one = (Run(tmp_path / f"run{len(arguments)}") for arguments in (LAUNCH, ("-m", "sanggar")))
+    done = sanggar(tmp_path, *LAUNCH, *recipe, "--out", "both")
+    assert done.returncode == 0, done.stderr
+    status, _, err = run_cli(*recipe, "--out", tmp_path / "one")
+    assert status == 0, err
+    both, one = Run(tmp_path / "both"), Run(tmp_path / "one")
     assert len(both.metrics()) == 3
     for a, b in zip(both.metrics(), one.metrics(), strict=True):
         assert a["train"] == pytest.approx(b["train"], rel=1e-3)

@@ -64,9 +64,8 @@ def svg(figure: Figure, words: str, *, wide: bool = False) -> str:
     salt = hashlib.sha256(words.encode()).hexdigest()[:8]
     with rc_context({**STYLE, "svg.hashsalt": salt}):
         # `savefig` would draw it all twice where there is a layout
-        FigureCanvasSVG(figure).print_svg(  # type: ignore[no-untyped-call]
-            buffer, metadata={"Date": None, "Creator": None}
-        )
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = re.sub(r' id="([^"]*)"', _once(), text)  # two equal images come with one id
