@@ -19,7 +19,7 @@ from conftest import Cli
 from sanggar.errors import RecipeError, RunError
 from sanggar.runs import Run
 from sanggar.studies.engine import Workers
-from sanggar.studies.search import SAMPLERS, Found, Runs, Search, Trial, do, proposed
+from sanggar.studies.search import SAMPLERS, Found, Runs, Search, Trial, do, noted, proposed
 from sanggar.studies.space import Choice, Range, Space, space
 from sanggar.studies.work import value_of
 
@@ -200,6 +200,26 @@ def test_one_that_is_made_longer_or_begun_again_goes_on_the_same(whole: tuple[Pa
     assert all(path.stat().st_mtime_ns == when for path, when in trained.items())
     name = f"{found.search.name}.md"
     assert (tmp_path / name).read_text() == (whole[0] / name).read_text()
+
+
+NOTED = {
+    "no number": {"x": {"model.hidden": "[4]"}}, "no JSON": {"0": {"model.hidden": "[4"}},
+    "nested too deep": {"0": {"model.hidden": "[" * 100_000}}, "out of range": {"0": {"model.dropout": "0.9"}},
+    "another key": {"0": {"model.dropout": "0.1", "data.source": '"images"'}}, "nothing": {"0": {}},
+    "true for a number": {"0": {"model.dropout": "true"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOTED)
+def test_what_a_run_says_of_a_search_is_not_taken_on_trust(name: str, tmp_path: Path) -> None:
+    search = Search(digits("model.dropout=0..0.5"))
+    (tmp_path / "runs" / "odd").mkdir(parents=True)
+    info = {"format": 2, "name": "odd", "status": "finished", "searches": {search.id: NOTED[name]}}
+    (tmp_path / "runs" / "odd" / "run.json").write_text(json.dumps(info))
+    assert noted(search, tmp_path) == {}
+    good = {"0": {"model.dropout": "0.25"}}
+    (tmp_path / "runs" / "odd" / "run.json").write_text(json.dumps({**info, "searches": {search.id: good}}))
+    assert noted(search, tmp_path) == {0: {"model.dropout": 0.25}}
 
 
 def test_test_pictures_are_measured_for_the_chosen_one_alone(whole: tuple[Path, Found]) -> None:

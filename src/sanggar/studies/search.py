@@ -234,14 +234,14 @@ def _tried(search: Search, trials: Sequence[Trial], runs: Runs, share: float) ->
 
 def noted(search: Search, folder: Path) -> dict[int, Setting]:
     """What a search tried by now, by number, read from the runs."""
-    found = {}
+    found: dict[int, Setting] = {}
     for file in sorted((folder / RUNS).glob("*/run.json")):
         try:
             of = Run(file.parent).info.get("searches", {}).get(search.id, {})
-        except RunError:
-            continue  # damaged: it is trained again
-        for number, setting in of.items():
-            found[int(number)] = {key: json.loads(value) for key, value in setting.items()}
+            settings = {int(n): {key: json.loads(value) for key, value in told.items()} for n, told in of.items()}
+        except (RunError, ValueError, RecursionError):
+            continue  # damaged, or not of ours: what is missing is proposed anew
+        found |= {number: setting for number, setting in settings.items() if search.space.allows(setting)}
     return found
 
 

@@ -38,6 +38,11 @@ class Range:
     whole: bool = False
     """whole numbers alone"""
 
+    def allows(self, value: object) -> bool:
+        """Whether it is a number of the range."""
+        kinds = int if self.whole else int | float
+        return isinstance(value, kinds) and not isinstance(value, bool) and self.low <= value <= self.high
+
     @property
     def samples(self) -> tuple[int | float, ...]:
         """Values that have to be allowed: where the ends are, what lies between is."""
@@ -52,6 +57,10 @@ class Choice:
     """One of some values of any kind."""
 
     values: tuple[Any, ...]
+
+    def allows(self, value: object) -> bool:
+        """Whether it is one of them: 1 is not true, and not 1.0."""
+        return json.dumps(value) in map(json.dumps, self.values)
 
     @property
     def samples(self) -> tuple[Any, ...]:
@@ -108,6 +117,16 @@ class Space:
             if key in wanted and self.has(key, chosen):
                 chosen[key] = wanted[key]
         return chosen
+
+    def allows(self, setting: Setting) -> bool:
+        """Whether it is one that could have been proposed."""
+        chosen: Setting = {}
+        for key, of in self.varied.items():
+            if self.has(key, chosen):
+                if key not in setting or not of.allows(setting[key]):
+                    return False
+                chosen[key] = setting[key]
+        return len(chosen) == len(setting)
 
     def check(self) -> None:
         """Raises RecipeError for a key that is never there, and for a value that is not allowed."""
