@@ -8,9 +8,13 @@ from collections.abc import Callable
 from typing import Any, get_type_hints
 
 import jaxtyping
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 
 _whole = jaxtyping.jaxtyped
+
+
+CHECKED = beartype(conf=BeartypeConf(violation_type=TypeError))
+"""As jaxtyping does, a wrong type is told as a TypeError: what catches that catches this"""
 
 
 def jaxtyped(*, typechecker: Any) -> Callable[[Any], Any]:
@@ -25,7 +29,7 @@ def jaxtyped(*, typechecker: Any) -> Callable[[Any], Any]:
             if dataclasses.is_dataclass(thing):
                 thing.__init__ = decorate(thing.__init__)  # type: ignore[method-assign]
             return thing
-        return _whole(thing, typechecker=typechecker) if _names_axes(thing) else beartype(thing)
+        return _whole(thing, typechecker=typechecker) if _names_axes(thing) else CHECKED(thing)
 
     return decorate
 

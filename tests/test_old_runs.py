@@ -190,7 +190,7 @@ def test_every_measurement_has_a_label(run: Run) -> None:
         assert m.subject in labels.SUBJECTS
 
 
-ADDED = {"anomaly.pixel_auroc", "anomaly.region_overlap"}
+ADDED = {"anomaly.pixel_auroc", "anomaly.region_overlap", "denoising.train_mse"}
 """What is measured today and 0.1.0 did not measure"""
 
 
@@ -399,7 +399,8 @@ def test_an_old_run_measured_again_has_the_same_measurements_under_the_same_prot
     after = read(Run(run.path))
     assert stored(run)["format"] == FORMAT
     assert {m.key for m in after.measurements} - {m.key for m in before.measurements} <= ADDED
-    assert described([m for m in after.measurements if m.key not in ADDED]) == described(before.measurements)
+    known = [m for m in after.measurements if m.key not in ADDED and m.tags.get("source") != "midpoint"]
+    assert described(known) == described(before.measurements)
     assert all(labels.label_with_subject(m) in out for m in after.measurements if m.headline)
     exploring = "exploration" in before.details  # draws at several temperatures, which was swept as truncation as well
     for metric, given in before.details.items():

@@ -74,7 +74,8 @@ def test_its_numbers_are_finite_and_carry_their_protocol(
         assert math.isfinite(m.value), m
         assert m.metric == name
         of_validation = m.key.endswith("_validation")
-        assert m.protocol.split == ("validation" if of_validation else "test")
+        split = "validation" if of_validation else "train" if m.key == "denoising.train_mse" else "test"
+        assert m.protocol.split == split
         most = len(context.dataset.validation) if of_validation else context.options.images
         assert most is not None
         assert 0 < m.protocol.n <= most

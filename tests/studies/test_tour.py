@@ -51,4 +51,4 @@ def test_the_command_makes_one_page(run_cli: Cli, tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr("sanggar.training.start.train", broken)
     code, _, said = run_cli("tour", "--out", str(tmp_path / "other"))
-    assert code == 1 and "this one fails." in said and "Traceback" not in said
+    assert code == 2 and "this one fails." in said and "Traceback" not in said

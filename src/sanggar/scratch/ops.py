@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
-from threadpoolctl import threadpool_info
 
 from sanggar.errors import NetworkError
 from sanggar.scratch.tensor import Array, Axis, Derivative, Operand, Tensor, record, tensor
@@ -156,6 +155,10 @@ def product(a: Array, b: Array, out: Array | None = None) -> Array:
 
 @lru_cache(maxsize=1)
 def _has_small_kernels() -> bool:
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:  # the engine needs NumPy and nothing else
+        return False
     pools = threadpool_info()
     return any(pool.get("architecture") in ("SkylakeX", "Cooperlake", "SapphireRapids") for pool in pools)
 

@@ -102,7 +102,7 @@ def found(study: Study, states: Mapping[Path, State]) -> Findings:
     return Findings(
         study, rows,
         {name: Judged(claim, judged[name], _stated(study, name, claim, runs)) for name, claim in claims.items()},
-        reported, sum(float(run.info["totals"]["seconds"]) for run in every.values()),
+        reported, sum((float(run.info["totals"]["seconds"]) for run in every.values()), 0.0),
     )  # fmt: skip
 
 
