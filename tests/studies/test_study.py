@@ -267,7 +267,6 @@ def test_a_command_that_ends_early_leaves_nobody_working_and_goes_on_the_same(
     out = tmp_path / "toy"
     workers = stopped(STUDY, out, 2, number)
     assert workers and ended(workers, 60)
-    assert len(list(out.glob("runs/*/run.json"))) < 4  # of five: its workers took no further one
     assert values(done(out)) == values(done(toy))
     assert (out / "toy-full.md").read_text() == (toy / "toy-full.md").read_text()
 
