@@ -12,7 +12,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
 
-demo: setup  ## the tour: five networks trained, measured and reported on one page, in some two minutes
+demo: setup  ## the tour: five networks trained, measured and reported on one page, in one to two minutes
 	$(BIN)/sanggar tour
 
 test: setup  ## the whole test suite
