@@ -94,7 +94,7 @@ def test_what_makes_no_sense_is_one_line_before_anything_is_trained(name: str, r
     ("how", "expected"),
     [
         ({"sampler": "tpo"}, "there is no 'tpo'. Did you mean 'tpe'?"),
-        ({"maximize": "clasification.accuracy"}, "there is no metric 'clasification' to search by. Did you mean"),
+        ({"maximize": "clasification.accuracy"}, "there is no metric 'clasification'. Did you mean"),
         ({"maximize": "reconstruction.psnr"}, "reconstruction.psnr is not measured of digits-ffnn: its network cannot"),
         ({"maximize": "a", "minimize": "b"}, "either an objective to minimize or one to maximize"),
         ({"sampler": "grid"}, "a grid takes values"),
@@ -123,7 +123,7 @@ def test_a_key_is_varied_where_another_choice_has_it_alone() -> None:
 
 
 def test_a_grid_is_every_combination_once() -> None:
-    settings = digits(UNION[0], "training.optimizer.momentum=0,0.9", "model.hidden=[4],[8]").grid()
+    settings = digits(UNION[0], "training.optimizer.momentum=0,0.9", "model.hidden=[4],[8]").grid
     assert len(settings) == 2 * (1 + 2)
     assert len({json.dumps(setting) for setting in settings}) == len(settings)
 

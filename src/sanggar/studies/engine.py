@@ -86,15 +86,22 @@ def _unmeasured(quantity: Quantity, plan: Plan, able: frozenset[str]) -> str:
         except RecipeError as error:
             return str(error)
         return ""
-    name = quantity.key.partition(".")[0]
     if quantity.logged:
         return ""
+    if because := unmeasurable(quantity.key, plan, able):
+        return because
+    if quantity.key.partition(".")[0] not in (plan.evaluation.metrics or METRICS):
+        return f"{quantity.key} is left out by evaluation.metrics."
+    return ""
+
+
+def unmeasurable(key: str, plan: Plan, able: frozenset[str]) -> str:
+    """Why a key is measured of no network, or not of a recipe's; nothing where it is."""
+    name = key.partition(".")[0]
     if name not in METRICS:
         return f"there is no metric {name!r}. {suggest(name, list(METRICS))}"
     if lacking := [need for need in METRICS[name].needs if need not in able]:
-        return f"{quantity.key} is not measured of {plan.name}: its network cannot {lacking[0]}."
-    if name not in (plan.evaluation.metrics or METRICS):
-        return f"{quantity.key} is left out by evaluation.metrics."
+        return f"{key} is not measured of {plan.name}: its network cannot {lacking[0]}."
     return ""
 
 

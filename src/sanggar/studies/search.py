@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sanggar.errors import RecipeError, RunError, suggest
-from sanggar.evaluation.evaluate import METRICS
 from sanggar.models.capabilities import capabilities_of
 from sanggar.plan import Plan, build
 from sanggar.runs import Run
@@ -59,7 +58,7 @@ class Search:
     @cached_property
     def id(self) -> str:
         """Equal for equal searches; how many trials it has does not matter, so that it can be made longer."""
-        varied = {key: str(of) for key, of in self.space.varied.items()}
+        varied = {key: repr(of) for key, of in self.space.varied.items()}
         told = [self.space.plan({}).identity(""), varied, self.sampler, self.objective, self.direction, self.seed]
         return hashlib.sha256(json.dumps([*told, self.halving]).encode()).hexdigest()[:8]
 
@@ -166,15 +165,12 @@ def check(search: Search) -> None:
     if plan.data.validation == 0:
         raise RecipeError(f"{plan.name}: data.validation is 0: a search goes by validation pictures, never by test.")
     if search.sampler == "grid":
-        search.space.grid()
+        _ = search.space.grid  # which says what is wrong with it
     if is_written(search.objective):
         return
-    name = search.objective.partition(".")[0]
-    if name not in METRICS:
-        raise RecipeError(f"there is no metric {name!r} to search by. {suggest(name, list(METRICS))}")
-    able = capabilities_of(build(plan, plan.spec))
-    if lacking := [need for need in METRICS[name].needs if need not in able]:
-        raise RecipeError(f"{search.objective} is not measured of {plan.name}: its network cannot {lacking[0]}.")
+    able = frozenset(capabilities_of(build(plan, plan.spec)))
+    if because := engine.unmeasurable(search.objective, plan, able):
+        raise RecipeError(because)
 
 
 def do(search: Search, runs: Runs, width: int) -> Found:
@@ -195,7 +191,7 @@ def do(search: Search, runs: Runs, width: int) -> Found:
 def tried(search: Search, runs: Runs, width: int) -> list[Trial]:
     """All trials. Raises RunError where none of the first could be trained."""
     first, *later = search.shares()
-    count = min(search.trials, len(search.space.grid())) if search.sampler == "grid" else search.trials
+    count = min(search.trials, len(search.space.grid)) if search.sampler == "grid" else search.trials
     known = noted(search, runs.folder)
     trials: list[Trial] = []
     while len(trials) < count:
@@ -262,7 +258,7 @@ def _ranked(search: Search, trials: Iterable[Trial]) -> list[Trial]:
 def proposed(search: Search, number: int, before: Sequence[Trial]) -> Setting:
     """The setting of a trial by those before it: found, failed, or not found yet. The same each time."""
     if search.sampler == "grid":
-        return search.space.grid()[number]
+        return search.space.grid[number]
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

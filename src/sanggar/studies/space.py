@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sanggar import recipe
@@ -49,7 +50,8 @@ class Range:
         return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
 
     def __str__(self) -> str:
-        return f"{self.low:g}..{self.high:g}{':log' * self.log}"
+        low, high = self.samples
+        return f"{low}..{high}{':log' * self.log}"
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,14 @@ class Space:
             node = node[name]
         return True
 
+    @cached_property
     def grid(self) -> list[Setting]:
         """Every combination of choices, each once. Raises RecipeError where a range is among them."""
         for key, of in self.varied.items():
             if isinstance(of, Range):
-                raise RecipeError(f"{key}: a grid takes values, as in {key}={of.low:g},{of.high:g}, not a range.")
+                raise RecipeError(
+                    f"{key}: a grid takes values, as in {key}={of.samples[0]},{of.samples[1]}, not a range."
+                )
         if (count := math.prod(len(of.samples) for of in self.varied.values())) > MOST:
             raise RecipeError(f"the grid has {count:,} combinations; {MOST:,} are the most.")
         found: dict[str, Setting] = {}

@@ -11,7 +11,7 @@ from sanggar.recipe import Recipe
 from sanggar.reporting.page import Report, report
 from sanggar.studies import engine
 from sanggar.studies.definition import Study, read
-from sanggar.studies.engine import State
+from sanggar.studies.engine import State, Workers
 from sanggar.studies.executors import MakeExecutor, cores, executor_for
 from sanggar.studies.findings import Findings
 from sanggar.studies.findings import found as findings_of
@@ -72,10 +72,8 @@ def _done(
 ) -> dict[Path, State]:  # fmt: skip
     """Do what a study lacks."""
     engine.check(asked)
-    make = executor_for(executor, folder, workers) if isinstance(executor, str) else executor
     needed = engine.states(asked, folder)
-    _make_room(folder)
-    with engine.Workers(make) as several:
+    with _workers(folder, workers, executor) as several:
         engine.do(needed, several, tell)
     return needed
 
@@ -112,21 +110,21 @@ def search(
     )  # fmt: skip
     check(asked)
     folder = Path(out).resolve()
-    make = executor_for(executor, folder, workers) if isinstance(executor, str) else executor
-    _make_room(folder)
-    with engine.Workers(make) as several:
+    with _workers(folder, workers, executor) as several:
         found = do(asked, Runs(folder, several, tell), workers or cores())
     for suffix, content in written(found):
         write_atomic(folder / f"{asked.name}{suffix}", content.encode())
     return found
 
 
-def _make_room(folder: Path) -> None:
-    """Make the folder of a study's runs. Raises RunError."""
+def _workers(folder: Path, workers: int | None, executor: str | MakeExecutor) -> Workers:
+    """Who makes the runs, in a folder that is made for them. Raises RecipeError, RunError."""
+    make = executor_for(executor, folder, workers) if isinstance(executor, str) else executor
     try:
         (folder / engine.RUNS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"Cannot write {folder}: {error.strerror}.") from None
+    return Workers(make)
 
 
 def page_of(findings: Findings, folder: Path) -> Path:

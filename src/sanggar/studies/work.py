@@ -162,7 +162,7 @@ def _train_and_measure(job: Job) -> None:
 
 def done(job: Job) -> bool:
     """Whether there is nothing left to do; a run that is done learns what it is for."""
-    from sanggar.errors import RunError
+    from sanggar.errors import SanggarError
     from sanggar.runs import Run
 
     try:
@@ -172,7 +172,7 @@ def done(job: Job) -> bool:
         if not measured(run) if job.objective is None else value_of(run, job) is None:
             return False
         run.begun_for(job.claims, job.trials)
-    except RunError:  # missing, damaged, or in use: a worker sees to it
+    except SanggarError:  # missing, damaged, or in use: a worker sees to it
         return False
     return True
 
