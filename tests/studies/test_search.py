@@ -290,7 +290,7 @@ def test_a_trial_that_fails_is_told_and_others_go_on(tmp_path: Path) -> None:
 
 
 def test_where_all_fail_it_ends_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"none of the first 4 trials could be trained: .*ffnn/accurasy"):
+    with pytest.raises(RunError, match=r"none of the first 2 trials could be trained: .*ffnn/accurasy"):
         searched(tmp_path, [RATE], maximize="ffnn/accurasy")
 
 

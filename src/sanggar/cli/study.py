@@ -158,4 +158,4 @@ class _Lines:
 
 def _counted(states: Sequence[State]) -> str:
     counts = Counter(state.doing for state in states)
-    return f"{len(states)} runs: " + ", ".join(f"{counts[doing]} {doing}" for doing in counts)
+    return f"{len(states)} run{'s' * (len(states) != 1)}: " + ", ".join(f"{counts[doing]} {doing}" for doing in counts)

@@ -195,7 +195,8 @@ def tried(search: Search, runs: Runs, width: int) -> list[Trial]:
     known = noted(search, runs.folder)
     trials: list[Trial] = []
     while len(trials) < count:
-        several = min(width if search.sampler in ADAPTIVE else count, count - len(trials))
+        # a few come first in any case: whether the objective is there is known when one is done
+        several = min(width if search.sampler in ADAPTIVE or not trials else count, count - len(trials))
         begun = list(trials)
         for number in range(len(begun), len(begun) + several):
             setting = known.get(number) or proposed(search, number, trials)
