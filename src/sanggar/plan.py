@@ -26,6 +26,7 @@ from sanggar.models.autoencoder import Autoencoder
 from sanggar.models.base import Model
 from sanggar.models.classifier import Classifier
 from sanggar.models.feed_forward import FeedForward
+from sanggar.models.flow.model import Flow
 from sanggar.models.gan.model import GAN
 from sanggar.models.optimizers import Adam, Constant, OptimizerOptions, ScheduleOptions
 from sanggar.models.vae.model import VAE
@@ -43,6 +44,7 @@ FAMILIES: dict[str, type[AnyModel]] = {
     "classifier": Classifier,
     "vae": VAE,
     "gan": GAN,
+    "flow": Flow,
 }
 
 MEASURED = 12

@@ -17,7 +17,7 @@ from sanggar import recipe
 from sanggar.data.image_folder import ImageFolderOptions, folder_picture
 from sanggar.data.images import CHUNK, Attribute, Images, ImageSpec, as_pixels, read_images, to_float, to_uint8
 from sanggar.errors import DataError, RecipeError, RunError
-from sanggar.models.base import SamplingOptions, StepContext
+from sanggar.models.base import Model, SamplingOptions, StepContext
 from sanggar.models.capabilities import CAPABILITIES, capabilities_of
 from sanggar.models.conditions import CLASS, Conditions
 from sanggar.models.noise import NoiseOptions
@@ -110,6 +110,12 @@ class TrainedModel:
                 raise RunError(f"{self.run.path} cannot {capability}: its model ({self.kind}) can {able}.")
 
     @property
+    def costly(self) -> frozenset[str]:
+        """Capabilities that take too long for all pictures of a split."""
+        costly: frozenset[str] = self._model.costly if isinstance(self._model, Model) else frozenset()
+        return costly
+
+    @property
     def kind(self) -> str:
         """Name of the model's class."""
         return type(self._model).__name__
@@ -135,10 +141,27 @@ class TrainedModel:
 
     @property
     def likelihood(self) -> Likelihood:
-        """Facts about p(x | z), where the model has one."""
-        self.need("posterior")
+        """Facts about p(x | z), or p(x), where the model has one."""
+        if not self.can("log_density"):
+            self.need("posterior")
         given = self._model.likelihood
         return Likelihood(given.pixels, given.discrete, getattr(given, "deviation", None))
+
+    @property
+    def learned_prior(self) -> str | None:
+        """Kind of the prior that was learned; None where there is none."""
+        return str(self.plan.model.prior.kind) if self.can("prior_density") else None  # type: ignore[attr-defined]
+
+    @property
+    def decoder_conditioned(self) -> bool:
+        """Whether what the model is conditioned on matters to its decoder."""
+        return self.conditions is not None and bool(self._model.decoder_conditioned)
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """Shape of the noise that a picture is made from."""
+        shape: tuple[int, ...] = self._model.noise_shape
+        return shape
 
     @property
     def beta(self) -> float | None:
@@ -250,6 +273,19 @@ class TrainedModel:
         """
         return self._of_pictures("regret", images, posterior, known, noise, *_given(condition))
 
+    def prior_density(
+        self, latents: Vectors, probe: Vectors, condition: Rows | None = None
+    ) -> Float[np.ndarray, "n"]:  # fmt: skip
+        """Log density of the learned prior at each latent in nats; a flow estimates it with a probe of signs."""
+        self.need("prior_density")
+        return self._compute("prior_density", latents, probe, *_given(condition))
+
+    def log_density(
+        self, images: Given, noise: Noise, condition: Rows | None = None
+    ) -> Float[np.ndarray, "n"]:  # fmt: skip
+        """Lower bound on each picture's log probability in nats, estimated with uniform noise of the noise's shape."""
+        return self._of_pictures("log_density", images, noise, *_given(condition))
+
     # -- sampling ----------------------------------------------------------------------------------------------
 
     def noise(self, count: int, seed: int = 0) -> Noise:
@@ -284,6 +320,12 @@ class TrainedModel:
         self.need("sample")
         swept: str | None = self._model.SamplingOptions.swept
         return swept
+
+    @property
+    def solvers(self) -> tuple[str, ...]:
+        """Values of the sampling option `solver` that are compared by their steps; none where sampling takes none."""
+        solvers: tuple[str, ...] = getattr(self._model, "solvers", ())
+        return solvers
 
     def draw(self, noise: np.ndarray, condition: Rows | None = None, **options: object) -> Pixels:
         """Picture of each noise, float `(N, *noise_shape)`, under a condition; None: unconditional."""

@@ -13,7 +13,8 @@ from sanggar.data.images import Attribute, ImageSpec
 from sanggar.errors import RecipeError, RunError
 from sanggar.models.base import Batch, StepContext
 from sanggar.models.conditions import ConditionEmbedding, Conditions
-from sanggar.models.vae.model import VAE, VAEOptions, VAESampling
+from sanggar.models.priors import TemperatureSampling
+from sanggar.models.vae.model import VAE, VAEOptions
 from sanggar.plan import resolve
 from sanggar.recipe import Recipe
 from typed import there
@@ -142,7 +143,7 @@ def test_a_class_that_is_asked_for_is_told_and_the_rest_is_not() -> None:
     told[:, model.conditions.place("class")] = torch.eye(3)[LABELS]
     row = model.conditions.row({"class": "owl"})
     assert torch.equal(row, told[0])
-    options = VAESampling()
+    options = TemperatureSampling()
     assert torch.equal(model.sample(latents, told, options), model.decode(latents, told))
     assert torch.equal(model.sample(latents, None, options), model.decode(latents))
 

@@ -21,9 +21,10 @@ from sanggar.instruments.judge import open_judge
 from sanggar.models.base import Batch, StepContext
 from sanggar.models.capabilities import CAPABILITIES
 from sanggar.models.classifier import dissimilarity
+from sanggar.models.priors import TemperatureSampling
 from sanggar.models.vae.kl import Beta, Capacity, kl_divergence, kl_term, log_normal
 from sanggar.models.vae.likelihoods import BIN, GaussianLikelihood, GaussianOptions
-from sanggar.models.vae.model import VAE, VAEOptions, VAESampling
+from sanggar.models.vae.model import VAE, VAEOptions
 from sanggar.plan import build, resolve
 from sanggar.recipe import Recipe
 from sanggar.training.learners.torch import TorchLearner
@@ -328,7 +329,7 @@ def test_latents_are_the_posteriors_mean_and_samples_are_cooled() -> None:
     mean, log_variance = posterior.unbind(dim=1)
     assert torch.equal(model.encode(images), mean)
     assert torch.equal(model.reconstruct(images), model.decode(mean))
-    assert torch.equal(model.sample(mean, None, VAESampling(temperature=0.5)), model.decode(mean / 2))
+    assert torch.equal(model.sample(mean, None, TemperatureSampling(temperature=0.5)), model.decode(mean / 2))
     noise = torch.randn(4, 3)
     z = mean + torch.exp(log_variance / 2) * noise
     density = log_prob(Normal(mean, torch.exp(log_variance / 2)), z).sum(dim=1)

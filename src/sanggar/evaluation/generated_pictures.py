@@ -11,6 +11,8 @@ from sanggar.data.images import Images
 from sanggar.evaluation.measures.distances import Moments, cloud, frechet_of, nearest, neighbourhoods, too_few
 from sanggar.evaluation.reference import Reference, draw_and_extract
 from sanggar.instruments.features import FeatureExtractor, Features
+from sanggar.models.flow.matching import EVALUATIONS
+from sanggar.results import Json
 from sanggar.runs import Arrays
 from sanggar.tools.interpolation import slerp
 from sanggar.trained import Labels, Noise, Rows, TrainedModel
@@ -19,7 +21,9 @@ LEVELS = (1.0, 0.8, 0.6, 0.4, 0.2)
 """Levels of truncation that are shown and measured"""
 SWEPT = 1000
 """Pictures that each level is measured on"""
-COLUMNS, WALKS, STEPS, NEIGHBOURS = 8, 4, 9, 3
+STEPS = (1, 2, 4, 8, 16, 32)
+"""Steps of a solver that are shown and measured; the last of the first solver alone, whose steps take half the time"""
+COLUMNS, WALKS, PLACES, NEIGHBOURS = 8, 4, 9, 3
 """Pictures in a row, walks through the latent space, pictures on each, training pictures below a sample"""
 
 Few = UInt8[np.ndarray, "few height width channels"]
@@ -46,7 +50,7 @@ def shown_pictures(model: TrainedModel, test: Images, seed: int) -> Arrays:
     arrays["walks"] = np.stack([
         model.draw(
             _arc(noise[2 * walk], noise[2 * walk + 1]),
-            None if rows is None else np.repeat(rows[walk : walk + 1], STEPS, axis=0),
+            None if rows is None else np.repeat(rows[walk : walk + 1], PLACES, axis=0),
         )
         for walk in range(WALKS)
     ])  # fmt: skip
@@ -64,7 +68,7 @@ def _in_turn(model: TrainedModel, count: int) -> Labels | None:
 
 def _arc(first: np.ndarray, last: np.ndarray) -> Noise:
     """Noise on the arc between that of two pictures, both included."""
-    return slerp(first.ravel(), last.ravel(), STEPS).reshape(STEPS, *first.shape)
+    return slerp(first.ravel(), last.ravel(), PLACES).reshape(PLACES, *first.shape)
 
 
 def _conditions(model: TrainedModel, test: Images, labels: Labels | None, count: int) -> Rows | None:
@@ -118,3 +122,31 @@ def truncation_sweep(
             distance.append(frechet_of(Moments.of(points), test))
     arrays = {"truncation_recall": np.array(recall)}
     return arrays | ({"truncation_frechet": np.array(distance)} if distance else {}), len(real_features)
+
+
+def solver_curves(
+    model: TrainedModel, extractor: FeatureExtractor, real: Reference, noise: Noise, rows: Rows | None
+) -> tuple[Arrays, dict[str, Json]]:  # fmt: skip
+    """Draw the same noise by each solver in few and many steps: pictures, Fréchet distance, recall, evaluations.
+
+    Distances are there where pictures are enough. Details: the solvers by their order, and the number of pictures.
+    """
+    few = slice(min(SWEPT, len(noise)))
+    rows, test = None if rows is None else rows[few], Moments.of(real.of_test.features[few])
+    around = cloud(real.of_test.features[few])
+    ways = [(s, n) for s in model.solvers for n in STEPS if n < STEPS[-1] or EVALUATIONS[s] == 1]
+    pictures, recall, distance = [], [], []
+    for solver, steps in ways:
+        shown, drawn = draw_and_extract(model, extractor, noise[few], rows, solver=solver, steps=steps)
+        pictures.append(shown)
+        points = drawn.features
+        recall.append(neighbourhoods(around, cloud(points)).recall.mean())
+        if not too_few(*points.shape):
+            distance.append(frechet_of(Moments.of(points), test))
+    arrays = {
+        "solver_pictures": np.stack(pictures), "solver_recall": np.array(recall),
+        "solver_steps": np.array([steps for _, steps in ways]),
+        "solver_evaluations": np.array([steps * EVALUATIONS[solver] for solver, steps in ways]),
+        **({"solver_frechet": np.array(distance)} if distance else {}),
+    }  # fmt: skip
+    return arrays, {"solvers": [solver for solver, _ in ways], "solver_n": len(noise[few])}

@@ -10,10 +10,34 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from sanggar.data.images import ImageSpec
-from sanggar.models.base import Batch, Latents, Model, Phase, Pictures, StepContext, Terms, alone
+from sanggar.models.base import (
+    Batch,
+    Latents,
+    Model,
+    Phase,
+    Pictures,
+    SamplingOptions,
+    StepContext,
+    Terms,
+    alone,
+)
 from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm
+from sanggar.models.conditions import Condition
+from sanggar.models.flow.matching import SOLVERS, FlowSampling, Nats
 from sanggar.models.losses import PixelLoss, pixel_loss, to_picture
 from sanggar.models.noise import NoiseOptions, disturb
+from sanggar.models.priors import (
+    FlowPrior,
+    LearnedPrior,
+    TemperatureSampling,
+    build_prior,
+    density,
+    detached,
+    draw,
+    prior_phase,
+    prior_terms,
+    spans,
+)
 from sanggar.options import Options
 
 Width = Annotated[int, Field(ge=1)]
@@ -40,6 +64,8 @@ class AutoencoderOptions(Options):
     norm: Norm = "none"
     """between a convolution and its activation"""
     noise: NoiseOptions = NoiseOptions()
+    prior: LearnedPrior | None = None
+    """what latents are drawn from; none: the network does not sample, but for a mixture fitted when it is measured"""
     loss: PixelLoss = "mse"
     """what the decoder's picture is judged by; `bce` takes pixels as probabilities, `psnr` is minus the PSNR in dB"""
 
@@ -54,6 +80,9 @@ class Autoencoder(Model):
     """A model of family `autoencoder`. It encodes, decodes, reconstructs and disturbs."""
 
     Options: ClassVar[type[Options]] = AutoencoderOptions
+    SamplingOptions: ClassVar[type[SamplingOptions]] = TemperatureSampling
+    noise_shape: tuple[int, ...] = ()
+    decoder_conditioned = False
 
     def __init__(self, options: AutoencoderOptions, spec: ImageSpec) -> None:
         super().__init__()
@@ -64,29 +93,55 @@ class Autoencoder(Model):
         style = Style(options.blocks, options.activation, options.norm, options.residual, options.scales)
         self.encoder = Encoder(ladder, options.latent_size, style)
         self.decoder = Decoder(ladder, options.latent_size, style)
+        self.prior, self.conditions = build_prior(options.prior, options.latent_size, spec)
+        if self.prior is None:
+            self.lacks = frozenset({"sample", "prior_density"})
+        else:
+            self.noise_shape = (self.prior.noise_size,)
+        if isinstance(self.prior, FlowPrior):
+            self.SamplingOptions, self.solvers = FlowSampling, SOLVERS  # type: ignore[misc]  # an instance's own
         self.divisible = alone(self)
 
     def phases(self) -> list[Phase]:
-        """One phase: all parameters, one loss."""
-        return [Phase("autoencoder", list(self.parameters()), self.loss)]
+        """One phase, and after it the prior's where one is learned."""
+        parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
+        phase = Phase("autoencoder", parameters, self.loss, span=spans(self.options.prior)[0])
+        return [phase] if self.prior is None else [phase, prior_phase(self.prior, self.prior_loss)]
 
     def loss(self, batch: Batch, context: StepContext) -> Terms:
         """How far the reconstruction of the disturbed pictures is from the clean ones."""
         raw = self.decoder(self.encoder(self.disturb(batch.images, context)))
         return {self.options.loss: pixel_loss(self.options.loss, raw, batch.images)}
 
+    def prior_loss(self, batch: Batch, context: StepContext) -> Terms:
+        """The loss of a learned prior, over the pictures' latents."""
+        assert self.prior is not None
+        latents = detached(self.encoder, batch.images)
+        return prior_terms(self.prior, latents.repeat_interleave(self.prior.options.draws, dim=0), batch, context)
+
     def encode(self, images: Pictures) -> Latents:
         """The latent vector of each picture."""
         return self.encoder(images).float()  # type: ignore[no-any-return]
 
-    def decode(self, latents: Latents) -> Pictures:
-        """The picture of each latent vector."""
+    def decode(self, latents: Latents, condition: Condition | None = None) -> Pictures:
+        """The picture of each latent vector. The decoder knows no condition: a prior alone may have one."""
         return to_picture(self.options.loss, self.decoder(latents))
 
-    def reconstruct(self, images: Pictures) -> Pictures:
+    def reconstruct(self, images: Pictures, condition: Condition | None = None) -> Pictures:
         """`decode(encode(images))`: nothing goes round the latent."""
         return self.decode(self.encode(images))
+
+    def sample(
+        self, noise: Latents, condition: Condition | None, options: TemperatureSampling | FlowSampling
+    ) -> Pictures:  # fmt: skip
+        """Picture of the prior's latent of each noise, under a condition; None: unconditional."""
+        return self.decode(draw(self.prior, noise, condition, options)).clamp(-1, 1)
 
     def disturb(self, images: Pictures, context: StepContext, level: float | None = None) -> Pictures:
         """The pictures with the recipe's noise, at `level` where one is given."""
         return disturb(images, self.options.noise, context, level)
+
+    def prior_density(self, latents: Latents, probe: Latents, condition: Condition | None = None) -> Nats:
+        """Log density of the learned prior at each latent, in nats, see `priors`."""
+        assert self.prior is not None
+        return density(self.prior, latents, probe, condition)

@@ -105,6 +105,13 @@ class Phase:
     """what follows the optimizer's step: weight clipping, say"""
     watched: Sequence[str] = ()
     """names among the loss terms that are logged and not minimized: an accuracy, say"""
+    span: tuple[float, float] = (0.0, 1.0)
+    """from which share of the training to which the phase takes its steps; schedules run over them alone, and
+    `StepContext.steps` is where they end"""
+
+    def steps(self, planned: int) -> tuple[int, int]:
+        """The first of its steps, and the one after its last."""
+        return round(self.span[0] * planned), round(self.span[1] * planned)
 
 
 class SamplingOptions(Options):
@@ -134,10 +141,17 @@ class Model(nn.Module):
     """its Conditions, where it is conditional"""
     latent_size: int | None = None
     """numbers in a latent, where it has a latent space"""
+    solvers: tuple[str, ...] = ()
+    """values of the sampling option `solver` that are compared by their `steps`, where sampling takes steps"""
+    decoder_conditioned: bool = True
+    """whether what it is conditioned on matters to decoding, where it decodes; else to its prior alone"""
     unconditional: bool = True
     """whether a conditional model can be sampled without (some of) its condition"""
     perceptual_judge: str | None = None
     """name of the judge whose features its loss uses; `plan.build` hands it to `use_judge`"""
+    costly: frozenset[str] = frozenset()
+    """names of capabilities that take too long for all pictures of a split: metrics that need one are measured where
+    the recipe names them"""
     at_once: int = CHUNK
     """pictures or latents that `compute` hands to a capability at a time; `build` fits it to the pictures' size"""
     divisible: bool = False

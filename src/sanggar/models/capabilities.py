@@ -83,6 +83,31 @@ class Regrets(Protocol):
 
 
 @runtime_checkable
+class HasPrior(Protocol):
+    """Draw latents from a prior that was learned, and know its density."""
+
+    def prior_density(
+        self, latents: Latents, probe: Latents, condition: Condition | None = None
+    ) -> Float[Tensor, "batch"]:  # fmt: skip
+        """Log density at each latent in nats, where it needs one estimated with a probe of signs."""
+        ...
+
+
+@runtime_checkable
+class HasDensity(Protocol):
+    """Know the likelihood of a picture, or a bound on it, without latents."""
+
+    noise_shape: tuple[int, ...]
+    likelihood: Likelihood
+
+    def log_density(
+        self, images: Pictures, noise: Pictures, condition: Condition | None = None
+    ) -> Float[Tensor, "batch"]:  # fmt: skip
+        """Lower bound on the log probability of each picture in nats, estimated with uniform noise."""
+        ...
+
+
+@runtime_checkable
 class Samples(Protocol):
     """Sample new pictures from standard normal noise."""
 
@@ -135,6 +160,8 @@ CAPABILITIES: dict[str, type] = {
     "reconstruct": Reconstructs,
     "posterior": Infers,
     "regret": Regrets,
+    "prior_density": HasPrior,
+    "log_density": HasDensity,
     "sample": Samples,
     "disturb": Disturbs,
     "classify": Classifies,

@@ -124,9 +124,12 @@ TRIALS: dict[str, str] = {
 
 SOURCES: dict[str, str] = {
     "prior": "the prior",
+    "normal": "the standard normal distribution",
     "mixture": "a Gaussian mixture",
     "midpoint": "midpoints of training pictures",
 }
+
+PRIORS: dict[str, str] = {"flow": "a flow", "mixture": "a learned mixture"}
 
 TAGS: dict[str, tuple[str, Mapping[str, str]]] = {
     "level": ("noise {}", {}),
@@ -137,6 +140,7 @@ TAGS: dict[str, tuple[str, Mapping[str, str]]] = {
     "score": ("{}", SCORES),
     "condition": ("given {}", {}),
     "draws": ("k = {}", {}),
+    "prior": ("prior: {}", PRIORS),
     "source": ("drawn from {}", SOURCES),
     "temperature": ("temperature {}", {}),
     "epoch": ("epoch {}", {}),

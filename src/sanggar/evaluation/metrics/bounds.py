@@ -41,12 +41,18 @@ class BoundsOptions(Options):
 
 def measure(context: EvaluationContext, options: BoundsOptions) -> Findings:
     """Measure the bound and its parts, unconditionally and under the condition, and how many dimensions are active."""
+    if not context.model.can("posterior"):
+        return Findings(_of_density(context, options))
     posterior = context.posterior().astype(np.float64)
     mean, divergences = posterior[:, 0], kl_of_posterior(posterior)
     condition = context.model.rows_of(context.test)
     measurements = _bounds(context, options, divergences, None)
-    if condition is not None:
+    if condition is not None and context.model.decoder_conditioned:
         measurements += _bounds(context, options, divergences, condition)
+    if context.model.learned_prior is not None:
+        measurements += _under_prior(context, context.model.learned_prior, None)
+        if condition is not None:
+            measurements += _under_prior(context, context.model.learned_prior, condition)
     active, alarms = _active_dimensions(context, mean, divergences)
     arrays = {
         "rates": divergences.mean(axis=0),
@@ -77,11 +83,9 @@ def _bounds(
     if condition is None:  # the encoder is not conditioned: the rate is the same under any condition
         measurements.append(_nats("rate", rate, protocol, tags))
     if model.likelihood.discrete:
-        bits = (distortion + rate) / (math.log(2) * test.pixels[0].size)
-        measurements.append(mean_of(
-            "bounds.bits_per_dimension", bits, drawn, unit="bits", better="lower", tags=tags,
-            headline=condition is None,
-        ))  # fmt: skip
+        measurements.append(
+            _bits(distortion + rate, test, protocol.having(draws=1, seed=seed), tags, headline=condition is None)
+        )
     few = test.first(options.images)
     given = None if condition is None else condition[: len(few)]
     bounds = importance_weighted(model, few, context.posterior()[: len(few)], given, seed)
@@ -89,6 +93,34 @@ def _bounds(
     return measurements + [
         _nats("importance_weighted", -bound, weighted, tags | {"draws": draws}) for draws, bound in bounds.items()
     ]
+
+
+def _under_prior(context: EvaluationContext, prior: str, condition: Rows | None) -> list[Measurement]:
+    """Rate and negative ELBO where latents come from a learned prior: by one draw of each posterior."""
+    model, test, seed = context.model, context.test, context.options.seed
+    mean, log_variance = context.posterior().astype(np.float64).swapaxes(0, 1)
+    noise = _noise(model, len(test), seed, 0)
+    latents = (mean + np.exp(log_variance / 2) * noise).astype(np.float32)
+    probe = np.random.default_rng((seed, 0, 1)).choice(np.array([-1, 1], np.float32), latents.shape)
+    entropy = (1 + math.log(2 * math.pi) + log_variance).sum(axis=1) / 2
+    rate = -entropy - model.prior_density(latents, probe, condition).astype(np.float64)
+    terms = model.log_weight_terms(test.pixels, context.posterior(), noise, condition)
+    tags = _tags(model, condition) | {"prior": prior}
+    protocol = _protocol(context).having(draws=1, seed=seed, **({"condition": "none"} if condition is None else {}))
+    values = rate - terms[:, 0].astype(np.float64)
+    found = [_nats("rate", rate, protocol, tags), _nats("negative_elbo", values, protocol, tags)]
+    return [*found, _bits(values, test, protocol, tags)] if model.likelihood.discrete else found
+
+
+def _of_density(context: EvaluationContext, options: BoundsOptions) -> list[Measurement]:
+    """The negative bound of a model that knows its density without latents, unconditionally."""
+    model, few, seed = context.model, context.test.first(options.images), context.options.seed
+    noise = np.random.default_rng((seed, 0)).random((len(few), *model.noise_shape), np.float32)
+    values = -model.log_density(few.pixels, noise).astype(np.float64)
+    protocol = context.protocol(len(few), pixels=model.likelihood.pixels, condition="none", draws=1, seed=seed)
+    return [
+        _nats("negative_elbo", values, protocol, {}, headline=True), _bits(values, few, protocol, {}, headline=True),
+    ]  # fmt: skip
 
 
 def importance_weighted(
@@ -137,6 +169,15 @@ def _nats(
     )  # fmt: skip
 
 
+def _bits(
+    nats: Values, images: Images, protocol: Protocol, tags: dict[str, Tag], *, headline: bool = False
+) -> Measurement:
+    bits = nats / (math.log(2) * images.pixels[0].size)
+    return mean_of(
+        "bounds.bits_per_dimension", bits, protocol, unit="bits", better="lower", tags=tags, headline=headline
+    )
+
+
 def _weights(context: EvaluationContext) -> list[Measurement]:
     """Beta at the end of the training; where pixels are normally distributed, what it is beside squared errors."""
     beta, deviation, protocol = context.model.beta, context.model.likelihood.deviation, _protocol(context)
@@ -181,4 +222,6 @@ def _reconstructions(context: EvaluationContext) -> Grid:
     return np.stack([shown.pixels, model.decode(mean, condition), model.decode(drawn, condition)])
 
 
-METRIC = Metric(measure, ("posterior",), BoundsOptions)
+METRIC = Metric(
+    measure, (), BoundsOptions, lambda model, _: model.can("posterior") or model.can("log_density")
+)  # fmt: skip

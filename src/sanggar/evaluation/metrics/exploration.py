@@ -92,6 +92,10 @@ def _sources(context: EvaluationContext, mixture: Mixture, count: int) -> list[S
             draw = partial(model.draw, temperature=temperature) if swept else model.draw
             tags: dict[str, Tag] = {"source": "prior", "temperature": temperature}
             sources.append(Source(tags, {}, noise, draw))
+    if model.learned_prior is not None and model.can("posterior"):
+        # what the rate draws latents towards, and what they would be drawn from without a learned prior
+        noise = np.random.default_rng(seed).standard_normal((count, model.latent_size), np.float32)
+        sources.append(Source({"source": "normal"}, {}, noise, model.decode))
     settings: dict[str, Json] = {"components": len(mixture), "fitted_on": len(context.train)}
     latents = sample_mixture(mixture, count, seed)
     return [*sources, Source({"source": "mixture"}, settings, latents, model.decode, headline=True)]

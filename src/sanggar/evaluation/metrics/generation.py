@@ -18,6 +18,7 @@ from sanggar.evaluation.generated_pictures import (
     COLUMNS,
     neighbour_pictures,
     shown_pictures,
+    solver_curves,
     sweeps,
     truncation_sweep,
 )
@@ -113,6 +114,9 @@ def measure(context: EvaluationContext, options: GenerationOptions) -> Findings:
     if sweeps(model):
         curves, details["truncation_n"] = truncation_sweep(model, extractor, real, noise, rows, features)
         arrays |= curves
+    if model.solvers:
+        curves, how = solver_curves(model, extractor, real, noise, rows)
+        arrays, details = arrays | curves, details | how
     return Findings(measurements, arrays, alarms, details)
 
 

@@ -1,7 +1,8 @@
 """The variational autoencoder (Kingma & Welling 2014, arXiv:1312.6114), with residual blocks.
 
 Both terms of the bound are summed over a picture and averaged over the batch, in nats; `beta` is the weight of the
-KL divergence in that convention. The prior is a standard normal distribution, the posterior a diagonal one.
+KL divergence in that convention. The posterior is a diagonal normal distribution, the prior that it is trained
+towards a standard one; what latents are drawn from can be learned besides (`models.priors`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sanggar.models.base import (
 from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm, frozen_batch_stats
 from sanggar.models.classifier import Classifier, at_size, dissimilarity
 from sanggar.models.conditions import Condition, Conditions
+from sanggar.models.flow.matching import SOLVERS, FlowSampling
 from sanggar.models.gan.critics import DCGANCriticOptions
 from sanggar.models.gan.generators import Task
 from sanggar.models.gan.model import CriticOptions, check_game
@@ -44,6 +46,19 @@ from sanggar.models.gan.objectives import (
     penalty_terms,
 )
 from sanggar.models.optimizers import OptimizerOptions
+from sanggar.models.priors import (
+    FlowPrior,
+    Normal,
+    PriorOptions,
+    TemperatureSampling,
+    build_prior,
+    density,
+    detached,
+    draw,
+    prior_phase,
+    prior_terms,
+    spans,
+)
 from sanggar.models.vae.kl import Beta, Capacity, Positive, kl_divergence, kl_term, log_normal
 from sanggar.models.vae.likelihood_regret import refitted
 from sanggar.models.vae.likelihoods import GaussianOptions, LikelihoodOptions, Nats
@@ -130,6 +145,8 @@ class VAEOptions(Options):
     condition_dropout: Annotated[float, Field(gt=0, le=1)] = 0.1
     """share of the training pictures without any condition, and share of the others of which each single name is left
     out: pictures are reconstructed and sampled unconditionally as well"""
+    prior: PriorOptions = Normal()
+    """what latents are drawn from when sampling; the rate is towards the standard normal distribution in any case"""
     perceptual: Perceptual | None = None
     adversarial: Adversarial | None = None
 
@@ -144,20 +161,11 @@ class VAEOptions(Options):
         return self
 
 
-class VAESampling(SamplingOptions):
-    """Options of sampling from a VAE."""
-
-    swept: ClassVar[str | None] = "temperature"
-
-    temperature: float = Field(default=1.0, gt=0)
-    """factor of the prior's deviation: below 1 more typical pictures and less variety"""
-
-
 class VAE(Model):
     """A model of family `vae`. It encodes, decodes, reconstructs, samples, and bounds the likelihood."""
 
     Options: ClassVar[type[Options]] = VAEOptions
-    SamplingOptions: ClassVar[type[SamplingOptions]] = VAESampling
+    SamplingOptions: ClassVar[type[SamplingOptions]] = TemperatureSampling
     latent_size: int
     conditions: Conditions
     trained: Tensor
@@ -167,14 +175,20 @@ class VAE(Model):
         super().__init__()
         self.options, self.spec, self.latent_size = options, spec, options.latent_size
         self.values = prod(spec.shape)
-        self.conditions = Conditions(options.condition, spec)
-        self.noise_shape = (options.latent_size,)
+        self._of_decoder = Conditions(options.condition, spec)
+        self.decoder_conditioned = bool(options.condition)
+        self.prior, self.conditions = build_prior(options.prior, options.latent_size, spec, options.condition)
+        self.noise_shape = (self.prior.noise_size if self.prior is not None else options.latent_size,)
+        if self.prior is None:
+            self.lacks = frozenset({"prior_density"})
+        if isinstance(self.prior, FlowPrior):
+            self.SamplingOptions, self.solvers = FlowSampling, SOLVERS  # type: ignore[misc]  # an instance's own
         strides = options.strides or (2,) * len(options.widths)
         ladder = Ladder(spec.channels, (spec.height, spec.width), options.widths, strides)
         check_norm(options.norm, ladder.sizes[-1])
         style = Style(options.blocks, options.activation, options.norm, options.residual, options.scales)
         self.encoder = Encoder(ladder, 2 * options.latent_size, style)
-        self.decoder = Decoder(ladder, options.latent_size + self.conditions.width, style)
+        self.decoder = Decoder(ladder, options.latent_size + self._of_decoder.width, style)
         self.likelihood = options.likelihood.build(spec.channels)
         self.critic: nn.Module | None = None
         if options.adversarial is not None:
@@ -195,18 +209,19 @@ class VAE(Model):
         judge.network.requires_grad_(False)
 
     def phases(self) -> list[Phase]:
-        """One phase, and before it the critic's where there is one."""
+        """One phase; before it the critic's and after it the prior's, where there are such."""
         parts: list[nn.Module] = [self.encoder, self.decoder, self.likelihood]
         parameters = [parameter for part in parts for parameter in part.parameters()]
-        phase = Phase("vae", parameters, self.loss, watched=("rate", "beta"))
-        if self.critic is None or self.options.adversarial is None:
-            return [phase]
-        optimizer = self.options.adversarial.optimizer
-        critic = Phase(
-            "critic", list(self.critic.parameters()), self.critic_loss, optimizer, after=self._after_critic,
-            watched=("accuracy",),
-        )  # fmt: skip
-        return [critic, phase]
+        span = spans(self.options.prior)
+        phases = [Phase("vae", parameters, self.loss, watched=("rate", "beta"), span=span[0])]
+        if self.critic is not None and self.options.adversarial is not None:
+            optimizer = self.options.adversarial.optimizer
+            critic = Phase(
+                "critic", list(self.critic.parameters()), self.critic_loss, optimizer, after=self._after_critic,
+                watched=("accuracy",), span=span[0],
+            )  # fmt: skip
+            phases.insert(0, critic)
+        return phases if self.prior is None else [*phases, prior_phase(self.prior, self.prior_loss)]
 
     # -- the losses --------------------------------------------------------------------------------------------
 
@@ -218,7 +233,7 @@ class VAE(Model):
         if self.training:
             self.trained.fill_((context.step + 1) / context.steps)
         mean, log_variance = self._posterior(batch.images)
-        condition = self.conditions.of_batch(batch, context, self.options.condition_dropout)
+        condition = self._of_decoder.of_batch(batch, context, self.options.condition_dropout)
         raw = self.decoder(self._joined(self._drawn(mean, log_variance, context), condition))
         divergences = kl_divergence(mean, log_variance)
         done = context.step / context.steps if context.split == "train" else 1.0
@@ -251,7 +266,7 @@ class VAE(Model):
         assert self.critic is not None and self.options.adversarial is not None
         game, critic, half = self.options.adversarial, self.critic, _half(len(batch))
         with torch.no_grad(), frozen_batch_stats(self):
-            condition = self.conditions.of_batch(batch, context, self.options.condition_dropout)
+            condition = self._of_decoder.of_batch(batch, context, self.options.condition_dropout)
             latents = self._drawn(*self._posterior(batch.images[:half]), context)
             came_back = self._decoded(latents, None if condition is None else condition[:half])
             fake = torch.cat([came_back, self._prior_pictures(half, condition, context)])
@@ -259,6 +274,14 @@ class VAE(Model):
         terms = {"adversarial": game.objective.critic(real_scores, fake_scores)}
         terms |= penalty_terms(game.penalty, critic, batch.images, fake, context)
         return terms | {"accuracy": (real_scores > fake_scores).float().mean()}
+
+    def prior_loss(self, batch: Batch, context: StepContext) -> Terms:
+        """The loss of a learned prior, over draws of the posterior."""
+        assert self.prior is not None
+        mean, log_variance = _normal(detached(self.encoder, batch.images))
+        noise = context.normal("posterior of prior", (self.prior.options.draws, self.latent_size))
+        latents = (mean[:, None] + torch.exp(log_variance / 2)[:, None] * noise).flatten(0, 1)
+        return prior_terms(self.prior, latents, batch, context)
 
     def _drawn(self, mean: Latents, log_variance: Latents, context: StepContext) -> Latents:
         """A draw from the posterior of each of the batch's first pictures."""
@@ -282,17 +305,16 @@ class VAE(Model):
     # -- the distribution ----------------------------------------------------------------------------------------
 
     def _posterior(self, images: Pictures) -> tuple[Latents, Latents]:
-        mean, log_variance = self.encoder(images).float().chunk(2, dim=1)
-        lowest, highest = LOG_VARIANCES
-        return mean, log_variance.clamp(lowest, highest)
+        return _normal(self.encoder(images).float())
 
     def _joined(self, latents: Latents, condition: Condition | None) -> Float[Tensor, "batch inputs"]:
-        """Latents with the condition behind them; zeros where there is none."""
-        if not self.conditions.width:
+        """Latents with what the decoder is conditioned on behind them; zeros where that is nothing."""
+        width = self._of_decoder.width
+        if not width:
             return latents
         if condition is None:
-            condition = latents.new_zeros(len(latents), self.conditions.width)
-        return torch.cat([latents, condition.to(latents.dtype)], dim=1)
+            condition = latents.new_zeros(len(latents), width)
+        return torch.cat([latents, condition[:, :width].to(latents.dtype)], dim=1)  # the decoder's names come first
 
     def _decoded(self, latents: Latents, condition: Condition | None) -> Pictures:
         found: Pictures = self.likelihood.picture(self.decoder(self._joined(latents, condition)))
@@ -342,6 +364,11 @@ class VAE(Model):
 
             return refitted(mean, log_variance, log_likelihood, known, noise)
 
+    def prior_density(self, latents: Latents, probe: Latents, condition: Condition | None = None) -> Nats:
+        """Log density of the learned prior at each latent, in nats, see `priors`."""
+        assert self.prior is not None
+        return density(self.prior, latents, probe, condition)
+
     def encode(self, images: Pictures) -> Latents:
         """The posterior's mean."""
         return self._posterior(images)[0]
@@ -354,9 +381,18 @@ class VAE(Model):
         """`decode(encode(images))`: from the posterior's mean."""
         return self.decode(self.encode(images), condition)
 
-    def sample(self, noise: Latents, condition: Condition | None, options: VAESampling) -> Pictures:
-        """Mean picture of each latent, under a condition; None: unconditional."""
-        return self.decode(noise * options.temperature, condition)
+    def sample(
+        self, noise: Latents, condition: Condition | None, options: TemperatureSampling | FlowSampling
+    ) -> Pictures:  # fmt: skip
+        """Mean picture of the prior's latent of each noise, under a condition; None: unconditional."""
+        return self.decode(draw(self.prior, noise, condition, options), condition)
+
+
+def _normal(code: Float[Tensor, "batch outputs"]) -> tuple[Latents, Latents]:
+    """Mean and log variance that an encoder's outputs stand for."""
+    mean, log_variance = code.chunk(2, dim=1)
+    lowest, highest = LOG_VARIANCES
+    return mean, log_variance.clamp(lowest, highest)
 
 
 def _half(count: int) -> int:

@@ -49,6 +49,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "training": ("As training went", training.as_training_went),
     "walks": ("Walks through the latent space", generation.walks),
     "truncation": ("Truncation", generation.truncation),
+    "solvers": ("Steps of sampling", generation.solvers),
     "neighbours": ("Nearest training pictures", generation.neighbours),
     "everything": ("Recipe, versions, protocol", run.everything),
 }

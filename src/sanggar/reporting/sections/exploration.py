@@ -23,8 +23,11 @@ def drawn(views: Views) -> str | None:
     def write(view: View) -> str | None:
         if "exploration.drawn" not in view.arrays:
             return None
-        short = [*(f"temperature {level:g}" for level in view.arrays["exploration.temperatures"]), "mixture"]
-        return rows(dict(zip(short, view.arrays["exploration.drawn"], strict=True)), f"pictures drawn by {view.name}")
+        short = [f"temperature {level:g}" for level in view.arrays["exploration.temperatures"]]
+        pictures = view.arrays["exploration.drawn"]
+        # beside a learned prior stands the one that the rate is towards
+        short += ["standard normal", "mixture"][len(short) + 1 - len(pictures) :]
+        return rows(dict(zip(short, pictures, strict=True)), f"pictures drawn by {view.name}")
 
     prior = any(len(view.arrays.get("exploration.temperatures", ())) for view in views)
     of_prior = (

@@ -219,6 +219,48 @@ def _trade(curves: dict[str, Curve], views: Views) -> str:
     return line_chart(series, "recall, higher is better", "Fréchet distance, lower is better", f"Truncation. {said}.")
 
 
+def solvers(views: Views) -> str | None:
+    """Quality by the steps that sampling takes, a curve a solver; and the same noise in few and many of them."""
+    return of_each(views, _solvers, SOLVERS_NOTE)
+
+
+SOLVERS_NOTE = (
+    "<p class=note>Each solver follows the same flow from the same noise. A step of heun evaluates the network twice, "
+    "of the others once: curves are by evaluations, which is what takes time. A network of shortcuts has learned its "
+    "steps; the other solvers' error is smaller the more there are.</p>"
+)
+
+
+def _solvers(view: View) -> str | None:
+    names = view.detail("generation", "solvers")
+    if "generation.solver_pictures" not in view.arrays or not isinstance(names, list):
+        return None
+    evaluations, steps = (view.arrays[f"generation.solver_{what}"].tolist() for what in ("evaluations", "steps"))
+    distances, recalls = (view.arrays.get(f"generation.solver_{what}") for what in ("frechet", "recall"))
+    measured, label = (recalls, "recall, higher is better")
+    if distances is not None:
+        measured, label = distances, "Fréchet distance, lower is better"
+    if measured is None:
+        return None
+    solvers = [str(name) for name in names]
+    series: Series = []
+    for place, solver in enumerate(dict.fromkeys(solvers)):
+        these = [i for i, other in enumerate(solvers) if other == solver]
+        style = {"color": LINES[place % len(LINES)], "marker": "o"}
+        series.append((solver, [evaluations[i] for i in these], [float(measured[i]) for i in these], style))
+    said = "; ".join(
+        f"{solver}, {count} step{'s' * (count != 1)}: {number(value, 3)}"
+        for solver, count, value in zip(solvers, steps, measured, strict=True)
+    )
+    n = view.detail("generation", "solver_n", 0)
+    chart = line_chart(series, "evaluations of the network", label, f"{view.name}, on {n:,} pictures. {said}.")
+    shown = {
+        f"{solver}, {count} step{'s' * (count != 1)}": pictures
+        for solver, count, pictures in zip(solvers, steps, view.arrays["generation.solver_pictures"], strict=True)
+    }
+    return chart + rows(shown, f"the same noise drawn by {view.name}")
+
+
 def neighbours(views: Views) -> str | None:
     """Samples, and the training pictures nearest to them: whether the network draws or remembers."""
 

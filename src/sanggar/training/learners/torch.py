@@ -95,11 +95,15 @@ class TorchLearner:
         shown = [self._augmented(self._batch(images), at) for images, at in zip(batches, moments, strict=True)]
         terms: dict[str, Tensor] = {}
         for phase, optimizer in zip(self._phases, self.optimizers, strict=True):
+            first, end = phase.steps(self.steps)
+            if not first <= step < end:
+                continue
             rate = (phase.optimizer or self.options.optimizer).learning_rate
             for group in optimizer.param_groups:
-                group["lr"] = rate * self.options.schedule.factor(step, self.steps)
+                group["lr"] = rate * self.options.schedule.factor(step - first, end - first)
             for draw in range(phase.batches):
-                for name, value in self._optimize(phase, optimizer, shown[draw], moments[draw]).items():
+                context = replace(moments[draw], steps=end)
+                for name, value in self._optimize(phase, optimizer, shown[draw], context).items():
                     key = f"{phase.name}/{name}"
                     share = value / phase.batches
                     terms[key] = terms[key] + share if key in terms else share

@@ -1,0 +1,1 @@
+"""Flow matching: noise carried into data along a learned velocity."""
