@@ -11,6 +11,9 @@ from pathlib import Path
 
 RESULTS = Path("docs/results.md")
 PLACE = re.compile(r"(<!-- study: (?P<name>[a-z0-9-]+) -->\n)(.*?)(<!-- end of the study -->)", re.DOTALL)
+SINGLE = re.compile(r"((?:± \S+|\])) \([^()|]*\)")
+"""What was measured of each run, behind a mean and its deviation or a difference and its interval"""
+HEADING = re.compile(r"^### ([a-z-]+)$", re.MULTILINE)
 
 
 def filled(text: str, folder: Path) -> tuple[str, list[str]]:
@@ -22,16 +25,17 @@ def filled(text: str, folder: Path) -> tuple[str, list[str]]:
         if not file.is_file():
             return place[0]
         taken.append(place["name"])
-        return f"{place[1]}\n{lower(file.read_text(encoding='utf-8'))}\n{place[4]}"
+        return f"{place[1]}\n{shortened(file.read_text(encoding='utf-8'))}\n{place[4]}"
 
     return PLACE.sub(put, text), taken
 
 
-def lower(markdown: str) -> str:
-    """Without its own heading, which the page has, and with the others a step lower."""
+def shortened(markdown: str) -> str:
+    """Without its own heading, which the page has, and without each single run's number, which the study's page has."""
     lines = markdown.split("\n", 2)
     body = lines[2] if lines[0].startswith("## ") else markdown
-    return body.strip() + "\n"
+    body = SINGLE.sub(r"\1", body)
+    return HEADING.sub(lambda found: f"### {found[1].replace('-', ' ').capitalize()}", body).strip() + "\n"
 
 
 def main() -> None:

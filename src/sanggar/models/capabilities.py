@@ -40,6 +40,7 @@ class Reconstructs(Protocol):
         ...
 
 
+@runtime_checkable
 class Likelihood(Protocol):
     """Facts about p(x | z)."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -32,12 +32,13 @@ METHODS = {"euler": "euler", "midpoint": "midpoint", "heun": "heun2"}
 """Solvers of equal steps, by torchdiffeq's names"""
 EVALUATIONS = {"euler": 1, "midpoint": 2, "heun": 2, "shortcut": 1}
 """Evaluations of the network that a step takes"""
-SOLVERS: tuple[Solver, ...] = ("euler", "heun")
+SOLVERS: tuple[Solver, ...] = ("euler", "midpoint")
 """Those that are compared by their steps: of first and of second order"""
 TOLERANCE = 1e-4
 """Error of a step of the adaptive solver, absolute and relative"""
 
 
+@runtime_checkable
 class VelocityNetwork(Protocol):
     """A network that knows the velocity at a place and a time, under a condition; None: unconditional."""
 
@@ -53,11 +54,11 @@ class FlowSampling(SamplingOptions):
 
     temperature: float = Field(default=1.0, gt=0)
     """factor of the noise's deviation: below 1 more typical pictures and less variety"""
-    solver: Solver = "heun"
+    solver: Solver = "midpoint"
     """how the flow is followed: in equal steps, whose error falls with their number (euler) or its square (midpoint,
     heun: two evaluations of the network a step); in steps as long as an error of 1e-4 allows (adaptive); or in the
     steps that a network of shortcuts has learned"""
-    steps: int = Field(default=16, ge=1, le=1000)
+    steps: int = Field(default=8, ge=1, le=1000)
     """equal steps from noise to picture; of the adaptive solver nothing"""
     guidance: float = Field(default=1.0, ge=0, le=50)
     """classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598): how far velocities go from the unconditional
