@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from pydantic import Field
 from torch import Tensor
 from torchdiffeq import odeint
@@ -85,7 +85,7 @@ def between(x0: Points, x1: Points, t: Times) -> Points:
     return torch.lerp(x0, x1, alike(t, x0))
 
 
-def alike(t: Times, x: Points) -> Float[Tensor, "batch ..."]:
+def alike(t: Shaped[Tensor, "batch"], x: Points) -> Shaped[Tensor, "batch ..."]:
     """A number of each point, in as many axes as points have."""
     return t.reshape(-1, *[1] * (x.ndim - 1))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,7 @@ Width = Annotated[int, Field(ge=1)]
 Embedded = Float[Tensor, "batch embedding"]
 WAVES = 64
 """Sines and cosines of a time"""
+Layer = TypeVar("Layer", bound=nn.Module)
 HEAD = 32
 """Channels of a head of attention"""
 
@@ -58,6 +59,13 @@ def waves(t: Times) -> Float[Tensor, "batch waves"]:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
+def silent(layer: Layer) -> Layer:
+    """A layer that begins by giving 0."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
 def _small(weight: Tensor) -> None:
     nn.init.normal_(weight, std=0.02)
 
@@ -72,8 +80,7 @@ class VectorBlock(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.scale_shift = nn.Linear(width, 2 * width)
-        self.first, self.last = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
-        nn.init.zeros_(self.last.weight)
+        self.first, self.last = nn.Linear(width, 2 * width), silent(nn.Linear(2 * width, width))
 
     def forward(self, x: Float[Tensor, "batch width"], at: Embedded) -> Float[Tensor, "batch width"]:
         """The input with the block's correction added."""
@@ -90,8 +97,7 @@ class VectorNetwork(nn.Module):
         self.embedding = Embedding(width, conditions)
         self.enter = nn.Linear(size, width)
         self.blocks = nn.ModuleList(VectorBlock(width) for _ in range(blocks))
-        self.norm, self.leave = nn.LayerNorm(width), nn.Linear(width, size)
-        nn.init.zeros_(self.leave.weight)
+        self.norm, self.leave = nn.LayerNorm(width), silent(nn.Linear(width, size))
 
     def forward(
         self, x: Latents, t: Times, condition: Condition | None = None, step: Times | None = None
@@ -133,8 +139,7 @@ class Block(nn.Module):
         super().__init__()
         self.first_norm, self.first = norm_layer("group", before), nn.Conv2d(before, after, 3, padding=1)
         self.scale_shift = nn.Linear(embedding, 2 * after)
-        self.last_norm, self.last = norm_layer("group", after), nn.Conv2d(after, after, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
+        self.last_norm, self.last = norm_layer("group", after), silent(nn.Conv2d(after, after, 3, padding=1))
         self.round = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
 
     def forward(self, x: Float[Tensor, "batch before h w"], at: Embedded) -> Float[Tensor, "batch after h w"]:
@@ -171,8 +176,7 @@ class Attention(nn.Module):
                 f"not divide by {self.heads}; choose another last width, or attention: false."
             )
         self.norm = norm_layer("group", width)
-        self.inward, self.outward = nn.Conv2d(width, 3 * width, 1), nn.Conv2d(width, width, 1)
-        nn.init.zeros_(self.outward.weight)
+        self.inward, self.outward = nn.Conv2d(width, 3 * width, 1), silent(nn.Conv2d(width, width, 1))
 
     def forward(self, x: Float[Tensor, "batch width h w"]) -> Float[Tensor, "batch width h w"]:
         """The input with what its places say to each other added."""
@@ -209,8 +213,7 @@ class UNet(nn.Module):
         self.attention = Attention(widths[-1]) if options.attention else nn.Identity()
         self.up = nn.ModuleList(Blocks(2 * width, width, embedding, options.blocks) for width in widths)
         self.widen = nn.ModuleList(nn.Conv2d(after, before, 3, padding=1) for before, after in pairwise(widths))
-        self.norm, self.leave = norm_layer("group", widths[0]), nn.Conv2d(widths[0], channels, 3, padding=1)
-        nn.init.zeros_(self.leave.weight)
+        self.norm, self.leave = norm_layer("group", widths[0]), silent(nn.Conv2d(widths[0], channels, 3, padding=1))
 
     def forward(
         self, x: Pictures, t: Times, condition: Condition | None = None, step: Times | None = None
