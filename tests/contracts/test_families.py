@@ -12,7 +12,7 @@ import torch
 
 from sanggar.data.images import CHUNK, ImageSpec, at_once
 from sanggar.models.base import Model
-from sanggar.models.capabilities import CAPABILITIES, HasNeurons, Reconstructs
+from sanggar.models.capabilities import CAPABILITIES, HasDensity, HasNeurons, Reconstructs, Samples, capabilities_of
 from sanggar.plan import FAMILIES, AnyModel, Plan, build, resolve
 from sanggar.recipe import Recipe
 from sanggar.runs import Arrays, load_arrays, save_arrays
@@ -24,13 +24,31 @@ SIZES = [ImageSpec(28, 28, 1, CLASSES), ImageSpec(8, 8, 1, CLASSES), ImageSpec(3
 SMALL = SIZES[1]
 N = 6
 
-EVERY = pytest.mark.parametrize("name", FAMILIES)
+WITH_PRIORS = [*FAMILIES, *(f"{name} with a learned prior" for name in ("autoencoder", "vae"))]
+EVERY = pytest.mark.parametrize("name", WITH_PRIORS)
 AT_EACH_SIZE = pytest.mark.parametrize("spec", SIZES, ids=lambda spec: spec.size)
 
 
+SLIM: dict[str, dict[str, object]] = {"flow": {"network": {"widths": [4, 8]}}}
+"""What makes a family quick to ask"""
+PRIORS = {
+    "vae": {"kind": "flow", "width": 8, "blocks": 1},
+    "autoencoder": {"kind": "mixture", "components": 3},
+}
+"""A family with a learned prior is held to its word as well"""
+
+
 def planned(name: str, seed: int = 0) -> Plan:
+    family, _, prior = name.partition(" with ")
     training = {"steps": 1, "seed": seed, "device": "cpu", "precision": "fp32"}
-    return resolve(Recipe("t", data={"source": "digits"}, model={"family": name}, training=training))
+    return resolve(
+        Recipe(
+            "t",
+            data={"source": "digits"},
+            model={"family": family, **SLIM.get(family, {}), **({"prior": PRIORS[family]} if prior else {})},
+            training=training,
+        )
+    )
 
 
 def made(name: str, spec: ImageSpec, seed: int = 0) -> AnyModel:
@@ -94,10 +112,8 @@ def classified(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
 
 
 def drawn(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
-    assert isinstance(model, CAPABILITIES["sample"])
-    assert isinstance(model, Model) and model.latent_size is not None
-    latents = np.random.default_rng(0).standard_normal((len(given), model.latent_size)).astype(np.float32)
-    assert model.noise_shape == (model.latent_size,)
+    assert isinstance(model, Model) and isinstance(model, Samples)
+    latents = np.random.default_rng(0).standard_normal((len(given), *model.noise_shape)).astype(np.float32)
     rows = None  # each of the shipped families is unconditional by default
     chosen = [model.SamplingOptions.model_validate({model.SamplingOptions.swept: t}) for t in (1.0, 0.5)]
     found = {f"sample {o}": model.compute("sample", latents, rows, options=o) for o in chosen}
@@ -135,9 +151,29 @@ def looked_into(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     return {f"neurons.{name}": array for name, array in (neurons | gradients).items()}
 
 
+def weighed(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
+    assert isinstance(model, Model) and isinstance(model, HasDensity)
+    noise = np.random.default_rng(0).random((len(given), *model.noise_shape), np.float32)
+    found = model.compute("log_density", given, noise)
+    assert (found.dtype, found.shape) == (np.dtype(np.float32), (len(given),))
+    assert np.isfinite(found).all()
+    return {"log_density": found}
+
+
+def under_prior(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
+    assert isinstance(model, Model) and model.latent_size is not None
+    latents = model.compute("encode", given)
+    probe = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), latents.shape)
+    found = model.compute("prior_density", latents, probe)
+    assert (found.dtype, found.shape) == (np.dtype(np.float32), (len(given),))
+    assert np.isfinite(found).all()
+    return {"prior_density": found}
+
+
 WORDS: dict[str, Callable[[AnyModel, np.ndarray, ImageSpec], Arrays]] = {
     "encode": encoded, "decode": decoded, "reconstruct": reconstructed, "sample": drawn, "classify": classified,
     "neurons": looked_into, "posterior": inferred, "regret": refitted,
+    "log_density": weighed, "prior_density": under_prior,
 }  # fmt: skip
 ON_TENSORS = {"disturb"}
 """Held to their word in test_torch_families.py."""
@@ -145,7 +181,7 @@ ON_TENSORS = {"disturb"}
 
 def answers(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     """All that a model says of pictures, by capability, checked."""
-    able = [name for name in WORDS if isinstance(model, CAPABILITIES[name])]
+    able = [name for name in WORDS if name in capabilities_of(model)]
     return {key: array for name in able for key, array in WORDS[name](model, given, spec).items()}
 
 
@@ -204,6 +240,7 @@ def test_large_pictures_go_through_a_network_a_few_at_a_time(monkeypatch: pytest
 
 @EVERY
 def test_a_recipe_calls_it_by_its_name(name: str) -> None:
+    name = name.partition(" with ")[0]
     family = FAMILIES[name]
     assert get_args(family.Options.model_fields["family"].annotation) == (name,)
     assert planned(name).family is family
@@ -228,13 +265,14 @@ def test_a_seed_decides_its_first_weights_and_nothing_else_is_drawn_from(name: s
     assert numpys_state() == before[1]
     torch.manual_seed(2)
     assert same(answers(made(name, spec, 3), pictures(spec), spec), one)
-    assert not same(one, other)
+    # answers may begin alike, where a network begins by doing nothing
+    assert not same(one | weights(name, spec, 3), other | weights(name, spec, 4))
 
 
 @EVERY
 @AT_EACH_SIZE
 def test_a_learner_trains_it_and_its_weights_survive_a_file(name: str, spec: ImageSpec, tmp_path: Path) -> None:
-    assert FAMILIES[name].learner in LEARNERS
+    assert planned(name).family.learner in LEARNERS
     learner = learner_of(planned(name, seed=3), spec)
     assert isinstance(learner, Learner)
     save_arrays(tmp_path / "weights", learner.weights())

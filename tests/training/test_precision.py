@@ -22,7 +22,13 @@ TINY = (
     "digits-denoising-autoencoder", "model.widths=[4,8]", "model.latent_size=6", "training.device=cpu",
     "training.epochs=null", "training.steps=2", "training.schedule={kind: constant}",
 )  # fmt: skip
-RECIPES = {"autoencoder": TINY[0], "vae": "digits-vae", "gan": "digits-cgan", "classifier": "judge-digits"}
+RECIPES = {
+    "autoencoder": TINY[0],
+    "vae": "digits-vae",
+    "gan": "digits-cgan",
+    "classifier": "judge-digits",
+    "flow": "digits-flow",
+}
 
 
 def seconds(monkeypatch: pytest.MonkeyPatch, fp32: float, bf16: float) -> None:

@@ -53,6 +53,11 @@ SMALL = {
         "model.perceptual={judge: digits}",
         "model.adversarial.critic={kind: dcgan, widths: [4,8], norm: none, spectral: true}",
         "model.adversarial.penalty={kind: r1, every: 3}",
+        "model.prior={kind: flow, width: 6, blocks: 1, share: 0.4, condition: [class]}",
+    ),
+    "flow": (
+        "digits-flow", "training.steps=null", "model.network={kind: unet, widths: [4,6]}", "model.shortcuts.share=0.4",
+        "training.device=cpu", "training.precision=fp32", "training.batch_size=32", "training.ema=0.9",
     ),
     "gan": (
         "digits-cgan", "training.steps=null", "model.latent_size=6", "model.critic_steps=2",

@@ -29,6 +29,7 @@ from sanggar.models.noise import NoiseOptions, disturb
 from sanggar.models.priors import (
     FlowPrior,
     LearnedPrior,
+    Noise,
     TemperatureSampling,
     build_prior,
     density,
@@ -132,7 +133,7 @@ class Autoencoder(Model):
         return self.decode(self.encode(images))
 
     def sample(
-        self, noise: Latents, condition: Condition | None, options: TemperatureSampling | FlowSampling
+        self, noise: Noise, condition: Condition | None, options: TemperatureSampling | FlowSampling
     ) -> Pictures:  # fmt: skip
         """Picture of the prior's latent of each noise, under a condition; None: unconditional."""
         return self.decode(draw(self.prior, noise, condition, options)).clamp(-1, 1)

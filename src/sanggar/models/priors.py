@@ -21,6 +21,7 @@ from sanggar.data.images import ImageSpec
 from sanggar.models.base import Batch, Latents, Phase, Pictures, SamplingOptions, StepContext, Terms
 from sanggar.models.conditions import Condition, Conditions
 from sanggar.models.flow.matching import (
+    EXACT,
     FlowSampling,
     Nats,
     check_sampling,
@@ -36,6 +37,7 @@ from sanggar.models.optimizers import Adam, OptimizerOptions
 from sanggar.options import Options
 
 Count = Annotated[int, Field(ge=1)]
+Noise = Float[Tensor, "batch numbers"]
 MOMENTUM = 0.01
 """Weight of a batch in the running moments, once there have been a hundred"""
 SMALLEST = 1e-3
@@ -174,7 +176,7 @@ class MixturePrior(nn.Module):
             self.scale.see(latents)
         return "likelihood", -self._density(self.scale.inward(latents)) / latents.shape[1]
 
-    def draw(self, noise: Latents, options: TemperatureSampling | FlowSampling) -> Latents:
+    def draw(self, noise: Noise, options: TemperatureSampling | FlowSampling) -> Latents:
         """The latent of each noise."""
         place = torch.special.ndtr(noise[:, 0].double())
         bounds = self.logits.double().softmax(dim=0).cumsum(dim=0)
@@ -223,14 +225,12 @@ class FlowPrior(nn.Module):
 
     def noise_of(self, latents: Latents, condition: Condition | None = None) -> Latents:
         """The noise that each latent comes from: the flow backwards."""
-        how, velocity = FlowSampling(), guided(self.network, condition, 1.0)
-        return follow(velocity, self.scale.inward(latents), how.solver, how.steps, backwards=True)
+        return follow(guided(self.network, condition, 1.0), self.scale.inward(latents), *EXACT, backwards=True)
 
     def log_density(self, latents: Latents, probe: Latents, condition: Condition | None = None) -> Nats:
         """Logarithm of the density at each latent, in nats: estimated without bias by a probe of signs."""
-        how, velocity = FlowSampling(), guided(self.network, condition, 1.0)
-        found = log_density(velocity, self.scale.inward(latents), how.solver, how.steps, probe)
-        return found - self.scale.log_scale
+        velocity = guided(self.network, condition, 1.0)
+        return log_density(velocity, self.scale.inward(latents), *EXACT, probe) - self.scale.log_scale
 
 
 Prior = MixturePrior | FlowPrior
@@ -251,6 +251,7 @@ def build_prior(
 ) -> tuple[Prior | None, Conditions]:  # fmt: skip
     """The prior of latents, where one is learned, and all that a model is conditioned on: `names`, then the prior's."""
     own = options.condition if isinstance(options, FlowPriorOptions) else ()
+    Conditions(own, spec, "model.prior.condition")  # refuses names that are not there by the key that has them
     conditions = Conditions(tuple(dict.fromkeys((*names, *own))), spec)
     if options is None or isinstance(options, Normal):
         return None, conditions
@@ -283,7 +284,7 @@ def prior_terms(prior: Prior, latents: Latents, batch: Batch, context: StepConte
 
 
 def draw(
-    prior: Prior | None, noise: Latents, condition: Condition | None, options: TemperatureSampling | FlowSampling
+    prior: Prior | None, noise: Noise, condition: Condition | None, options: TemperatureSampling | FlowSampling
 ) -> Latents:
     """The latent of each noise, from a prior; None: the standard normal one."""
     if prior is None:

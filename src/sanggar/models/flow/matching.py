@@ -30,6 +30,8 @@ Velocity = Callable[[Points, Times], Points]
 Solver = Literal["euler", "midpoint", "heun", "adaptive", "shortcut"]
 METHODS = {"euler": "euler", "midpoint": "midpoint", "heun": "heun2"}
 """Solvers of equal steps, by torchdiffeq's names"""
+EXACT: tuple[Solver, int] = ("midpoint", 16)
+"""Solver and steps of what has to come back: noise of data, and densities"""
 EVALUATIONS = {"euler": 1, "midpoint": 2, "heun": 2, "shortcut": 1}
 """Evaluations of the network that a step takes"""
 SOLVERS: tuple[Solver, ...] = ("euler", "midpoint")

@@ -15,6 +15,7 @@ from sanggar.data.images import ImageSpec
 from sanggar.models.base import Batch, Latents, Model, Phase, Pictures, SamplingOptions, StepContext, Terms, alone
 from sanggar.models.conditions import Condition, Conditions
 from sanggar.models.flow.matching import (
+    EXACT,
     SOLVERS,
     FlowSampling,
     Nats,
@@ -165,12 +166,12 @@ class Flow(Model):
 
     def encode(self, images: Pictures) -> Latents:
         """The noise that each picture comes from, unconditionally: the flow backwards."""
-        how = FlowSampling()
-        return follow(self.network, images, how.solver, how.steps, backwards=True).flatten(1)
+        return follow(self.network, images, *EXACT, backwards=True).flatten(1)
 
     def decode(self, latents: Latents, condition: Condition | None = None) -> Pictures:
         """The picture that each noise leads to, under a condition; None: unconditional."""
-        return self.sample(latents.reshape(-1, *self.noise_shape), condition, FlowSampling())
+        velocity = guided(self.network, condition, 1.0)
+        return follow(velocity, latents.reshape(-1, *self.noise_shape), *EXACT).clamp(-1, 1)
 
     def reconstruct(self, images: Pictures) -> Pictures:
         """`decode(encode(images))`: there and back again, equal up to the steps' error."""
@@ -184,9 +185,9 @@ class Flow(Model):
         """
         sign = torch.where((noise * 2).floor() > 0, 1.0, -1.0)
         place = (noise * 2).frac()
-        how, points = FlowSampling(), images + BIN * (place - 0.5)
+        points = images + BIN * (place - 0.5)
         with gradients():  # a clone is no longer bound to inference
             rows = None if condition is None else condition.clone()
             velocity = guided(self.network, rows, 1.0)
-            density = log_density(velocity, points.clone(), how.solver, how.steps, sign.clone())
+            density = log_density(velocity, points.clone(), *EXACT, sign.clone())
         return density.detach() + self.latent_size * math.log(BIN)

@@ -48,6 +48,7 @@ from sanggar.models.gan.objectives import (
 from sanggar.models.optimizers import OptimizerOptions
 from sanggar.models.priors import (
     FlowPrior,
+    Noise,
     Normal,
     PriorOptions,
     TemperatureSampling,
@@ -382,7 +383,7 @@ class VAE(Model):
         return self.decode(self.encode(images), condition)
 
     def sample(
-        self, noise: Latents, condition: Condition | None, options: TemperatureSampling | FlowSampling
+        self, noise: Noise, condition: Condition | None, options: TemperatureSampling | FlowSampling
     ) -> Pictures:  # fmt: skip
         """Mean picture of the prior's latent of each noise, under a condition; None: unconditional."""
         return self.decode(draw(self.prior, noise, condition, options), condition)

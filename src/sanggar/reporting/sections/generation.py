@@ -225,9 +225,9 @@ def solvers(views: Views) -> str | None:
 
 
 SOLVERS_NOTE = (
-    "<p class=note>Each solver follows the same flow from the same noise. A step of midpoint evaluates the network twice, "
-    "of the others once: curves are by evaluations, which is what takes time. A network of shortcuts has learned its "
-    "steps; the other solvers' error is smaller the more there are.</p>"
+    "<p class=note>Each solver follows the same flow from the same noise. A step of midpoint evaluates the network "
+    "twice, of the others once: curves are by evaluations, which is what takes time. A network of shortcuts has "
+    "learned its steps; the other solvers' error is smaller the more there are.</p>"
 )
 
 
