@@ -236,7 +236,8 @@ def stopped(study: Any, out: Path, after: int, number: int, child: bool = False,
     file = out.with_suffix(".yaml")
     file.write_text(to_yaml({key: value for key, value in study.items() if key != "name"}), encoding="utf-8")
     command = [sys.executable, "-m", "sanggar", "study", str(file), "--out", str(out), "--workers", "2"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    said = out.with_suffix(".said")
+    with said.open("w") as stream, subprocess.Popen(command, stdout=stream, stderr=stream) as process:
         while process.poll() is None and len(list(out.glob("runs/*/run.json"))) < after:
             time.sleep(0.05)
         children = [int(n) for n in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
@@ -267,6 +268,7 @@ def test_a_command_that_ends_early_leaves_nobody_working_and_goes_on_the_same(
     out = tmp_path / "toy"
     workers = stopped(STUDY, out, 2, number)
     assert workers and ended(workers, 60)
+    assert "Traceback" not in out.with_suffix(".said").read_text(encoding="utf-8")
     assert values(done(out)) == values(done(toy))
     assert (out / "toy-full.md").read_text() == (toy / "toy-full.md").read_text()
 

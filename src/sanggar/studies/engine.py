@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -129,7 +129,11 @@ class Workers:
         executor, self._now = self._now, None
         if executor is None:
             return
-        executor.shutdown(wait=not at_once)
+        if at_once and isinstance(executor, ProcessPoolExecutor):
+            # the pool's own way: it has an error for each future that is cancelled behind its back
+            executor.shutdown(wait=False, cancel_futures=True)
+        else:
+            executor.shutdown(wait=not at_once)
         if at_once:
             for child in multiprocessing.active_children():
                 child.terminate()
@@ -155,8 +159,6 @@ def do(
             for future in _as_they_come(futures, lambda: tell(everything)):
                 _take(futures[future], future)
         except KeyboardInterrupt:
-            for future in futures:
-                future.cancel()
             workers.end(at_once=True)
             raise
         # a pool goes with the worker that died: who was running may have been the cause, and else anybody
