@@ -221,6 +221,51 @@ ALARMS: dict[str, str] = {
 }
 """By key; names in braces are the alarm's values"""
 
+DIAGNOSES: dict[str, str] = {
+    "above_pca": "It reconstructs well: {difference:.1f} dB above as many principal components ({psnr:.1f} and "
+    "{pca:.1f} dB).",
+    "below_pca": "It reconstructs {difference:.1f} dB worse than as many principal components, which train in seconds "
+    "({psnr:.1f} and {pca:.1f} dB).",
+    "above_filter": "It denoises well: {difference:.1f} dB above the best classical filter at noise {level:g}.",
+    "below_filter": "At noise {level:g} it denoises {difference:.1f} dB worse than the best classical filter.",
+    "classifies": "It classifies {accuracy:.1%} of {n:,} test pictures rightly; always naming the largest class would "
+    "get {largest:.1%}.",
+    "classifies_badly": "It classifies {accuracy:.1%} rightly, where always naming the largest class gets "
+    "{largest:.1%}.",
+    "drawn_near": "What it draws is about as near to real pictures as other real pictures are: a distance of "
+    "{distance:.3g}, {ratio:.1f} times that of training pictures.",
+    "drawn_far": "What it draws is far from real pictures: a distance of {distance:.3g}, {ratio:,.0f} times that of "
+    "training pictures.",
+    "little_variety": "It leaves out much of what there is: a recall of {value:.2f}, where real pictures have "
+    "{real:.2f}.",
+    "unlike_real": "Much of what it draws is like no real picture: a precision of {value:.2f}, where real ones have "
+    "{real:.2f}.",
+    "obeys": "It draws the class that is asked for: in {agreement:.1%} of the pictures, in {real:.1%} of real ones.",
+    "disobeys": "It draws the class that is asked for in {agreement:.0%} of the pictures only, of real ones it would "
+    "be {real:.0%}.",
+    "memorizes": "It remembers training pictures: {share:.1%} of what it draws is all but one of them, and {real:.1%} "
+    "of test pictures.",
+    "prior_learned": "Its learned prior draws latents where pictures have theirs: a distance of {prior:.3g}, where "
+    "the standard normal distribution comes to {normal:.3g}.",
+    "learn_a_prior": "What to change first: latents do not lie where the prior draws them (a distance of {prior:.3g}; "
+    "from a mixture fitted to them {mixture:.3g}). A prior that is learned, `model.prior={{kind: flow}}`, draws where "
+    "they are.",
+    "prior_behind": "What to change first: the learned prior draws worse (a distance of {prior:.3g}) than a mixture "
+    "that is fitted in seconds ({mixture:.3g}). Give it more of the training, `model.prior.share`, or more neurons.",
+    "unused_dimensions": "What to change first: {active:.0f} of {size:.0f} dimensions of the latent are in use. Less "
+    "beta or free bits use more; a smaller latent would do as well.",
+    "still_falling": "What to change first: it was still learning when it stopped; {share:.0%} of all that its "
+    "validation loss fell came in the last tenth. Train longer.",
+    "overfitted": "What to change first: its validation loss was lowest at epoch {epoch:.4g} ({lowest:.4g}) and ended "
+    "at {loss:.4g}. Stop earlier, or give it more pictures, augmentation or weight decay.",
+    "critic_wins": "What to change first: the critic tells real from drawn pictures in {accuracy:.0%} of pairs, so "
+    "that the generator learns little. A penalty (r1), augmentation, or a lower rate for the critic evens it out.",
+    "critic_lost": "What to change first: the critic tells real from drawn pictures in {accuracy:.0%} of pairs, next "
+    "to chance. A wider critic, a higher rate for it, or more of its steps to one of the generator's helps.",
+    "few_pictures": "All this rests on {n:.0f} test pictures: small differences between runs say nothing here.",
+}
+"""By key: what is said of a network, with the numbers that it rests on"""
+
 REASONS: dict[str, str] = {
     "few_pictures": "{n} pictures are too few to compare generated ones with.",
     "no_judge": "there is no judge for {source} (for {judges} there is one). `evaluation.feature_network=inception` "
@@ -287,6 +332,11 @@ def alarm(given: Alarm) -> str:
         return template.format(**_alarm_words(given))
     except (KeyError, ValueError, IndexError, TypeError, AttributeError):  # of a file that was tampered with
         return f"{given.key}: " + ", ".join(f"{name} {value}" for name, value in given.values.items())
+
+
+def diagnosis(key: str, values: Mapping[str, object]) -> str:
+    """A diagnosis in words."""
+    return DIAGNOSES[key].format(**values)
 
 
 def _alarm_words(given: Alarm) -> Tree:

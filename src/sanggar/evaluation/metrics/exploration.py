@@ -78,7 +78,8 @@ def measure(context: EvaluationContext, options: ExplorationOptions) -> Findings
     sources = _sources(context, mixture, max(n, COLUMNS))
     traversals, unit = _traversals(context)
     arrays = {"corners": _corners(context), **traversals, **_drawn(context, sources)}
-    measurements, details = _compared(context, sources, n), dict[str, Json](traversal_unit=unit)
+    measurements = _compared(context, sources, n)
+    details = dict[str, Json](traversal_unit=unit, prior=context.model.learned_prior)
     arrays["components"] = np.array([len(mixture)])
     return Findings(measurements, arrays, details=details, tools=mixture.arrays())
 

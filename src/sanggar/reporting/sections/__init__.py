@@ -19,6 +19,7 @@ from sanggar.reporting.sections import (
 from sanggar.reporting.view import Section
 
 SECTIONS: dict[str, tuple[str, Section]] = {
+    "short": ("In short", run.in_short),
     "run": ("What was run, and on what", run.what_was_run),
     "alarms": ("Alarms", run.alarms),
     "numbers": ("Headline numbers", run.headlines),

@@ -8,8 +8,9 @@ from html import escape
 from sanggar.files import Tree
 from sanggar.reporting import labels
 from sanggar.reporting.comparison import cells, comparable, protocols, row_label
+from sanggar.reporting.diagnosis import diagnose
 from sanggar.reporting.figures import table
-from sanggar.reporting.view import View, Views, value
+from sanggar.reporting.view import View, Views, of_each, value
 
 
 def what_was_run(views: Views) -> str:
@@ -40,6 +41,16 @@ def what_was_run(views: Views) -> str:
     body = [[name, *(write(view) for view in views)] for name, write in lines]
     notes = "".join(f"<p class=note>{escape(n)}</p>" for n in dict.fromkeys(v.info["data"]["note"] for v in views) if n)
     return about + table(["", *(escape(v.name) for v in views)], body, numeric_from=9) + notes
+
+
+def in_short(views: Views) -> str | None:
+    """What each network is good at, what it is worse at than what is simplest, and what to change first."""
+
+    def write(view: View) -> str | None:
+        said = [escape(labels.diagnosis(d.key, d.values)) for d in diagnose(view)]
+        return f"<p>{' '.join(said)}</p>" if said else None
+
+    return of_each(views, write)
 
 
 def _whose(names: list[str], views: Views) -> str:
