@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sanggar.runs import Run
     from sanggar.studies.start import search, study, tour
     from sanggar.trained import TrainedModel, open
+    from sanggar.training.configure import configure
     from sanggar.training.loop import Record
     from sanggar.training.start import resume, train
 
@@ -64,6 +65,7 @@ _HOMES = {
     "StepContext": "models.base:StepContext",
     "TrainedModel": "trained:TrainedModel",
     "TrainingError": "errors:TrainingError",
+    "configure": "training.configure:configure",
     "evaluate": "evaluation.evaluate:evaluate",
     "evaluation_of": "results.stored:read",
     "open": "trained:open",
@@ -101,6 +103,7 @@ __all__ = [
     "StepContext",
     "TrainedModel",
     "TrainingError",
+    "configure",
     "evaluate",
     "evaluation_of",
     "open",

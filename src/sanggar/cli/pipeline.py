@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -12,6 +12,39 @@ from sanggar.cli.group import OUT, RUN, cli, going_on, into, say
 
 if TYPE_CHECKING:
     from sanggar.runs import Run
+
+
+@cli.command()
+@click.argument("folder")
+@click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(min=0, min_open=True),
+              help="How long its training may take on this machine.")  # fmt: skip
+@click.option(
+    "--family",
+    default="vae",
+    show_default=True,
+    type=click.Choice(("vae", "autoencoder", "gan", "flow")),
+    help="What kind of network.",
+)
+@into("FILE.yaml; printed where it is left out.", required=False)
+def new(folder: str, minutes: float, family: Literal["vae", "autoencoder", "gan", "flow"], out: Path | None) -> None:
+    """Choose a recipe for the pictures of a FOLDER or a zip.
+
+    It looks at the pictures, times networks on this machine, and writes a recipe that is sized to both, saying why
+    each value is what it is.
+    """
+    from sanggar.files import write_atomic
+    from sanggar.training.configure import configure
+
+    if out is not None and out.suffix not in (".yaml", ".yml"):
+        raise click.UsageError(f"--out {out}: expected a name ending in .yaml.")
+    if out is not None and out.exists():
+        raise click.UsageError(f"--out {out}: it exists already; choose another name, or remove it.")
+    chosen = configure(folder, minutes, family, say)
+    if out is None:
+        click.echo(chosen.yaml(), nl=False)
+        return
+    write_atomic(out, chosen.yaml().encode())
+    click.echo(f"{out}: about {chosen.minutes:.1f} minutes of training. Go on with: sanggar run {out}")
 
 
 @cli.command()

@@ -101,17 +101,23 @@ def describe(source: str | Path | recipes.Recipe, overrides: Sequence[str] = ())
     learner = learner_of(plan, spec)
     batches = Batches(images, training.batch_size, training.seed, learner.draws)
     layers = learner.layers(batches.at(0)[0])
-    seconds = []
-    for step in range(TIMED_STEPS):
-        began = time.perf_counter()
-        learner.read([learner.step(step, batches.at(step))])
-        seconds.append(time.perf_counter() - began)
     per_epoch = max(1, plan.source.counted(plan.data) // (training.batch_size * learner.draws))
+    steps = training.total_steps(per_epoch)
+    seconds, stretches = 0.0, learner.stretches(steps)
+    for first, end in stretches:
+        count, timed = TIMED_STEPS, list[float]()
+        if len(stretches) > 1:  # else it stays a training of one step, at whose end all is grown
+            learner.steps, count = steps, min(TIMED_STEPS, end - first)
+        for step in range(first, first + count):
+            began = time.perf_counter()
+            learner.read([learner.step(step, batches.at(step))])
+            timed.append(time.perf_counter() - began)
+        seconds += (end - first) / steps * statistics.median(timed[2:] or timed)
     state = sum(array.nbytes for array in learner.state().values())
     weights = sum(array.nbytes for array in learner.weights().values())
     cost = Cost(
-        training.total_steps(per_epoch),
-        statistics.median(seconds[2:]),
+        steps,
+        seconds,
         state + weights + 2 * sum(layer.output_bytes for layer in layers) + plan.source.memory(plan.data),
         state + weights,
     )

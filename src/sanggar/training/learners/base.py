@@ -74,6 +74,10 @@ class Learner(Protocol):
         """Mean loss terms over a split, with the same noise each time."""
         ...
 
+    def stretches(self, steps: int) -> list[tuple[int, int]]:
+        """Parts of a training of so many steps, from a step to the one before which they end, whose steps are alike."""
+        ...
+
     def weight_stats(self) -> dict[str, list[float]]:
         """What is worth knowing of the network itself as training goes: by name, a few numbers each."""
         ...

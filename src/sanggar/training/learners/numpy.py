@@ -163,6 +163,10 @@ class NumpyLearner:
             found.append(Layer(name, kind, (width,), count, 4 * width * len(images)))
         return found
 
+    def stretches(self, steps: int) -> list[tuple[int, int]]:
+        """The whole training: its steps are alike."""
+        return [(0, steps)]
+
     def phases(self) -> list[str]:
         """The one phase, with its optimizer."""
         count = sum(parameter.size for parameter in self.network.parameters)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -96,7 +97,9 @@ class TorchLearner:
         terms: dict[str, Tensor] = {}
         for phase, optimizer in zip(self._phases, self.optimizers, strict=True):
             first, end = phase.steps(self.steps)
-            if not first <= step < end:
+            if (
+                not first <= step < end and step < self.steps
+            ):  # past the end, where a network is looked at, all are in use
                 continue
             rate = (phase.optimizer or self.options.optimizer).learning_rate
             for group in optimizer.param_groups:
@@ -360,6 +363,11 @@ class TorchLearner:
             hook.remove()
         resting = [_layer(name, module, (), 0) for name, module in leaves.items() if name not in found]
         return [*found.values(), *(layer for layer in resting if layer.parameters + layer.measured)]
+
+    def stretches(self, steps: int) -> list[tuple[int, int]]:
+        """Parts of a training of so many steps in which the same phases take theirs."""
+        bounds = sorted({bound for phase in self._phases for bound in phase.steps(steps)} | {0, steps})
+        return list(pairwise(bounds))
 
     def phases(self) -> list[str]:
         """Each phase with its optimizer, learning rate and number of parameters."""

@@ -1,0 +1,406 @@
+"""A recipe for pictures of one's own: sized to them, to this machine and to the minutes given, and why.
+
+As nnU-Net (Isensee et al. 2021, arXiv:1904.08128) does for segmentation: the data are looked at, and rules that can be
+read make every choice. The rules choose for a start; a search, or a second recipe with `base:`, goes on from there.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from sanggar import recipe
+from sanggar.data.decoding import read_file, square
+from sanggar.data.image_folder import FolderOptions, find_place, list_folder
+from sanggar.data.listing import Listing, open_zip
+from sanggar.errors import DataError, RecipeError
+from sanggar.files import Tree
+from sanggar.plan import resolve
+from sanggar.training.describe import describe
+
+Family = Literal["vae", "autoencoder", "gan", "flow"]
+FAMILIES: tuple[Family, ...] = ("vae", "autoencoder", "gan", "flow")
+FEWEST = 50
+"""Pictures below which no network learns anything that could be measured"""
+LOOKED_AT = 300
+"""Pictures that are opened, evenly over all"""
+SIZES = (16, 24, 28, 32, 48, 64, 96, 128)
+"""Edges that pictures are brought to"""
+EDGES = ((5, 32), (20, 64), (60, 96))
+"""Up to so many minutes, the largest edge: a picture of twice the edge costs four times the time"""
+OF_CLASS = 50
+"""Pictures that every class has to have to be conditioned on, and the most classes that are"""
+SEEN = 300_000
+"""Pictures, each as often as it comes, that a training shall see; a smaller network where a larger one cannot"""
+PASSES = (4, 200)
+"""Epochs, at least and at most"""
+STILL = 0.9
+"""Share of the minutes that steps may take: the rest is for validation and checkpoints"""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What some pictures of a folder are like."""
+
+    listing: Listing
+    opened: int
+    broken: tuple[str, ...]
+    edges: tuple[int, ...]
+    """the shorter edge of each picture"""
+    ratios: tuple[float, ...]
+    """the longer edge over the shorter"""
+    modes: Counter[str]
+    colour: bool
+    different: int
+    """pictures that differ, of those that were opened"""
+
+    @property
+    def count(self) -> int:
+        """Pictures that are there."""
+        return len(self.listing.names)
+
+
+def look(path: str) -> Look:
+    """Open some pictures of a folder or a zip. Raises DataError where there are too few to learn from."""
+    place = find_place(path)
+    if place is None:
+        raise DataError(f"There is no folder or zip {path!r}.")
+    listing = list_folder(FolderOptions(source="folder", path=path))
+    names = listing.names
+    if len(names) < FEWEST:
+        raise DataError(
+            f"{place}: {len(names):,} pictures are too few to learn from; a network takes {FEWEST} at least, better "
+            "some thousands."
+        )
+    archive = open_zip(place) if place.is_file() else None
+    chosen = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, LOOKED_AT).round().astype(int))]
+    edges, ratios, modes, digests, coloured, broken = list[int](), list[float](), Counter[str](), set(), 0, list[str]()
+    for name in chosen:
+        try:
+            content = read_file(str(place), archive, name)
+            with Image.open(io.BytesIO(content)) as image:
+                size, mode = image.size, image.mode
+            small = square(content, 32, "squash", colour=True).astype(np.int16)
+        except Exception:  # a damaged file makes Pillow raise anything
+            broken.append(name)
+            continue
+        edges.append(min(size))
+        ratios.append(max(size) / min(size))
+        modes[mode] += 1
+        digests.add(sha256(small.tobytes()).digest())
+        coloured += int((small.max(axis=2) - small.min(axis=2)).mean() > 4)
+    if len(edges) < FEWEST // 2:
+        raise DataError(
+            f"{place}: of {len(chosen):,} pictures that were opened, {len(broken):,} cannot be read: {broken[0]}, …"
+        )
+    if len(digests) == 1:
+        raise DataError(
+            f"{place}: all {len(edges):,} pictures that were opened are the same: there is nothing to learn."
+        )
+    colour = coloured > len(edges) / 20
+    return Look(
+        listing, len(chosen), tuple(broken), tuple(edges), tuple(ratios), modes, colour, len(digests)
+    )  # fmt: skip
+
+
+@dataclass
+class Choices:
+    """Values of a recipe by dotted key, in the order of choosing, and why each is what it is."""
+
+    values: dict[str, object]
+    why: dict[str, str]
+
+    def choose(self, key: str, value: object, why: str = "") -> None:
+        """Set a value."""
+        self.values[key] = value
+        if why:
+            self.why[key] = why
+
+    def tree(self) -> Tree:
+        """As a recipe holds them."""
+        tree: Tree = {}
+        for key, value in self.values.items():
+            at = tree
+            *path, last = key.split(".")
+            for part in path:
+                at = at.setdefault(part, {})
+            at[last] = value
+        return tree
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A recipe that was chosen, and what it was chosen by."""
+
+    choices: Choices
+    look: Look
+    minutes: float
+    """that its training takes on this machine, estimated"""
+
+    def yaml(self) -> str:
+        """The recipe, each value under why it is what it is."""
+        writer = YAML()
+        writer.width = 120
+        buffer = io.StringIO()
+        writer.dump(_commented(self.choices), buffer)
+        return buffer.getvalue()
+
+
+def configure(
+    folder: str | Path, minutes: float = 10, family: Family = "vae", say: Callable[[str], None] = lambda text: None
+) -> Configuration:
+    """Choose a recipe for the pictures of a folder or a zip, for so many minutes of training on this machine.
+
+    Raises DataError where the pictures are too few or all the same, RecipeError where the time is too short for one
+    pass over them.
+    """
+    if family not in FAMILIES:
+        raise RecipeError(f"family: there is no {family!r} for pictures of one's own. Known: {', '.join(FAMILIES)}.")
+    if not 0 < minutes < 10_000:
+        raise RecipeError(f"minutes: expected a number above 0, got {minutes!r}.")
+    looked = look(str(folder))
+    choices = Choices({}, {})
+    _about(choices, looked, str(folder), minutes, family)
+    edge = _pictures(choices, looked, str(folder), minutes)
+    train = looked.count - 2 * max(1, looked.count // 10)
+    _network(choices, looked, edge, family)
+    _training(choices, train, family)
+    taken = _sized(choices, train, edge, minutes, family, say)
+    choices.choose(
+        "evaluation.train_images", min(10_000, max(20, train)), "what principal components and mixtures are fitted on"
+    )
+    if family == "flow":
+        choices.choose("evaluation.generation.samples", 2000, "each picture that a flow draws takes many evaluations")
+    return Configuration(choices, looked, taken)
+
+
+# -- choices -----------------------------------------------------------------------------------------------------
+
+
+def _about(choices: Choices, looked: Look, folder: str, minutes: float, family: Family) -> None:
+    modes = ", ".join(f"{mode} {count}" for mode, count in looked.modes.most_common())
+    edges = sorted(looked.edges)
+    lines = [
+        f"{looked.count:,} pictures; {looked.opened:,} were opened: shorter edges {edges[0]} to {edges[-1]} pixels, "
+        f"half of them {int(statistics.median(edges))} or more; modes {modes}"
+    ]
+    if looked.different < len(looked.edges):
+        lines.append(f"{len(looked.edges) - looked.different:,} of those opened look the same as another")
+    if looked.broken:
+        lines.append(f"{len(looked.broken):,} of those opened cannot be read and are left out")
+    choices.choose("format", recipe.FORMAT)
+    choices.choose(
+        "about", f"A {family} on pictures of one's own, chosen by `sanggar new` for {minutes:g} minutes of training. "
+        f"{'. '.join(line[0].upper() + line[1:] for line in lines)}."
+    )  # fmt: skip
+
+
+def _pictures(choices: Choices, looked: Look, folder: str, minutes: float) -> int:
+    median = int(statistics.median(looked.edges))
+    limit = next((edge for most, edge in EDGES if minutes <= most), SIZES[-1])
+    edge = max(size for size in SIZES if size <= max(SIZES[0], min(median, limit)))
+    choices.choose("data.source", "folder")
+    choices.choose("data.path", folder)
+    by = "half of the pictures are smaller" if median <= limit else f"more takes longer than {minutes:g} minutes allow"
+    choices.choose(
+        "data.size", edge, f"pixels: the largest of {', '.join(map(str, SIZES))} that makes sense here; {by}"
+    )
+    far = sum(ratio > 1.5 for ratio in looked.ratios) / len(looked.ratios)
+    if far > 0.5:
+        why = f"{far:.0%} of the pictures are more than half again as long as wide: a square would cut much of them off"
+        choices.choose("data.fit", "squash", why)
+    else:
+        why = "the square in the middle: most pictures are nearly square, and keep their proportions"
+        choices.choose("data.fit", "crop", why)
+    choices.choose(
+        "data.colour", looked.colour,
+        "there are colours in them" if looked.colour else "next to no colours in them: one channel will do",
+    )  # fmt: skip
+    return edge
+
+
+def _conditions(looked: Look) -> tuple[list[str], str]:
+    """What a network is conditioned on, and why."""
+    listing = looked.listing
+    if listing.labels is None or len(listing.classes) < 2:
+        return [], "there are no classes by folder, so that it is conditioned on nothing"
+    counts = np.bincount(listing.labels, minlength=len(listing.classes))
+    if len(counts) > OF_CLASS or counts.min() < OF_CLASS:
+        return [], (
+            f"{len(counts)} classes, the smallest of {counts.min():,} pictures, are too many or too small to be drawn "
+            "each for itself"
+        )
+    return ["class"], f"{len(counts)} classes, each of {counts.min():,} pictures or more"
+
+
+def _network(choices: Choices, looked: Look, edge: int, family: Family) -> None:
+    names, why = _conditions(looked)
+    choices.choose("model.family", family)
+    if family in ("vae", "autoencoder"):
+        latent = min(256, max(16, 2 * edge), max(8, looked.count // 20))
+        choices.choose("model.latent_size", latent, "numbers that a picture becomes: two for each pixel of an edge")
+        choices.choose("model.norm", "group", "goes by each picture alone: batches may be small")
+        choices.choose("model.activation", "silu")
+        prior: Tree = {"kind": "flow", "width": 256, "draws": 8, "share": 0.3}
+        if names:
+            prior["condition"] = names
+        choices.choose("model.prior", prior, f"latents are drawn where pictures have theirs; {why}")
+    if family == "vae":
+        choices.choose("model.likelihood", {"kind": "gaussian"}, "its deviation is learned")
+        choices.choose(
+            "model.beta", {"weight": 0.5}, "below 1 for sharper reconstructions: the learned prior makes up for it"
+        )
+    if family == "autoencoder":
+        choices.choose("model.noise", {"level": 0.1}, "a little noise keeps the latent space smooth")
+    if family in ("gan", "flow") and names:
+        choices.choose("model.condition", names, why)
+    if family == "gan":
+        if names:
+            choices.choose("model.conditioning", "projection")
+        choices.choose("model.latent_size", 64)
+        choices.choose("model.objective", {"kind": "relativistic"}, "scores are compared in pairs: few modes are lost")
+        choices.choose("model.penalty", {"kind": "r1", "weight": 1, "every": 16}, "keeps the critic from running away")
+        if looked.count < 5000:
+            choices.choose(
+                "model.augmentation", {"kind": "fixed", "translation": 0.1, "cutout": 0.2},
+                f"of all that the critic sees: with {looked.count:,} pictures it would learn them by heart",
+            )  # fmt: skip
+
+
+def _training(choices: Choices, train: int, family: Family) -> None:
+    batch = 32 if train < 2000 else 64
+    choices.choose("training.batch_size", batch, f"{train:,} pictures to train on")
+    rate = {"gan": 0.001, "flow": 0.001}.get(family, 0.002)
+    optimizer: Tree = {"kind": "adam", "learning_rate": rate}
+    if family == "gan":
+        optimizer["betas"] = [0.0, 0.99]
+    choices.choose("training.optimizer", optimizer)
+    choices.choose("training.schedule", {"kind": "cosine", "warmup_steps": 100}, "ends where it has settled")
+    choices.choose("training.ema", 0.995, "averaged weights draw better than the last ones")
+
+
+def _networks(family: Family, edge: int) -> list[Tree]:
+    """Networks by size, the largest first: keys below `model`."""
+    halvings = max(1, int(math.log2(edge / 4)))
+    levels = min(4, halvings)
+    found = list[Tree]()
+    for width in (64, 48, 32, 24, 16, 8):
+        widths = [min(width * 2**level, 256) for level in range(levels)]
+        if family in ("vae", "autoencoder"):
+            found += [{"widths": widths, "blocks": blocks} for blocks in (1, 0)]
+        elif family == "gan":
+            found.append({
+                "generator": {"kind": "resnet", "widths": widths[::-1], "norm": "batch"},
+                "critic": {"kind": "resnet", "widths": widths, "norm": "none"},
+            })  # fmt: skip
+        else:
+            patch = 1 if edge <= 16 else 2 if edge <= 32 else 4
+            found.append({"network": {"kind": "unet", "widths": widths[: max(1, levels - int(math.log2(patch)))],
+                                      "patch": patch}})  # fmt: skip
+    return found
+
+
+def _sized(
+    choices: Choices, train: int, edge: int, minutes: float, family: Family, say: Callable[[str], None]
+) -> float:  # fmt: skip
+    """Choose the network and the epochs by timing networks, the largest first; the minutes that they take."""
+    batch = choices.values["training.batch_size"]
+    assert isinstance(batch, int)
+    per_epoch = max(1, train // batch)
+    least = min(max(SEEN / train, PASSES[0]), PASSES[1])
+    smallest = None
+    for network in _networks(family, edge):
+        seconds = _seconds(choices, network, per_epoch)
+        if seconds is None:
+            continue
+        passes = STILL * 60 * minutes / (seconds * per_epoch)
+        shown = ", ".join(f"{key} {value}" for key, value in network.items())
+        say(f"{shown}: {1000 * seconds:.0f} ms a step, {passes:.1f} epochs in {minutes:g} minutes")
+        smallest = network, seconds, passes
+        if passes >= least:
+            break
+    if smallest is None:
+        raise RecipeError(f"pictures of {edge}×{edge}: no network of family {family} fits them.")
+    network, seconds, passes = smallest
+    if passes < 1:
+        raise RecipeError(
+            f"{minutes:g} minutes are too few: the smallest network takes {seconds * per_epoch / 60:.1f} minutes for "
+            f"one epoch of {train:,} pictures on this machine. Give more minutes, or fewer pictures."
+        )
+    epochs = int(min(passes, 5 * PASSES[1]))
+    for key, value in network.items():
+        why = (
+            f"{1000 * seconds:.0f} ms a step on this machine: the largest of those tried that passes over the pictures "
+            f"{least:.0f} times" if passes >= least else
+            f"{1000 * seconds:.0f} ms a step on this machine: the smallest of those tried"
+        )  # fmt: skip
+        choices.choose(f"model.{key}", value, why)
+    unit = "epochs" if family != "gan" else "steps"
+    amount = epochs if family != "gan" else epochs * per_epoch
+    choices.choose(f"training.{unit}", amount, f"{epochs} passes over the pictures, in about {minutes:g} minutes")
+    if family == "gan" or epochs > 40:
+        every = max(1, epochs * per_epoch // 20)
+        choices.choose("training.validate_every", every, "twenty times")
+    return epochs * per_epoch * seconds / 60
+
+
+def _seconds(choices: Choices, network: Tree, per_epoch: int) -> float | None:
+    """Of a step with a network, timed; None where it does not fit the pictures."""
+    tried = Choices(dict(choices.values), {})
+    for key, value in network.items():
+        tried.choose(f"model.{key}", value)
+    tried.choose("training.steps", 20 * per_epoch)
+    with suppress(RecipeError):
+        return describe(recipe.read(tried.tree())).cost.seconds_a_step
+    return None
+
+
+# -- as YAML -----------------------------------------------------------------------------------------------------
+
+GROUPS = ("format", "about", "data", "model", "training", "evaluation")
+
+
+def _commented(choices: Choices) -> CommentedMap:
+    """The recipe with a comment above each value that has a reason."""
+    order = sorted(choices.values, key=lambda key: GROUPS.index(key.split(".")[0]))
+    whole = CommentedMap()
+    for key in order:
+        *path, last = key.split(".")
+        at = whole
+        for part in path:
+            at = at.setdefault(part, CommentedMap())
+        at[last] = _flowing(choices.values[key])
+        if why := choices.why.get(key):
+            at.yaml_set_comment_before_after_key(last, before=why, indent=2 * len(path))
+    return whole
+
+
+def _flowing(value: object) -> object:
+    """Lists and small dictionaries in one line."""
+    if isinstance(value, dict):
+        found = CommentedMap({key: _flowing(inner) for key, inner in value.items()})
+        found.fa.set_flow_style()
+        return found
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        listed = CommentedSeq(_flowing(inner) for inner in value)
+        listed.fa.set_flow_style()
+        return listed
+    return value
+
+
+def check(text: str) -> None:
+    """Raises RecipeError where a recipe that was written cannot be read: it always can."""
+    resolve(recipe.read(text))
