@@ -9,9 +9,9 @@ from __future__ import annotations
 import io
 import math
 import statistics
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -28,7 +28,6 @@ from sanggar.data.image_folder import FolderOptions, find_place, list_folder
 from sanggar.data.listing import Listing, open_zip
 from sanggar.errors import DataError, RecipeError
 from sanggar.files import Tree
-from sanggar.plan import resolve
 from sanggar.training.describe import describe
 
 Family = Literal["vae", "autoencoder", "gan", "flow"]
@@ -43,10 +42,12 @@ EDGES = ((5, 32), (20, 64), (60, 96))
 """Up to so many minutes, the largest edge: a picture of twice the edge costs four times the time"""
 OF_CLASS = 50
 """Pictures that every class has to have to be conditioned on, and the most classes that are"""
-SEEN = 300_000
+SEEN = 100_000
 """Pictures, each as often as it comes, that a training shall see; a smaller network where a larger one cannot"""
-PASSES = (4, 200)
-"""Epochs, at least and at most"""
+PASSES = (4, 100)
+"""Epochs that are wanted for that, at least and at most"""
+LONGEST = 1000
+"""Epochs of a training, however small the network"""
 STILL = 0.9
 """Share of the minutes that steps may take: the rest is for validation and checkpoints"""
 
@@ -160,7 +161,7 @@ class Configuration:
 
 
 def configure(
-    folder: str | Path, minutes: float = 10, family: Family = "vae", say: Callable[[str], None] = lambda text: None
+    folder: str | Path, minutes: float = 10.0, family: str = "vae", say: Callable[[str], None] = lambda text: None
 ) -> Configuration:
     """Choose a recipe for the pictures of a folder or a zip, for so many minutes of training on this machine.
 
@@ -190,7 +191,7 @@ def configure(
 # -- choices -----------------------------------------------------------------------------------------------------
 
 
-def _about(choices: Choices, looked: Look, folder: str, minutes: float, family: Family) -> None:
+def _about(choices: Choices, looked: Look, folder: str, minutes: float, family: str) -> None:
     modes = ", ".join(f"{mode} {count}" for mode, count in looked.modes.most_common())
     edges = sorted(looked.edges)
     lines = [
@@ -214,10 +215,11 @@ def _pictures(choices: Choices, looked: Look, folder: str, minutes: float) -> in
     edge = max(size for size in SIZES if size <= max(SIZES[0], min(median, limit)))
     choices.choose("data.source", "folder")
     choices.choose("data.path", folder)
-    by = "half of the pictures are smaller" if median <= limit else f"more takes longer than {minutes:g} minutes allow"
-    choices.choose(
-        "data.size", edge, f"pixels: the largest of {', '.join(map(str, SIZES))} that makes sense here; {by}"
-    )
+    by = (
+        "of half of the pictures no edge is longer" if median <= limit
+        else f"the pictures are larger, but {minutes:g} minutes are too short for more"
+    )  # fmt: skip
+    choices.choose("data.size", edge, f"pixels: {by}")
     far = sum(ratio > 1.5 for ratio in looked.ratios) / len(looked.ratios)
     if far > 0.5:
         why = f"{far:.0%} of the pictures are more than half again as long as wide: a square would cut much of them off"
@@ -246,7 +248,7 @@ def _conditions(looked: Look) -> tuple[list[str], str]:
     return ["class"], f"{len(counts)} classes, each of {counts.min():,} pictures or more"
 
 
-def _network(choices: Choices, looked: Look, edge: int, family: Family) -> None:
+def _network(choices: Choices, looked: Look, edge: int, family: str) -> None:
     names, why = _conditions(looked)
     choices.choose("model.family", family)
     if family in ("vae", "autoencoder"):
@@ -280,7 +282,7 @@ def _network(choices: Choices, looked: Look, edge: int, family: Family) -> None:
             )  # fmt: skip
 
 
-def _training(choices: Choices, train: int, family: Family) -> None:
+def _training(choices: Choices, train: int, family: str) -> None:
     batch = 32 if train < 2000 else 64
     choices.choose("training.batch_size", batch, f"{train:,} pictures to train on")
     rate = {"gan": 0.001, "flow": 0.001}.get(family, 0.002)
@@ -292,15 +294,15 @@ def _training(choices: Choices, train: int, family: Family) -> None:
     choices.choose("training.ema", 0.995, "averaged weights draw better than the last ones")
 
 
-def _networks(family: Family, edge: int) -> list[Tree]:
-    """Networks by size, the largest first: keys below `model`."""
+def _networks(family: str, edge: int) -> list[Tree]:
+    """Networks by size, by what a step of them takes, the quickest first: keys below `model`."""
     halvings = max(1, int(math.log2(edge / 4)))
     levels = min(4, halvings)
     found = list[Tree]()
-    for width in (64, 48, 32, 24, 16, 8):
+    for width in (8, 16, 24, 32, 48, 64):
         widths = [min(width * 2**level, 256) for level in range(levels)]
         if family in ("vae", "autoencoder"):
-            found += [{"widths": widths, "blocks": blocks} for blocks in (1, 0)]
+            found += [{"widths": widths, "blocks": blocks} for blocks in ((0, 1) if width >= 32 else (0,))]
         elif family == "gan":
             found.append({
                 "generator": {"kind": "resnet", "widths": widths[::-1], "norm": "batch"},
@@ -314,33 +316,33 @@ def _networks(family: Family, edge: int) -> list[Tree]:
 
 
 def _sized(
-    choices: Choices, train: int, edge: int, minutes: float, family: Family, say: Callable[[str], None]
+    choices: Choices, train: int, edge: int, minutes: float, family: str, say: Callable[[str], None]
 ) -> float:  # fmt: skip
-    """Choose the network and the epochs by timing networks, the largest first; the minutes that they take."""
+    """Choose the network and the epochs by timing networks; the minutes that they take."""
     batch = choices.values["training.batch_size"]
     assert isinstance(batch, int)
     per_epoch = max(1, train // batch)
     least = min(max(SEEN / train, PASSES[0]), PASSES[1])
-    smallest = None
-    for network in _networks(family, edge):
-        seconds = _seconds(choices, network, per_epoch)
-        if seconds is None:
-            continue
-        passes = STILL * 60 * minutes / (seconds * per_epoch)
-        shown = ", ".join(f"{key} {value}" for key, value in network.items())
-        say(f"{shown}: {1000 * seconds:.0f} ms a step, {passes:.1f} epochs in {minutes:g} minutes")
-        smallest = network, seconds, passes
-        if passes >= least:
-            break
-    if smallest is None:
-        raise RecipeError(f"pictures of {edge}×{edge}: no network of family {family} fits them.")
-    network, seconds, passes = smallest
+    networks = _networks(family, edge)
+    timed: dict[int, float] = {}
+
+    def passes_of(place: int) -> float:
+        """Epochs in the time that there is, less with every place."""
+        if place not in timed:
+            timed[place] = _seconds(choices, networks[place], per_epoch)
+            shown = ", ".join(f"{key} {value}" for key, value in networks[place].items())
+            say(f"{shown}: {1000 * timed[place]:.0f} ms a step")
+        return STILL * 60 * minutes / (timed[place] * per_epoch)
+
+    # the last place, from the smallest network on, with epochs enough: few are timed
+    place = max(0, bisect_right(range(len(networks)), -least, key=lambda place: -passes_of(place)) - 1)
+    network, passes, seconds = networks[place], passes_of(place), timed[place]
     if passes < 1:
         raise RecipeError(
             f"{minutes:g} minutes are too few: the smallest network takes {seconds * per_epoch / 60:.1f} minutes for "
             f"one epoch of {train:,} pictures on this machine. Give more minutes, or fewer pictures."
         )
-    epochs = int(min(passes, 5 * PASSES[1]))
+    epochs = int(min(passes, LONGEST))
     for key, value in network.items():
         why = (
             f"{1000 * seconds:.0f} ms a step on this machine: the largest of those tried that passes over the pictures "
@@ -357,15 +359,13 @@ def _sized(
     return epochs * per_epoch * seconds / 60
 
 
-def _seconds(choices: Choices, network: Tree, per_epoch: int) -> float | None:
-    """Of a step with a network, timed; None where it does not fit the pictures."""
+def _seconds(choices: Choices, network: Tree, per_epoch: int) -> float:
+    """Of a step with a network, timed."""
     tried = Choices(dict(choices.values), {})
     for key, value in network.items():
         tried.choose(f"model.{key}", value)
     tried.choose("training.steps", 20 * per_epoch)
-    with suppress(RecipeError):
-        return describe(recipe.read(tried.tree())).cost.seconds_a_step
-    return None
+    return describe(recipe.read(tried.tree())).cost.seconds_a_step
 
 
 # -- as YAML -----------------------------------------------------------------------------------------------------
@@ -399,8 +399,3 @@ def _flowing(value: object) -> object:
         listed.fa.set_flow_style()
         return listed
     return value
-
-
-def check(text: str) -> None:
-    """Raises RecipeError where a recipe that was written cannot be read: it always can."""
-    resolve(recipe.read(text))
