@@ -85,7 +85,7 @@ class FlowPriorOptions(LearnedOptions):
 
     kind: Literal["flow"]
     width: Count = 256
-    """neurons of each layer of the velocity network; twice as many inside of a block"""
+    """neurons of each layer of the velocity network"""
     blocks: Annotated[int, Field(ge=1, le=64)] = 3
     """of two layers"""
     condition: tuple[str, ...] = ()

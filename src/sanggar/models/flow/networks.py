@@ -79,8 +79,8 @@ class VectorBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.scale_shift = nn.Linear(width, 2 * width)
-        self.first, self.last = nn.Linear(width, 2 * width), silent(nn.Linear(2 * width, width))
+        self.scale_shift = nn.Linear(WAVES, 2 * width)
+        self.first, self.last = nn.Linear(width, width), silent(nn.Linear(width, width))
 
     def forward(self, x: Float[Tensor, "batch width"], at: Embedded) -> Float[Tensor, "batch width"]:
         """The input with the block's correction added."""
@@ -94,7 +94,9 @@ class VectorNetwork(nn.Module):
 
     def __init__(self, size: int, width: int, blocks: int, conditions: Conditions) -> None:
         super().__init__()
-        self.embedding = Embedding(width, conditions)
+        self.embedding = Embedding(
+            WAVES, conditions
+        )  # each latent has a time of its own: more would cost as much again
         self.enter = nn.Linear(size, width)
         self.blocks = nn.ModuleList(VectorBlock(width) for _ in range(blocks))
         self.norm, self.leave = nn.LayerNorm(width), silent(nn.Linear(width, size))
