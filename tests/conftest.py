@@ -68,12 +68,18 @@ TINY_GAN = (
 TINY_VAE = ("model.widths=[4,8]", "model.latent_size=6", *BRIEF, "evaluation.images=200", "evaluation.samples=100",
             "evaluation.bound_images=20", "evaluation.anomaly_images=40")  # fmt: skip
 """The same for digits-vae."""
+TINY_FLOW = (
+    "model.network={kind: unet, widths: [4,8]}", *BRIEF, "training.steps=null", "training.validate_every=10",
+    "evaluation.images=60", "evaluation.samples=60", "evaluation.train_images=100",
+)  # fmt: skip
+"""The same for digits-flow."""
 DEMOS = {
     "autoencoder": ("digits-denoising-autoencoder", TINY),
     "ffnn": ("digits-ffnn", TINY_FFNN),
     "classifier": ("judge-digits", TINY_CLASSIFIER),
     "gan": ("digits-cgan", TINY_GAN),
     "vae": ("digits-vae", TINY_VAE),
+    "flow": ("digits-flow", TINY_FLOW),
 }
 """By family: a recipe on digits, and what makes it small. A family that is not here is trained as it comes."""
 

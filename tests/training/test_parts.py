@@ -36,6 +36,11 @@ DIVISIBLE = {
         "model.critic={kind: dcgan, widths: [4,6], norm: none, spectral: true}", "model.penalty={kind: r1, every: 2}",
         "model.augmentation={kind: adaptive, translation: 0.2, pictures: 300}",
     ),
+    "flow": ("digits-flow", "model.network={kind: unet, widths: [4,6]}"),
+    "a prior": (
+        "digits-vae", "model.widths=[4,8]", "model.latent_size=6",
+        "model.prior={kind: flow, width: 6, blocks: 1, share: 0, condition: [class]}",
+    ),
     "classifier": ("judge-digits", "model.widths=[4,8]", "model.blocks=[0,1]", "model.norm=none", "model.dropout=0"),
 }  # fmt: skip
 NOT_DIVISIBLE = {

@@ -103,14 +103,15 @@ class Standardized(nn.Module):
     """Latents brought to mean 0 and deviation 1 by running moments, and back."""
 
     mean: Tensor
-    variance: Tensor
+    square: Tensor
+    """mean of the squares: of parts of a batch, means are what they are of the whole"""
     seen: Tensor
     """batches that the moments come from"""
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("variance", torch.ones(size))
+        self.register_buffer("square", torch.ones(size))
         self.register_buffer("seen", torch.zeros(()))
 
     @torch.no_grad()
@@ -122,22 +123,33 @@ class Standardized(nn.Module):
             moments /= distributed.get_world_size()
         self.seen += 1
         weight = torch.clamp(1 / self.seen, min=MOMENTUM)
-        square = torch.lerp(self.variance + self.mean.square(), moments[1], weight)
         self.mean.lerp_(moments[0], weight)
-        self.variance.copy_((square - self.mean.square()).clamp_(min=1e-12))
+        self.square.lerp_(moments[1], weight)
+
+    @property
+    def deviation(self) -> Float[Tensor, "latent"]:
+        """Of each number."""
+        return (self.square - self.mean.square()).clamp(min=1e-12).sqrt()
+
+    def seen_after(self, latents: Latents, training: bool) -> Latents:
+        """Standardized latents, by the moments before them; in training they are taken into these afterwards."""
+        points = self.inward(latents)
+        if training:
+            self.see(latents)
+        return points
 
     def inward(self, latents: Latents) -> Latents:
         """Standardized latents."""
-        return (latents - self.mean) / self.variance.sqrt()
+        return (latents - self.mean) / self.deviation
 
     def outward(self, points: Latents) -> Latents:
         """Latents of standardized ones."""
-        return self.mean + points * self.variance.sqrt()
+        return self.mean + points * self.deviation
 
     @property
     def log_scale(self) -> Float[Tensor, ""]:
         """Sum of the logarithms of the deviations."""
-        return self.variance.log().sum() / 2
+        return self.deviation.log().sum()
 
 
 class MixturePrior(nn.Module):
@@ -172,9 +184,8 @@ class MixturePrior(nn.Module):
 
     def loss(self, latents: Latents, condition: Condition | None, context: StepContext) -> tuple[str, Nats]:
         """Its name, and minus the log density of each standardized latent, in nats a number."""
-        if self.training:
-            self.scale.see(latents)
-        return "likelihood", -self._density(self.scale.inward(latents)) / latents.shape[1]
+        points = self.scale.seen_after(latents, self.training)
+        return "likelihood", -self._density(points) / latents.shape[1]
 
     def draw(self, noise: Noise, options: TemperatureSampling | FlowSampling) -> Latents:
         """The latent of each noise."""
@@ -209,10 +220,7 @@ class FlowPrior(nn.Module):
 
     def loss(self, latents: Latents, condition: Condition | None, context: StepContext) -> tuple[str, Nats]:
         """Its name, and the squared error of the velocity for each latent."""
-        if self.training:
-            self.scale.see(latents)
-        draws = self.options.draws
-        x1 = self.scale.inward(latents)
+        draws, x1 = self.options.draws, self.scale.seen_after(latents, self.training)
         x0 = context.normal("prior", (draws, x1.shape[1])).flatten(0, 1)
         t = even_times(context, draws).flatten()
         return "velocity", matching_error(lambda x, t: self.network(x, t, condition), x0, x1, t)

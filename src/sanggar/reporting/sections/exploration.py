@@ -26,7 +26,7 @@ def drawn(views: Views) -> str | None:
         short = [f"temperature {level:g}" for level in view.arrays["exploration.temperatures"]]
         pictures = view.arrays["exploration.drawn"]
         # beside a learned prior stands the one that the rate is towards
-        short += ["standard normal", "mixture"][len(short) + 1 - len(pictures) :]
+        short += ["standard normal", "mixture"][2 - (len(pictures) - len(short)) :]
         return rows(dict(zip(short, pictures, strict=True)), f"pictures drawn by {view.name}")
 
     prior = any(len(view.arrays.get("exploration.temperatures", ())) for view in views)

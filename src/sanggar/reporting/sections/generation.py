@@ -247,7 +247,7 @@ def _solvers(view: View) -> str | None:
     for place, solver in enumerate(dict.fromkeys(solvers)):
         these = [i for i, other in enumerate(solvers) if other == solver]
         style = {"color": LINES[place % len(LINES)], "marker": "o"}
-        series.append((solver, [evaluations[i] for i in these], [float(measured[i]) for i in these], style))
+        series.append((solver, [float(evaluations[i]) for i in these], [float(measured[i]) for i in these], style))
     said = "; ".join(
         f"{solver}, {count} step{'s' * (count != 1)}: {number(value, 3)}"
         for solver, count, value in zip(solvers, steps, measured, strict=True)

@@ -112,7 +112,32 @@ class TorchLearner:
                     terms[key] = terms[key] + share if key in terms else share
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
+            self._forget_beginnings(step, self.averaged)
         return terms
+
+    @torch.no_grad()
+    def _forget_beginnings(self, step: int, averaged: AveragedModel) -> None:
+        """What is learned from a later step on is averaged from there on: not with what it was while it waited."""
+        for phase in self._phases:
+            first = phase.steps(self.steps)[0]
+            if self.options.ema is None or not 0 < first <= step:
+                continue
+            given, wanted = (decay_after(count, self.options.ema) for count in (step, step - first))
+            if wanted == given:
+                continue
+            learned = {id(parameter) for parameter in phase.parameters}
+            for name, child in self.model.named_children():
+                if learned.isdisjoint(map(id, child.parameters())):
+                    continue
+                pairs = [
+                    (average, value) for average, value in zip(
+                        averaged.module.get_submodule(name).state_dict().values(), child.state_dict().values(),
+                        strict=True,
+                    ) if value.is_floating_point()
+                ]  # fmt: skip
+                averages, values = (list(tensors) for tensors in zip(*pairs, strict=True))
+                # the average is v + given · (before − v) by now; with this it is v + wanted · (before − v)
+                torch._foreach_lerp_(averages, values, 1 - wanted / given)
 
     def _optimize(
         self, phase: Phase, optimizer: torch.optim.Optimizer, batch: Batch, context: StepContext

@@ -1,0 +1,124 @@
+"""Networks with learned priors, measured: what is drawn from which, the bound under the prior, and what is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sanggar
+from conftest import BRIEF
+from sanggar.data.batches import Batches
+from sanggar.plan import resolve
+from sanggar.recipe import read
+from sanggar.reporting.page import report
+from sanggar.results import Evaluation, Measurement
+from sanggar.runs import Run
+from sanggar.trained import TrainedModel
+from sanggar.training.learners.base import decay_after
+from sanggar.training.learners.torch import TorchLearner
+from typed import there
+
+SMALL = ("model.widths=[4,8]", "model.latent_size=6", *BRIEF, "training.epochs=null", "training.steps=12",
+         "training.validate_every=6", "evaluation.images=200", "evaluation.samples=150", "evaluation.bounds.images=20",
+         "evaluation.anomaly.images=20")  # fmt: skip
+PRIOR = "model.prior={kind: flow, width: 8, blocks: 1, share: 0.5, condition: [class]}"
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("priors")
+    run = sanggar.train("digits-vae", (*SMALL, PRIOR), out=folder / "vae", watch=lambda _: None)
+    return sanggar.evaluate(run)
+
+
+@pytest.fixture(scope="module")
+def evaluation(vae: Run) -> Evaluation:
+    return sanggar.evaluation_of(vae)
+
+
+def found(evaluation: Evaluation, key: str, **tags: str | float) -> Measurement:
+    (m,) = [m for m in evaluation.find(key, "network") if m.tags == tags]
+    return m
+
+
+def test_each_phase_writes_its_own_losses_while_it_trains(vae: Run) -> None:
+    first, last = vae.metrics()
+    assert {"vae/distortion", "vae/divergence"} <= first["train"].keys()
+    assert "prior/velocity" not in first["train"]
+    assert list(last["train"]) == ["prior/velocity"]
+    assert last["validation"]["vae/distortion"] == first["validation"]["vae/distortion"]  # it stands still
+
+
+def test_every_metric_of_drawn_pictures_is_there_and_so_is_what_the_rate_is_towards(evaluation: Evaluation) -> None:
+    drawn = found(evaluation, "exploration.precision", source="prior", temperature=1.0)
+    normal = found(evaluation, "exploration.precision", source="normal")
+    assert drawn.protocol.n == normal.protocol.n
+    assert evaluation.details["exploration"]["prior"] == "flow"
+    assert found(evaluation, "generation.recall").value >= 0
+    assert found(evaluation, "generation.agreement").protocol.settings.get("condition") is None  # of the class alone
+
+
+def test_the_bound_is_measured_under_the_learned_prior_too(vae: Run, evaluation: Evaluation) -> None:
+    for tags in ({"prior": "flow"}, {"prior": "flow", "condition": "class"}):
+        rate, bound = (found(evaluation, f"bounds.{key}", **tags) for key in ("rate", "negative_elbo"))
+        distortion = found(evaluation, "bounds.distortion")
+        assert bound.value == pytest.approx(rate.value + distortion.value, rel=1e-4)
+        assert found(evaluation, "bounds.bits_per_dimension", **tags).value == pytest.approx(
+            bound.value / (64 * np.log(2)), rel=1e-6
+        )
+    # the decoder knows no class: under the class the bound by the standard normal prior would be the same again
+    assert not [m for m in evaluation.find("bounds.distortion") if "condition" in m.tags]
+
+
+def test_samples_depend_on_the_solver_and_the_class_asked_for(vae: Run) -> None:
+    model = TrainedModel(vae)
+    assert model.solvers == ("euler", "midpoint") and model.learned_prior == "flow"
+    assert model.conditions is not None and model.conditions.names == ("class",) and not model.decoder_conditioned
+    for parameter in model._model.prior.parameters():  # so little trained, it is next to nothing
+        torch.nn.init.normal_(parameter, std=0.5)
+    one, other, steps, guided = (
+        model.sample(4, {"class": 3}), model.sample(4, {"class": 4}), model.sample(4, {"class": 3}, steps=1),
+        model.sample(4, {"class": 3}, guidance=5.0),
+    )  # fmt: skip
+    assert (one != other).any() and (one != steps).any() and (one != guided).any()
+    np.testing.assert_array_equal(one, model.sample(4, {"class": 3}))
+
+
+def test_what_is_learned_late_is_averaged_from_there_on() -> None:
+    plan = resolve(read("digits-vae", [*SMALL, PRIOR, "training.ema=0.9"]))
+    dataset = plan.source.load(plan.data)
+    learner = TorchLearner(plan, plan.spec)
+    learner.steps = 12
+    batches, wanted = Batches(dataset.train, 64, 0, learner.draws), None
+    for step in range(12):
+        learner.step(step, batches.at(step))
+        value = learner.model.get_parameter("prior.network.leave.weight").detach().clone()
+        if step >= 6:
+            decay = decay_after(step - 6, 0.9)
+            wanted = value if wanted is None else decay * wanted + (1 - decay) * value
+            if step == 6:  # a tenth of what it began with, which is nothing
+                wanted = 0.9 * value
+    found = there(learner.averaged).module.get_parameter("prior.network.leave.weight")
+    assert torch.allclose(found, there(wanted), rtol=1e-4, atol=1e-7) and there(wanted).abs().max() > 0
+    buffer = there(learner.averaged).module.get_buffer("prior.scale.mean")
+    assert torch.allclose(buffer, learner.model.get_buffer("prior.scale.mean"), atol=0.2)
+
+
+def test_the_report_shows_the_steps_and_every_source(vae: Run) -> None:
+    page = Path(report(vae)).read_text(encoding="utf-8")
+    assert "Steps of sampling" in page and "standard normal" in page and "prior: a flow" in page
+
+
+def test_an_autoencoder_with_a_mixture_draws_and_is_measured(tmp_path: Path) -> None:
+    recipe, mixture = "digits-denoising-autoencoder", "model.prior={kind: mixture, components: 3}"
+    run = sanggar.evaluate(
+        sanggar.train(recipe, (*SMALL, mixture), out=tmp_path / "ae", watch=lambda _: None),
+        ["evaluation.metrics=[exploration, generation]"],
+    )
+    evaluation = sanggar.evaluation_of(run)
+    assert found(evaluation, "generation.recall").value >= 0
+    assert found(evaluation, "exploration.recall", source="prior", temperature=0.6)
+    assert not [m for m in evaluation.find("exploration.recall") if m.tags.get("source") == "normal"]
