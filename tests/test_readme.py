@@ -46,6 +46,8 @@ def lightened(words: list[str]) -> list[str]:
     if words[0] == "search":
         assert space(words[1], [word for word in words[2:] if "=" in word]).varied
         return ["studies"]
+    if words[0] == "new":
+        return ["0.05" if before == "--minutes" else word for before, word in zip(["", *words], words, strict=False)]
     if words[0] not in ("run", "train") or "--resume" in words:
         return words
     (recipe,) = [word for word in words if word in shipped()]
