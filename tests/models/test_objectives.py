@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from sanggar.models.base import StepContext
 from sanggar.models.gan.objectives import (
     BCE,
+    R1,
     Hinge,
     LeastSquares,
     ObjectiveOptions,
@@ -19,6 +22,7 @@ from sanggar.models.gan.objectives import (
     Wasserstein,
     clip_weights,
     gradient_penalty,
+    penalty_terms,
     r1_penalty,
 )
 
@@ -85,6 +89,28 @@ def test_r1_is_half_the_squared_gradient_at_real_pictures() -> None:
     real, weights = torch.randn((5, 3, 4, 4), generator=generator), torch.randn((3, 4, 4), generator=generator)
     expected = (2 * weights * real).square().sum(dim=(1, 2, 3)).mean() / 2
     torch.testing.assert_close(r1_penalty(scored(weights), real), expected)
+
+
+def test_r2_is_the_same_at_drawn_pictures_and_the_weight_falls_along_a_cosine() -> None:
+    generator = torch.Generator().manual_seed(2)
+    real, fake = (torch.randn((5, 1, 4, 4), generator=generator) for _ in range(2))
+    critic = scored(torch.randn((1, 4, 4), generator=generator).requires_grad_())
+
+    def terms(step: int, **options: object) -> dict[str, float]:
+        context = StepContext(0, step, 100, 5, slice(5), torch.device("cpu"))
+        penalty = R1.model_validate({"kind": "r1", "weight": 3.0, "every": 2, **options})
+        return {name: term.item() for name, term in penalty_terms(penalty, critic, real, fake, context).items()}
+
+    r1, r2 = (r1_penalty(critic, pictures).item() for pictures in (real, fake))
+    assert terms(0) == about_each({"r1": 6 * r1})
+    assert terms(0, drawn=True) == about_each({"r1": 6 * r1, "r2": 6 * r2})
+    assert terms(1, drawn=True) == {}
+    assert terms(50, drawn=True, final=0.2) == about_each({"r1": 0.6 * 6 * r1, "r2": 0.6 * 6 * r2})
+    assert R1(kind="r1", final=0.2).weight_at(1.0) == pytest.approx(0.2)
+
+
+def about_each(values: dict[str, float]) -> Any:
+    return pytest.approx(values, rel=1e-5)
 
 
 def test_the_gradient_penalty_is_taken_between_the_pictures() -> None:

@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from sanggar.models.optimizers import SGD, Adam, AdamW, Constant, Cosine, OptimizerOptions, RMSProp, ScheduleOptions
+from sanggar.models.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    Constant,
+    Cosine,
+    OptimizerOptions,
+    RMSProp,
+    ScheduleOptions,
+    betas_at,
+)
 
 CPU = torch.device("cpu")
 
@@ -67,3 +77,13 @@ def test_a_rate_is_a_share_that_rises_then_falls(warmup: int, steps: int, final:
     rising, falling = factors[: warmup + 1], factors[warmup:]
     assert rising == sorted(rising)
     assert falling == sorted(falling, reverse=True)
+
+
+@given(st.floats(0, 2))
+def test_the_second_decay_rises_from_its_start_to_its_end(done: float) -> None:
+    changing = Adam(betas=(0.0, 0.99), second_start=0.9)
+    first, second = betas_at(changing, done) or (math.nan, math.nan)
+    assert first == 0.0
+    assert 0.9 <= second <= 0.99 + 1e-12
+    assert second == pytest.approx(0.9 + 0.09 * (1 - math.cos(math.pi * min(1.0, done))) / 2)
+    assert betas_at(Adam(), done) is None and betas_at(SGD(kind="sgd"), done) is None

@@ -24,6 +24,9 @@ class Adam(Options):
     """size of a step; the schedule multiplies it"""
     betas: tuple[Share, Share] = (0.9, 0.999)
     """decay of the running means of the gradient and of its square"""
+    second_start: Share | None = None
+    """the second of them at the beginning, from which it goes to `betas` along half a cosine: a short memory while much
+    changes (R3GAN: Huang et al. 2024, arXiv:2501.05441); none: it stays as it is"""
 
     def build(self, parameters: Iterable[nn.Parameter], device: torch.device) -> torch.optim.Optimizer:
         """The optimizer over `parameters`."""
@@ -38,6 +41,8 @@ class AdamW(Options):
     """size of a step; the schedule multiplies it"""
     betas: tuple[Share, Share] = (0.9, 0.999)
     """decay of the running means of the gradient and of its square"""
+    second_start: Share | None = None
+    """the second of them at the beginning, from which it goes to `betas` along half a cosine; none: it stays"""
     weight_decay: float = Field(default=0.01, ge=0)
     """share of each weight, times the learning rate, that a step takes off"""
 
@@ -86,6 +91,15 @@ class RMSProp(Options):
     def build(self, parameters: Iterable[nn.Parameter], device: torch.device) -> torch.optim.Optimizer:
         """The optimizer over `parameters`."""
         return torch.optim.RMSprop(parameters, self.learning_rate, self.smoothing, momentum=self.momentum)
+
+
+def betas_at(options: Adam | AdamW | SGD | RMSProp, done: float) -> tuple[float, float] | None:
+    """What Adam's decays are when a share `done` of the training is over, where they change; else None."""
+    if not isinstance(options, Adam | AdamW) or options.second_start is None:
+        return None
+    first, last = options.betas
+    left = (1 + math.cos(math.pi * min(1.0, done))) / 2
+    return first, last + left * (options.second_start - last)
 
 
 OptimizerOptions = Annotated[Adam | AdamW | SGD | RMSProp, Field(discriminator="kind")]

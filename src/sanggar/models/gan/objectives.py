@@ -7,6 +7,7 @@ side real pictures are asked to be, and drawn ones on the other; none where only
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
@@ -141,6 +142,15 @@ class R1(Options):
     """weight of the penalty"""
     every: int = Field(default=16, ge=1)
     """steps from one penalty to the next"""
+    drawn: bool = False
+    """the same at drawn pictures as well, which is R2: with both, a relativistic game settles without other tricks
+    (R3GAN: Huang et al. 2024, arXiv:2501.05441)"""
+    final: float = Field(default=1.0, gt=0, le=1)
+    """share of the weight that is left at the end; it falls along half a cosine, as R3GAN's does"""
+
+    def weight_at(self, done: float) -> float:
+        """The weight when a share `done` of the training is over."""
+        return self.weight * (self.final + (1 - self.final) * (1 + math.cos(math.pi * min(1.0, done))) / 2)
 
 
 PenaltyOptions = Annotated[Clip | GradientPenalty | R1, Field(discriminator="kind")]
@@ -159,10 +169,10 @@ def gradient_penalty(critic: Critic, real: Pictures, fake: Pictures, way: Float[
     return (_slopes(critic(between), between) - 1).square().mean()
 
 
-def r1_penalty(critic: Critic, real: Pictures) -> Loss:
-    """Mean of ‖∇critic‖² / 2 at real pictures."""
-    real = real.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
+def r1_penalty(critic: Critic, pictures: Pictures) -> Loss:
+    """Mean of ‖∇critic‖² / 2 at some pictures: R1 at real ones, R2 at drawn ones."""
+    pictures = pictures.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(pictures).sum(), pictures, create_graph=True)
     return gradient.float().square().sum(dim=(1, 2, 3)).mean() / 2
 
 
@@ -172,9 +182,11 @@ def penalty_terms(
     """The penalty on a critic's gradient at the steps where it is due, as a term to be added; else nothing."""
     if not isinstance(penalty, GradientPenalty | R1) or not torch.is_grad_enabled() or context.step % penalty.every:
         return {}
-    weight = penalty.weight * penalty.every
     if isinstance(penalty, R1):
-        return {"r1": r1_penalty(critic, real) * weight}
+        weight = penalty.weight_at(context.step / context.steps) * penalty.every
+        terms = {"r1": r1_penalty(critic, real) * weight}
+        return terms | ({"r2": r1_penalty(critic, fake) * weight} if penalty.drawn else {})
+    weight = penalty.weight * penalty.every
     return {"gradient": gradient_penalty(critic, real, fake, context.uniform("between", (1, 1, 1))) * weight}
 
 

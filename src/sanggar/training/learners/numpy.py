@@ -37,7 +37,7 @@ class NumpyLearner:
         self.network = self.model.network
         self.loss_name = f"ffnn/{self.network.loss_name}"
         self.watched = frozenset({"ffnn/accuracy"})
-        named = options.optimizer.model_dump(exclude={"kind"})
+        named = options.optimizer.model_dump(exclude={"kind", "second_start"})
         self.optimizer = optimizer(options.optimizer.kind)(**named)
         self.averaged: Arrays | None = None
         self._rng = np.random.default_rng(0)
@@ -210,6 +210,8 @@ def _check(plan: Plan) -> None:
         raise RecipeError("training.batch_size: batch norm needs two pictures or more in a batch.")
     if options.augmentation is not None and options.augmentation.active:
         raise RecipeError("training.augmentation: ffnn computes with NumPy, and pictures are augmented with PyTorch.")
+    if getattr(options.optimizer, "second_start", None) is not None:
+        raise RecipeError("training.optimizer.second_start: the decays of ffnn's own Adam stay as they are.")
     if options.compile:
         raise RecipeError("training.compile: there is nothing to compile in a NumPy network.")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:

@@ -21,6 +21,7 @@ from sanggar.models.augment import augment
 from sanggar.models.base import Batch, Model, Phase, StepContext
 from sanggar.models.capabilities import capabilities_of
 from sanggar.models.conditions import CLASS
+from sanggar.models.optimizers import betas_at
 from sanggar.plan import Plan, build
 from sanggar.runs import Arrays
 from sanggar.training.learners.base import CHUNK, Layer, Values, decay_after
@@ -101,9 +102,12 @@ class TorchLearner:
                 not first <= step < end and step < self.steps
             ):  # past the end, where a network is looked at, all are in use
                 continue
-            rate = (phase.optimizer or self.options.optimizer).learning_rate
+            options = phase.optimizer or self.options.optimizer
+            betas = betas_at(options, (step - first) / max(1, end - first))
             for group in optimizer.param_groups:
-                group["lr"] = rate * self.options.schedule.factor(step - first, end - first)
+                group["lr"] = options.learning_rate * self.options.schedule.factor(step - first, end - first)
+                if betas is not None:
+                    group["betas"] = betas
             for draw in range(phase.batches):
                 context = replace(moments[draw], steps=end)
                 for name, value in self._optimize(phase, optimizer, shown[draw], context).items():
