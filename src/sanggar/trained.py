@@ -280,6 +280,16 @@ class TrainedModel:
         self.need("prior_density")
         return self._compute("prior_density", latents, probe, *_given(condition))
 
+    def noise_of(self, latents: Vectors, condition: Rows | None = None) -> Vectors:
+        """Noise from which the flow of a learned prior leads to each latent."""
+        self.need("noise_of")
+        return self._compute("noise_of", latents, *_given(condition))
+
+    def latent_of(self, noise: Vectors, condition: Rows | None = None) -> Vectors:
+        """Latent to which the flow of a learned prior leads from each noise."""
+        self.need("noise_of")
+        return self._compute("latent_of", noise, *_given(condition))
+
     def log_density(
         self, images: Given, noise: Noise, condition: Rows | None = None
     ) -> Float[np.ndarray, "n"]:  # fmt: skip

@@ -170,10 +170,18 @@ def under_prior(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
     return {"prior_density": found}
 
 
+def led_back(model: AnyModel, given: np.ndarray, spec: ImageSpec) -> Arrays:
+    latents = model.compute("encode", given)
+    noise = model.compute("noise_of", latents)
+    assert (noise.dtype, noise.shape) == (latents.dtype, latents.shape)
+    np.testing.assert_allclose(model.compute("latent_of", noise), latents, atol=1e-2)
+    return {"noise_of": noise}
+
+
 WORDS: dict[str, Callable[[AnyModel, np.ndarray, ImageSpec], Arrays]] = {
     "encode": encoded, "decode": decoded, "reconstruct": reconstructed, "sample": drawn, "classify": classified,
     "neurons": looked_into, "posterior": inferred, "regret": refitted,
-    "log_density": weighed, "prior_density": under_prior,
+    "log_density": weighed, "prior_density": under_prior, "noise_of": led_back,
 }  # fmt: skip
 ON_TENSORS = {"disturb"}
 """Held to their word in test_torch_families.py."""

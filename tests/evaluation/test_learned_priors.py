@@ -16,6 +16,7 @@ from sanggar.recipe import read
 from sanggar.reporting.page import report
 from sanggar.results import Evaluation, Measurement
 from sanggar.runs import Run
+from sanggar.tools.interpolation import interpolate
 from sanggar.trained import TrainedModel
 from sanggar.training.learners.base import decay_after
 from sanggar.training.learners.torch import TorchLearner
@@ -105,6 +106,18 @@ def test_what_is_learned_late_is_averaged_from_there_on() -> None:
     assert torch.allclose(found, there(wanted), rtol=1e-4, atol=1e-7) and there(wanted).abs().max() > 0
     buffer = there(learner.averaged).module.get_buffer("prior.scale.mean")
     assert torch.allclose(buffer, learner.model.get_buffer("prior.scale.mean"), atol=0.2)
+
+
+def test_a_walk_by_the_prior_begins_and_ends_with_the_pictures(vae: Run) -> None:
+    model = TrainedModel(vae)
+    pair = model.plan.data_of(vae).test.pixels[:2]
+    walk, ends = interpolate(model, pair[0, ..., 0], pair[1, ..., 0], 5, prior=True), model.reconstruct(pair)
+    np.testing.assert_allclose(walk[[0, -1]].astype(float), ends.astype(float), atol=3)
+
+
+def test_the_priors_density_is_a_score_of_odd_pictures(evaluation: Evaluation) -> None:
+    scores = {m.tags["score"] for m in evaluation.find("anomaly.auroc", "network")}
+    assert {"prior", "kl", "bound"} <= scores
 
 
 def test_the_report_shows_the_steps_and_every_source(vae: Run) -> None:

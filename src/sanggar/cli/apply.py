@@ -69,8 +69,11 @@ def encode(run: str, images: str, out: Path) -> None:
     help="Pictures, both ends included; of four, along an edge.",
 )
 @click.option("--arc", is_flag=True, help="On the arc between them (slerp), which keeps the latents' length.")
+@click.option(
+    "--prior", is_flag=True, help="On the arc between the noise that a learned prior (a flow) draws them from."
+)
 @into("FILE.png or FILE.npz.")
-def interpolate(run: str, images: Sequence[str], steps: int, arc: bool, out: Path) -> None:
+def interpolate(run: str, images: Sequence[str], steps: int, arc: bool, prior: bool, out: Path) -> None:
     """Walk in a straight line between two pictures' latents, or on an arc; or fill a grid between four."""
     from sanggar.tools.interpolation import between_four
     from sanggar.tools.interpolation import interpolate as line_between
@@ -78,8 +81,10 @@ def interpolate(run: str, images: Sequence[str], steps: int, arc: bool, out: Pat
 
     if len(images) not in (2, 4):
         raise click.UsageError(f"Give two pictures, or four for a grid between them, not {len(images)}.")
-    if arc and len(images) == 4:
-        raise click.UsageError("--arc is a way between two pictures; between four there is none.")
+    if (arc or prior) and len(images) == 4:
+        raise click.UsageError(
+            f"--{'arc' if arc else 'prior'} is a way between two pictures; between four there is none."
+        )
     if len(images) == 4 and steps > 100:
         raise click.UsageError("--steps: of four pictures at most 100 along an edge, which are 10,000.")
     _check_ending(out, ".png", ".npz")
@@ -88,7 +93,7 @@ def interpolate(run: str, images: Sequence[str], steps: int, arc: bool, out: Pat
     if len(images) == 4:
         pixels = between_four(model, images, steps)
     else:
-        pixels = line_between(model, images[0], images[1], steps, arc)
+        pixels = line_between(model, images[0], images[1], steps, arc, prior)
     _write(out, pixels, columns=steps)
 
 

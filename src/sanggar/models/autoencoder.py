@@ -35,6 +35,7 @@ from sanggar.models.priors import (
     density,
     detached,
     draw,
+    lacking,
     prior_phase,
     prior_terms,
     spans,
@@ -95,9 +96,8 @@ class Autoencoder(Model):
         self.encoder = Encoder(ladder, options.latent_size, style)
         self.decoder = Decoder(ladder, options.latent_size, style)
         self.prior, self.conditions = build_prior(options.prior, options.latent_size, spec)
-        if self.prior is None:
-            self.lacks = frozenset({"sample", "prior_density"})
-        else:
+        self.lacks = lacking(self.prior) | ({"sample"} if self.prior is None else set())
+        if self.prior is not None:
             self.noise_shape = (self.prior.noise_size,)
         if isinstance(self.prior, FlowPrior):
             self.SamplingOptions, self.solvers = FlowSampling, SOLVERS  # type: ignore[misc]  # an instance's own
@@ -141,6 +141,16 @@ class Autoencoder(Model):
     def disturb(self, images: Pictures, context: StepContext, level: float | None = None) -> Pictures:
         """The pictures with the recipe's noise, at `level` where one is given."""
         return disturb(images, self.options.noise, context, level)
+
+    def noise_of(self, latents: Latents, condition: Condition | None = None) -> Latents:
+        """The noise from which the prior's flow leads to each latent."""
+        assert isinstance(self.prior, FlowPrior)
+        return self.prior.noise_of(latents, self.prior.of_model(condition))
+
+    def latent_of(self, noise: Latents, condition: Condition | None = None) -> Latents:
+        """The latent to which the prior's flow leads from each noise."""
+        assert isinstance(self.prior, FlowPrior)
+        return self.prior.latent_of(noise, self.prior.of_model(condition))
 
     def prior_density(self, latents: Latents, probe: Latents, condition: Condition | None = None) -> Nats:
         """Log density of the learned prior at each latent, in nats, see `priors`."""

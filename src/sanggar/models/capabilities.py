@@ -95,6 +95,19 @@ class HasPrior(Protocol):
 
 
 @runtime_checkable
+class FindsNoise(Protocol):
+    """Lead latents back to the noise that a prior draws them from."""
+
+    def noise_of(self, latents: Latents, condition: Condition | None = None) -> Latents:
+        """The noise that each latent comes from."""
+        ...
+
+    def latent_of(self, noise: Latents, condition: Condition | None = None) -> Latents:
+        """The latent that each noise leads to."""
+        ...
+
+
+@runtime_checkable
 class HasDensity(Protocol):
     """Know the likelihood of a picture, or a bound on it, without latents."""
 
@@ -162,6 +175,7 @@ CAPABILITIES: dict[str, type] = {
     "posterior": Infers,
     "regret": Regrets,
     "prior_density": HasPrior,
+    "noise_of": FindsNoise,
     "log_density": HasDensity,
     "sample": Samples,
     "disturb": Disturbs,

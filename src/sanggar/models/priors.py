@@ -235,6 +235,10 @@ class FlowPrior(nn.Module):
         """The noise that each latent comes from: the flow backwards."""
         return follow(guided(self.network, condition, 1.0), self.scale.inward(latents), *EXACT, backwards=True)
 
+    def latent_of(self, noise: Latents, condition: Condition | None = None) -> Latents:
+        """The latent that each noise leads to, by as many steps as its way back takes."""
+        return self.scale.outward(follow(guided(self.network, condition, 1.0), noise, *EXACT))
+
     def log_density(self, latents: Latents, probe: Latents, condition: Condition | None = None) -> Nats:
         """Logarithm of the density at each latent, in nats: estimated without bias by a probe of signs."""
         velocity = guided(self.network, condition, 1.0)
@@ -266,6 +270,13 @@ def build_prior(
     if isinstance(options, MixtureOptions):
         return MixturePrior(options, size), conditions
     return FlowPrior(options, size, conditions), conditions
+
+
+def lacking(prior: Prior | None) -> frozenset[str]:
+    """Capabilities that come with priors and that a model with this one lacks."""
+    if prior is None:
+        return frozenset({"prior_density", "noise_of"})
+    return frozenset() if isinstance(prior, FlowPrior) else frozenset({"noise_of"})
 
 
 def spans(options: PriorOptions | None) -> tuple[tuple[float, float], tuple[float, float]]:

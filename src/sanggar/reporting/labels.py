@@ -105,6 +105,7 @@ SCORES: dict[str, str] = {
     "residual": "residual in deviations of its pixel",
     "latent": "latent distance",
     "kl": "KL divergence",
+    "prior": "density of the learned prior",
     "bound": "negative ELBO",
     "regret": "likelihood regret",
     "neighbours": "distance to training pictures",

@@ -203,9 +203,11 @@ class Detector:
         """Every score that does not combine others."""
         model, count = self.model, len(pixels)
         if not model.can("posterior"):
-            return scores(self.known, pixels, reconstructed, model.encode(pixels) if model.can("encode") else None)
+            latents = model.encode(pixels) if model.can("encode") else None
+            return scores(self.known, pixels, reconstructed, latents) | self._by_prior(latents)
         posterior, noise = model.posterior(pixels), self._noise(count, WEIGHED + self.regret_steps)
         scored = scores(self.known, pixels, reconstructed, posterior[:, 0])
+        scored |= self._by_prior(posterior[:, 0])
         scored["kl"] = kl_of_posterior(posterior.astype(np.float64)).sum(axis=1)
         weighed = [model.log_weight_terms(pixels, posterior, noise[:, draw])[:, 0] for draw in range(WEIGHED)]
         scored["bound"] = scored["kl"] - np.mean(weighed, axis=0, dtype=np.float64)
@@ -213,6 +215,15 @@ class Detector:
             before, after = model.regret(pixels, posterior, np.stack(weighed, axis=1), noise).T
             scored["regret"] = after.astype(np.float64) - before
         return scored
+
+    def _by_prior(self, latents: Vectors | None) -> Scores:
+        """Minus the log density of a learned prior at each latent, where there is one: by the same signs for all."""
+        if latents is None or not self.model.can("prior_density"):
+            return {}
+        draw = np.random.default_rng(address(self.seed, "anomaly", 0))
+        signs = draw.choice(np.array([-1, 1], np.float32), latents.shape[1])
+        probe = np.broadcast_to(signs, latents.shape)
+        return {"prior": -self.model.prior_density(latents, probe).astype(np.float64)}
 
     def _noise(self, count: int, draws: int) -> Float[np.ndarray, "n draws latent"]:
         """The same draws for every picture: its score does not depend on the pictures beside it."""

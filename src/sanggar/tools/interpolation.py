@@ -13,13 +13,19 @@ Corners = Float[np.ndarray, "corners condition"]
 """Conditions of the corners, a row each"""
 
 
-def interpolate(model: TrainedModel, first: Given, second: Given, steps: int, arc: bool = False) -> Pixels:
+def interpolate(
+    model: TrainedModel, first: Given, second: Given, steps: int, arc: bool = False, prior: bool = False
+) -> Pixels:  # fmt: skip
     """`steps` pictures between two pictures' latents, both ends included: on the straight line, or on the arc.
 
-    Raises DataError where an end is not one picture.
+    By the `prior`: on the arc between the noise that a learned prior draws the two from, so that what lies between is
+    what the prior draws. Raises DataError where an end is not one picture, RunError where there is no such prior.
     """
     model.need("encode")
     ends = [model.encode(model.one(images))[0] for images in (first, second)]
+    if prior:
+        one, other = model.noise_of(np.stack(ends))
+        return model.decode(model.latent_of(slerp(one, other, steps)))
     if arc:
         return model.decode(slerp(ends[0], ends[1], steps))
     way = np.linspace(0, 1, steps, dtype=np.float32)[:, None]

@@ -56,6 +56,7 @@ from sanggar.models.priors import (
     density,
     detached,
     draw,
+    lacking,
     prior_phase,
     prior_terms,
     spans,
@@ -180,8 +181,7 @@ class VAE(Model):
         self.decoder_conditioned = bool(options.condition)
         self.prior, self.conditions = build_prior(options.prior, options.latent_size, spec, options.condition)
         self.noise_shape = (self.prior.noise_size if self.prior is not None else options.latent_size,)
-        if self.prior is None:
-            self.lacks = frozenset({"prior_density"})
+        self.lacks = lacking(self.prior)
         if isinstance(self.prior, FlowPrior):
             self.SamplingOptions, self.solvers = FlowSampling, SOLVERS  # type: ignore[misc]  # an instance's own
         strides = options.strides or (2,) * len(options.widths)
@@ -364,6 +364,16 @@ class VAE(Model):
                 return given
 
             return refitted(mean, log_variance, log_likelihood, known, noise)
+
+    def noise_of(self, latents: Latents, condition: Condition | None = None) -> Latents:
+        """The noise from which the prior's flow leads to each latent."""
+        assert isinstance(self.prior, FlowPrior)
+        return self.prior.noise_of(latents, self.prior.of_model(condition))
+
+    def latent_of(self, noise: Latents, condition: Condition | None = None) -> Latents:
+        """The latent to which the prior's flow leads from each noise."""
+        assert isinstance(self.prior, FlowPrior)
+        return self.prior.latent_of(noise, self.prior.of_model(condition))
 
     def prior_density(self, latents: Latents, probe: Latents, condition: Condition | None = None) -> Nats:
         """Log density of the learned prior at each latent, in nats, see `priors`."""
