@@ -20,7 +20,7 @@ from sanggar.data.sources import SOURCES
 from sanggar.errors import DataError, RecipeError, RunError, suggest
 from sanggar.files import Content, Tree
 from sanggar.instruments.inception import find_weights
-from sanggar.instruments.judge import JUDGES, judge_for, open_judge, that_sees
+from sanggar.instruments.judge import GENERAL, JUDGES, judge_for, open_judge, that_sees
 from sanggar.models.augment import AugmentationOptions
 from sanggar.models.autoencoder import Autoencoder
 from sanggar.models.base import Model
@@ -320,6 +320,10 @@ def build(plan: Plan, spec: ImageSpec, seed: int = 0) -> AnyModel:
     """Build the plan's model, its first weights drawn from `seed`."""
     model = plan.family.build(plan.model, spec, seed)
     if isinstance(model, Model) and model.perceptual_judge is not None:
+        if model.perceptual_judge == GENERAL:
+            raise RecipeError(
+                "model.perceptual.judge: the general judge measures alone; name a judge of these pictures."
+            )
         judge = open_judge(model.perceptual_judge, "cpu")
         model.use_judge(that_sees(judge, spec, "model.perceptual.judge"))
     return model

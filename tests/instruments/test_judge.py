@@ -17,11 +17,12 @@ from conftest import Trained
 from sanggar import recipe
 from sanggar.data.downloads import Download
 from sanggar.data.image_folder import FolderOptions, ImageFolder, _order, folder_picture
-from sanggar.data.images import Images, to_float
+from sanggar.data.images import Images, ImageSpec, to_float
 from sanggar.data.sources import SOURCES, DataOptions
 from sanggar.errors import DataError, RecipeError, RunError
 from sanggar.evaluation.aspects import ShippedJudge, aspects_of
-from sanggar.instruments.judge import CHUNK, FOLDER, JUDGES, LIMIT, open_judge, read_judge, ship
+from sanggar.instruments.features import open_extractor
+from sanggar.instruments.judge import CHUNK, FOLDER, GENERAL, JUDGES, LIMIT, brought, open_judge, read_judge, ship
 from sanggar.models.classifier import dissimilarity
 from sanggar.plain import parse
 from sanggar.plan import Plan, resolve
@@ -286,3 +287,30 @@ def test_a_file_that_is_no_judge_of_ours_is_refused(tmp_path: Path) -> None:
         read_judge(changed(tmp_path / "newer", judge=99))
     with pytest.raises(RunError, match="do not fit"):
         read_judge(changed(tmp_path / "stranger", {"stranger": np.zeros(3)}))
+
+
+def test_the_general_judge_looks_at_any_picture_and_names_nothing() -> None:
+    digits = open_judge("digits", "cpu")
+    general = replace(digits, of=GENERAL)
+    draw = np.random.default_rng(0)
+    for shape in ((3, 8, 8, 1), (3, 28, 31, 1), (3, 5, 64, 1)):
+        pixels = draw.integers(0, 256, shape, np.uint8)
+        np.testing.assert_array_equal(general.features(pixels), digits.features(brought(pixels, digits.spec)))
+    assert general.factor(ImageSpec(37, 41, 3)) == 1
+    extractor = open_extractor("judge", general)
+    assert extractor.judge is None
+    assert extractor.extract(pixels).predicted is None
+    assert extractor.settings["resize"] == "bilinear, antialiased, 8×8 grey"
+
+
+def test_pictures_are_brought_to_a_size_and_to_colour() -> None:
+    grey = np.arange(2 * 64, dtype=np.uint8).reshape(2, 8, 8, 1)
+    spec = ImageSpec(4, 4, 3)
+    small = brought(grey, spec)
+    assert small.shape == (2, 4, 4, 3)
+    assert (small[..., :1] == small).all()
+    same = np.full((1, 16, 16, 3), (10, 200, 30), np.uint8)
+    np.testing.assert_array_equal(brought(same, spec), same[:, :4, :4])
+    assert brought(grey[:0], spec).shape == (0, 4, 4, 3)
+    colours = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
+    np.testing.assert_array_equal(brought(colours, spec), colours)

@@ -11,7 +11,7 @@ from sanggar.data.images import Images
 from sanggar.errors import RunError
 from sanggar.instruments.cache import cached
 from sanggar.instruments.inception import EDGE, Inception, open_inception
-from sanggar.instruments.judge import Judge
+from sanggar.instruments.judge import GENERAL, Judge
 from sanggar.results import Json
 from sanggar.runs import Arrays
 
@@ -37,6 +37,8 @@ class FeatureExtractor:
         """For a protocol: the network, its weights, and how pictures are brought to its size."""
         if isinstance(self.network, Inception):
             resize = f"bilinear, {EDGE}×{EDGE}"
+        elif self.network.of == GENERAL:
+            resize = f"bilinear, antialiased, {self.network.spec.size}"
         else:
             resize = f"average, {self.network.spec.size}"
         return {"network": self.network.name, "weights": self.network.hash, "resize": resize}
@@ -50,7 +52,7 @@ class FeatureExtractor:
         """Features and classes of pictures, in one pass where one network gives both."""
         if isinstance(self.network, Judge):
             features, probabilities = self.network.both(pixels)
-            return Features(features, probabilities.argmax(axis=1))
+            return Features(features, None if self.judge is None else probabilities.argmax(axis=1))
         predicted = None if self.judge is None else self.judge.classify(pixels).argmax(axis=1)
         return Features(self.network.features(pixels), predicted)
 
@@ -74,4 +76,4 @@ def open_extractor(named: str, judge: Judge | None) -> FeatureExtractor:
         return FeatureExtractor(open_inception(), judge)
     if judge is None:
         raise RunError("There is no judge of these pictures; evaluation.feature_network=inception measures without.")
-    return FeatureExtractor(judge, judge)
+    return FeatureExtractor(judge, None if judge.of == GENERAL else judge)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
 from sanggar import recipe
@@ -37,6 +38,8 @@ LIMIT = 1_000_000
 FOLDER = Path(__file__).parent / "judges"
 JUDGES: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
 """The judges that come with sanggar, each named after the source that it judges, or after what is on the pictures"""
+GENERAL = "general"
+"""The judge of pictures that no other knows: it looks at any, brought to its size and to colour, and names nothing"""
 CHUNK = 256
 """Pictures that go through a judge at a time, at most: few enough to stay in a processor's cache"""
 
@@ -127,7 +130,12 @@ class Judge:
         return self._look(lambda one, other: (dissimilarity(self.network, one, other).double(),), pixels, others)[0]
 
     def factor(self, spec: ImageSpec) -> int | None:
-        """Factor by which pictures are larger than those that it looks at; None where it cannot look at them."""
+        """Factor by which pictures are larger than those that it looks at; None where it cannot look at them.
+
+        The general one looks at all: 1.
+        """
+        if self.of == GENERAL:
+            return 1
         height, rest = divmod(spec.height, self.spec.height)
         fits = spec.channels == self.spec.channels and rest == 0 and spec.width == height * self.spec.width
         return height or None if fits else None
@@ -146,6 +154,8 @@ class Judge:
         return [np.concatenate(found) for found in zip(*parts, strict=True)]
 
     def _checked(self, pixels: np.ndarray) -> Pixels:
+        if self.of == GENERAL:
+            return brought(pixels, self.spec)
         height, width = np.shape(pixels)[1:3] if np.ndim(pixels) == 4 else (0, 0)
         spec = replace(self.spec, height=height, width=width)
         return as_pixels(pixels, spec if self.factor(spec) else self.spec, f"pictures for the {self.name}")
@@ -162,12 +172,23 @@ def open_judge(name: str, device: str | None = None) -> Judge:
 
 
 def judge_for(named: str, source: str, spec: ImageSpec) -> Judge | None:
-    """Judge that a recipe names in `evaluation.feature_network`, else the source's own; None without one.
+    """Judge that a recipe names in `evaluation.feature_network`, else the source's own, else the general one.
 
-    Raises RecipeError where the one that is named cannot look at these pictures.
+    None without any. Raises RecipeError where the one that is named cannot look at these pictures.
     """
-    name = named if named in JUDGES else source
+    name = named if named in JUDGES else source if source in JUDGES else GENERAL
     return that_sees(open_judge(name), spec, "evaluation.feature_network") if name in JUDGES else None
+
+
+def brought(pixels: np.ndarray, spec: ImageSpec) -> Pixels:
+    """Pictures of any size as others are: bilinear, antialiased; grey ones as grey in each channel."""
+    parts = [np.zeros((0, spec.height, spec.width, spec.channels), np.uint8)]
+    for start in range(0, len(pixels), CHUNK):
+        shown = torch.from_numpy(np.array(pixels[start : start + CHUNK])).permute(0, 3, 1, 2).float()
+        small = F.interpolate(shown, (spec.height, spec.width), mode="bilinear", antialias=True)
+        whole = small.round().clamp(0, 255).to(torch.uint8).expand(-1, spec.channels, -1, -1)
+        parts.append(whole.permute(0, 2, 3, 1).numpy())
+    return np.concatenate(parts)
 
 
 def that_sees(judge: Judge, spec: ImageSpec, key: str) -> Judge:
