@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import anomaly, autoencoder, ffnn, gan, machine, prepare, search, seeds, shared, vae
+from benchmarks import anomaly, autoencoder, ffnn, gan, machine, prepare, rulers, search, seeds, shared, vae
 
 BENCHMARKS = {
     "autoencoder": autoencoder.main,
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "gan": gan.main,
     "anomaly": anomaly.main,
     "prepare": prepare.main,
+    "rulers": rulers.main,
     "search": search.main,
     "seeds": seeds.main,
     "shared": shared.main,
