@@ -44,9 +44,12 @@ def random(general: Judge) -> Judge:
     return replace(general, network=network, hash="random")
 
 
-def rulers(own: str) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+Extract = Callable[[np.ndarray], np.ndarray]
+
+
+def rulers(own: str) -> dict[str, Extract]:
     """By name, what gives features of a source's pictures."""
-    found = {} if own not in JUDGES else {"own": open_judge(own, "cpu").features}
+    found: dict[str, Extract] = {} if own not in JUDGES else {"own": open_judge(own, "cpu").features}
     if GENERAL in JUDGES:
         general = open_judge(GENERAL, "cpu")
         found |= {"general": general.features, "random": random(general).features}
