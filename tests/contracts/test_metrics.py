@@ -35,7 +35,7 @@ def found(context: EvaluationContext) -> dict[str, Findings]:
 
 
 def can(context: EvaluationContext, name: str) -> bool:
-    return METRICS[name].applies(context.model, options(context, name))
+    return METRICS[name].applies(context.model, options(context, name)) and METRICS[name].affordable(context.model)
 
 
 def identity(m: Measurement) -> str:

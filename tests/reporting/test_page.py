@@ -141,7 +141,7 @@ def test_a_page_is_whole(page: Page, request: pytest.FixtureRequest) -> None:
     keys = {section["id"] for section in page.all("section")}
     told = {"one": PICTURES, "two": PICTURES, "of_classes": CLASSES, "of_two_families": PICTURES | CLASSES}
     kind = request.node.callspec.params["page"]
-    assert keys - {"alarms"} == {"run", "numbers", "loss", "everything"} | told[kind]
+    assert keys - {"alarms"} == {"short", "run", "numbers", "loss", "everything"} | told[kind]
     assert {link["href"] for link in page.all("a")} == {f"#{key}" for key in keys}
 
 

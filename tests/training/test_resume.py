@@ -57,7 +57,7 @@ SMALL = {
     ),
     "flow": (
         "digits-flow", "training.steps=null", "model.network={kind: unet, widths: [4,6]}", "model.shortcuts.share=0.4",
-        "training.device=cpu", "training.precision=fp32", "training.batch_size=32", "training.ema=0.9",
+        "training.device=cpu", "training.precision=fp32", "training.batch_size=64", "training.ema=0.9",
     ),
     "gan": (
         "digits-cgan", "training.steps=null", "model.latent_size=6", "model.critic_steps=2",
@@ -82,7 +82,8 @@ LONG = {
 LONG_STEPS = {"autoencoder": 108, "ffnn": 540}
 UNPLANNED = {
     "gan": ("model.growth=null", "model.instance_noise=0", "training.validate_every=null"),
-    "vae": ("model.beta.warm_up=0",),
+    "vae": ("model.beta.warm_up=0", "model.prior.share=0"),
+    "flow": ("training.validate_every=null",),
 }  # fmt: skip
 """What else depends on the planned length, as a schedule does, turned off; validation at each epoch."""
 CONSTANT = {

@@ -56,6 +56,10 @@ class Metric:
         """Whether a model is measured by it."""
         return all(model.can(need) for need in self.needs) and self.when(model, options)
 
+    def affordable(self, model: TrainedModel) -> bool:
+        """Whether it is measured where the recipe does not name it: what it needs is not costly to the model."""
+        return model.costly.isdisjoint(self.needs)
+
 
 @dataclass(frozen=True)
 class EvaluationContext:

@@ -74,7 +74,7 @@ def _evaluate(
         model.plan.check()
     context = EvaluationContext(model, dataset, model.plan.evaluation)
     findings, seconds = dict[str, Findings](), dict[str, float]()
-    wanted = context.options.metrics or [name for name, m in METRICS.items() if not model.costly.intersection(m.needs)]
+    wanted = context.options.metrics or [name for name, metric in METRICS.items() if metric.affordable(model)]
     for name, metric in METRICS.items():
         options = context.metric_options(name, metric)
         if name in wanted and metric.applies(model, options):

@@ -76,6 +76,7 @@ class MixtureOptions(LearnedOptions):
 
     kind: Literal["mixture"]
     components: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Gaussians"""
     optimizer: OptimizerOptions = Adam(learning_rate=0.01)
     """the prior's own"""
 

@@ -226,6 +226,8 @@ def evaluation(tree: Tree) -> Tree:
 
 def _measurement(number: Number) -> Tree:
     key, settings = KEYS[number.key], _settings(number)
+    if key == "bounds.bits_per_dimension":  # which models without a rate have as well
+        settings.pop("rate", None)
     if key.startswith("reconstruction.") and "level" in settings:  # of noisy pictures
         key = key.replace("reconstruction.", "denoising.")
     protocol = {name: settings.pop(name) for name in ("split", "n", "data")}
