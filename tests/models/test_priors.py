@@ -24,7 +24,6 @@ from sanggar.models.priors import (
     MixturePrior,
     Standardized,
     TemperatureSampling,
-    density,
 )
 from sanggar.models.vae.model import VAE, VAEOptions
 from typed import log_prob, there
@@ -93,7 +92,7 @@ def test_the_density_of_a_mixture_is_that_of_its_gaussians() -> None:
     prior.scale.square.copy_(torch.tensor([4.0, 0.25]) + torch.tensor([1.0, 4.0]))
     latents = torch.randn(20, 2)
     with torch.no_grad():
-        found = density(prior, latents, torch.ones(20, 2), None)
+        found = prior.log_density(latents)
         factors = prior._triangles().double().numpy()
     weights = torch.tensor([0.0, 1.0, -1.0]).softmax(dim=0).numpy()
     stretch = np.diag([2.0, 0.5])

@@ -23,7 +23,7 @@ from sanggar.models.base import (
 )
 from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm
 from sanggar.models.conditions import Condition
-from sanggar.models.flow.matching import SOLVERS, FlowSampling, Nats
+from sanggar.models.flow.matching import SOLVERS, FlowSampling
 from sanggar.models.losses import PixelLoss, pixel_loss, to_picture
 from sanggar.models.noise import NoiseOptions, disturb
 from sanggar.models.priors import (
@@ -32,10 +32,12 @@ from sanggar.models.priors import (
     Noise,
     TemperatureSampling,
     build_prior,
-    density,
     detached,
     draw,
     lacking,
+    latent_of,
+    noise_of,
+    prior_density,
     prior_phase,
     prior_terms,
     spans,
@@ -84,6 +86,7 @@ class Autoencoder(Model):
     Options: ClassVar[type[Options]] = AutoencoderOptions
     SamplingOptions: ClassVar[type[SamplingOptions]] = TemperatureSampling
     noise_shape: tuple[int, ...] = ()
+    prior_density, noise_of, latent_of = prior_density, noise_of, latent_of
     decoder_conditioned = False
 
     def __init__(self, options: AutoencoderOptions, spec: ImageSpec) -> None:
@@ -141,18 +144,3 @@ class Autoencoder(Model):
     def disturb(self, images: Pictures, context: StepContext, level: float | None = None) -> Pictures:
         """The pictures with the recipe's noise, at `level` where one is given."""
         return disturb(images, self.options.noise, context, level)
-
-    def noise_of(self, latents: Latents, condition: Condition | None = None) -> Latents:
-        """The noise from which the prior's flow leads to each latent."""
-        assert isinstance(self.prior, FlowPrior)
-        return self.prior.noise_of(latents, self.prior.of_model(condition))
-
-    def latent_of(self, noise: Latents, condition: Condition | None = None) -> Latents:
-        """The latent to which the prior's flow leads from each noise."""
-        assert isinstance(self.prior, FlowPrior)
-        return self.prior.latent_of(noise, self.prior.of_model(condition))
-
-    def prior_density(self, latents: Latents, probe: Latents, condition: Condition | None = None) -> Nats:
-        """Log density of the learned prior at each latent, in nats, see `priors`."""
-        assert self.prior is not None
-        return density(self.prior, latents, probe, condition)

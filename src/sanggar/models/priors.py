@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -315,10 +315,31 @@ def draw(
     return prior.draw(noise, prior.of_model(condition), options)
 
 
-def density(prior: Prior, latents: Latents, probe: Latents, condition: Condition | None) -> Nats:
-    """Logarithm of a prior's density at each latent, in nats, where it needs one estimated with a probe of signs."""
+@runtime_checkable
+class WithPrior(Protocol):
+    """A model with a prior: what its methods below are of."""
+
+    prior: Prior | None
+
+
+def prior_density(self: WithPrior, latents: Latents, probe: Latents, condition: Condition | None = None) -> Nats:
+    """Log density of the learned prior at each latent, in nats; a flow's is estimated with a probe of signs."""
+    prior = self.prior
     if isinstance(prior, MixturePrior):
         return prior.log_density(latents)
+    assert isinstance(prior, FlowPrior)
     with gradients():  # a clone is no longer bound to inference
         rows = prior.of_model(condition)
         return prior.log_density(latents.clone(), probe.clone(), None if rows is None else rows.clone())
+
+
+def noise_of(self: WithPrior, latents: Latents, condition: Condition | None = None) -> Latents:
+    """The noise from which the prior's flow leads to each latent."""
+    assert isinstance(self.prior, FlowPrior)
+    return self.prior.noise_of(latents, self.prior.of_model(condition))
+
+
+def latent_of(self: WithPrior, noise: Latents, condition: Condition | None = None) -> Latents:
+    """The latent to which the prior's flow leads from each noise."""
+    assert isinstance(self.prior, FlowPrior)
+    return self.prior.latent_of(noise, self.prior.of_model(condition))

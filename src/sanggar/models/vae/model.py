@@ -53,10 +53,12 @@ from sanggar.models.priors import (
     PriorOptions,
     TemperatureSampling,
     build_prior,
-    density,
     detached,
     draw,
     lacking,
+    latent_of,
+    noise_of,
+    prior_density,
     prior_phase,
     prior_terms,
     spans,
@@ -170,6 +172,7 @@ class VAE(Model):
     SamplingOptions: ClassVar[type[SamplingOptions]] = TemperatureSampling
     latent_size: int
     conditions: Conditions
+    prior_density, noise_of, latent_of = prior_density, noise_of, latent_of
     trained: Tensor
     """share of the training done"""
 
@@ -364,21 +367,6 @@ class VAE(Model):
                 return given
 
             return refitted(mean, log_variance, log_likelihood, known, noise)
-
-    def noise_of(self, latents: Latents, condition: Condition | None = None) -> Latents:
-        """The noise from which the prior's flow leads to each latent."""
-        assert isinstance(self.prior, FlowPrior)
-        return self.prior.noise_of(latents, self.prior.of_model(condition))
-
-    def latent_of(self, noise: Latents, condition: Condition | None = None) -> Latents:
-        """The latent to which the prior's flow leads from each noise."""
-        assert isinstance(self.prior, FlowPrior)
-        return self.prior.latent_of(noise, self.prior.of_model(condition))
-
-    def prior_density(self, latents: Latents, probe: Latents, condition: Condition | None = None) -> Nats:
-        """Log density of the learned prior at each latent, in nats, see `priors`."""
-        assert self.prior is not None
-        return density(self.prior, latents, probe, condition)
 
     def encode(self, images: Pictures) -> Latents:
         """The posterior's mean."""
