@@ -11,6 +11,7 @@ import torch
 import sanggar
 from conftest import BRIEF
 from sanggar.data.batches import Batches
+from sanggar.errors import RecipeError
 from sanggar.plan import resolve
 from sanggar.recipe import read
 from sanggar.reporting.page import report
@@ -135,3 +136,12 @@ def test_an_autoencoder_with_a_mixture_draws_and_is_measured(tmp_path: Path) -> 
     assert found(evaluation, "generation.recall").value >= 0
     assert found(evaluation, "exploration.recall", source="prior", temperature=0.6)
     assert not [m for m in evaluation.find("exploration.recall") if m.tags.get("source") == "normal"]
+
+
+def test_pictures_may_be_augmented_and_no_loss_says_when_to_stop(tmp_path: Path) -> None:
+    turned = "training.augmentation={rotation: 10}"
+    run = sanggar.train("digits-vae", [*SMALL, PRIOR, turned], out=tmp_path / "turned", watch=lambda _: None)
+    assert run.status == "finished"
+    patience = "training.early_stopping={patience: 2}"
+    with pytest.raises(RecipeError, match=r"2 phases \(vae, prior\), each with a loss of its own"):
+        sanggar.train("digits-vae", [*SMALL, PRIOR, patience], out=tmp_path / "stopped")

@@ -146,17 +146,23 @@ def _set_up(plan: Plan, dataset: Dataset, folder: Path, begun: Tree | None = Non
         weights = sum(array.nbytes for array in learner.weights().values())
         check_memory(2 * weights, "model: gradients and an optimizer's state of so large a network", RecipeError)
     if len(phases := learner.phases()) > 1:
-        _check_game(plan.training, len(phases))
+        _check_phases(plan.training, [phase.split()[0] for phase in phases])
     return learner, Batches(dataset.train, size, plan.training.seed, learner.draws, learner.rank, learner.world)
 
 
-def _check_game(training: TrainingOptions, phases: int) -> None:
-    """Raises RecipeError for what has no meaning where networks are trained against each other."""
+def _check_phases(training: TrainingOptions, phases: Sequence[str]) -> None:
+    """Raises RecipeError for what has no meaning where networks are trained against, or after, each other."""
+    game = "critic" in phases
     if training.early_stopping is not None:
+        how = "against each other; their losses do not say when it is best"
+        if not game:
+            how = f"({', '.join(phases)}), each with a loss of its own: none says when all are at their best"
         raise RecipeError(
-            f"training.early_stopping: this network trains in {phases} phases against each other; their losses do "
-            "not say when it is best. Leave it out, and set training.steps."
+            f"training.early_stopping: this network trains in {len(phases)} phases {how}. Leave it out, and set "
+            "training.steps."
         )
+    if not game:
+        return
     augmentation = training.augmentation
     if augmentation is not None and augmentation.model_copy(update={"flip": False}).active:
         raise RecipeError(
