@@ -153,9 +153,12 @@ class TrainedModel:
         return str(self.plan.model.prior.kind) if self.can("prior_density") else None  # type: ignore[attr-defined]
 
     @property
-    def decoder_conditioned(self) -> bool:
-        """Whether what the model is conditioned on matters to its decoder."""
-        return self.conditions is not None and bool(self._model.decoder_conditioned)
+    def decoder_names(self) -> tuple[str, ...]:
+        """What the decoder is conditioned on: all that the model is, but for what its prior alone knows."""
+        names: tuple[str, ...] | None = getattr(self._model, "decoder_names", None)
+        if self.conditions is None:
+            return ()
+        return self.conditions.names if names is None else names
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
@@ -282,7 +285,8 @@ class TrainedModel:
 
     def noise_of(self, latents: Vectors, condition: Rows | None = None) -> Vectors:
         """Noise from which the flow of a learned prior leads to each latent."""
-        self.need("noise_of")
+        if not self.can("noise_of"):
+            raise RunError(f"{self.run.path} has no prior that is a flow (model.prior={{kind: flow}}), to walk by.")
         return self._compute("noise_of", latents, *_given(condition))
 
     def latent_of(self, noise: Vectors, condition: Rows | None = None) -> Vectors:

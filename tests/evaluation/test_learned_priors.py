@@ -78,7 +78,7 @@ def test_the_bound_is_measured_under_the_learned_prior_too(vae: Run, evaluation:
 def test_samples_depend_on_the_solver_and_the_class_asked_for(vae: Run) -> None:
     model = TrainedModel(vae)
     assert model.solvers == ("euler", "midpoint") and model.learned_prior == "flow"
-    assert model.conditions is not None and model.conditions.names == ("class",) and not model.decoder_conditioned
+    assert model.conditions is not None and model.conditions.names == ("class",) and not model.decoder_names
     for parameter in model._model.prior.parameters():  # so little trained, it is next to nothing
         torch.nn.init.normal_(parameter, std=0.5)
     one, other, steps, guided = (

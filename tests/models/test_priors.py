@@ -221,7 +221,7 @@ def test_a_prior_leaves_no_trace_in_what_it_is_learned_from() -> None:
 def test_a_prior_may_know_the_class_where_the_decoder_does_not() -> None:
     model = vae(prior={**FLOW, "condition": ["class"]}).eval()
     assert model.conditions.names == ("class",)
-    assert not model.decoder_conditioned
+    assert not model.decoder_names
     latents, rows = torch.randn(3, 3), torch.eye(3)
     with torch.no_grad():
         assert torch.equal(model.decode(latents, rows), model.decode(latents))

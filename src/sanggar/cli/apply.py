@@ -81,6 +81,8 @@ def interpolate(run: str, images: Sequence[str], steps: int, arc: bool, prior: b
 
     if len(images) not in (2, 4):
         raise click.UsageError(f"Give two pictures, or four for a grid between them, not {len(images)}.")
+    if arc and prior:
+        raise click.UsageError("--arc and --prior are two ways between two pictures; give one of them.")
     if (arc or prior) and len(images) == 4:
         raise click.UsageError(
             f"--{'arc' if arc else 'prior'} is a way between two pictures; between four there is none."

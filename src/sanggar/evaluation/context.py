@@ -51,10 +51,13 @@ class Metric:
     """options of its own, a part of the recipe's `evaluation`"""
     when: Callable[[TrainedModel, Any], bool] = lambda model, options: True
     """further condition, of the model and the metric's own options"""
+    either: tuple[str, ...] = ()
+    """capabilities of which it must have one, where there are any"""
 
     def applies(self, model: TrainedModel, options: _Options) -> bool:
         """Whether a model is measured by it."""
-        return all(model.can(need) for need in self.needs) and self.when(model, options)
+        one = not self.either or any(map(model.can, self.either))
+        return one and all(map(model.can, self.needs)) and self.when(model, options)
 
     def affordable(self, model: TrainedModel) -> bool:
         """Whether it is measured where the recipe does not name it: what it needs is not costly to the model."""

@@ -140,7 +140,7 @@ def by_condition(model: TrainedModel, aspect: Aspect) -> Edit | None:
     many deviations from the mean.
     """
     conditions = model.conditions
-    if conditions is None or aspect.column not in conditions.names:
+    if conditions is None or aspect.column not in model.decoder_names:
         return None
     place = conditions.place(aspect.column)
     many = place.stop - place.start

@@ -20,8 +20,8 @@ from sanggar.trained import Pixels
 Extract = Callable[[Pixels], Float[np.ndarray, "n d"]]
 """Features of pictures"""
 Spoil = Callable[[Pixels, float, np.random.Generator], Pixels]
-GROUPS = 8
-"""Groups of alike pictures, where there are no classes to drop"""
+GROUPS, FEWEST = 8, 4
+"""Groups of alike pictures, where there are too few classes to drop: fewer than would differ at each step"""
 RARE = 0.01
 """Share of test pictures that are as near to a training picture as what counts as a copy"""
 
@@ -101,7 +101,7 @@ def trials(extract: Extract, train: Images, test: Images, seed: int) -> list[Tri
 
 def _groups(images: Images, seed: int) -> Int64[np.ndarray, "n"]:
     """Classes, or groups of pictures that are alike by their pixels."""
-    if images.labels is not None and len(np.unique(images.labels)) > 1:
+    if images.labels is not None and len(np.unique(images.labels)) >= FEWEST:
         return np.asarray(np.unique(images.labels, return_inverse=True)[1], np.int64)
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA

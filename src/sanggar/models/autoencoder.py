@@ -87,7 +87,7 @@ class Autoencoder(Model):
     SamplingOptions: ClassVar[type[SamplingOptions]] = TemperatureSampling
     noise_shape: tuple[int, ...] = ()
     prior_density, noise_of, latent_of = prior_density, noise_of, latent_of
-    decoder_conditioned = False
+    decoder_names = ()
 
     def __init__(self, options: AutoencoderOptions, spec: ImageSpec) -> None:
         super().__init__()

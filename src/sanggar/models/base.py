@@ -143,8 +143,8 @@ class Model(nn.Module):
     """numbers in a latent, where it has a latent space"""
     solvers: tuple[str, ...] = ()
     """values of the sampling option `solver` that are compared by their `steps`, where sampling takes steps"""
-    decoder_conditioned: bool = True
-    """whether what it is conditioned on matters to decoding, where it decodes; else to its prior alone"""
+    decoder_names: tuple[str, ...] | None = None
+    """what its decoder is conditioned on, where that is not all that the model is; the rest is its prior's"""
     unconditional: bool = True
     """whether a conditional model can be sampled without (some of) its condition"""
     perceptual_judge: str | None = None

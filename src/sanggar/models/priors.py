@@ -18,6 +18,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from sanggar.data.images import ImageSpec
+from sanggar.errors import RunError
 from sanggar.models.base import Batch, Latents, Phase, Pictures, SamplingOptions, StepContext, Terms
 from sanggar.models.conditions import Condition, Conditions
 from sanggar.models.flow.matching import (
@@ -118,14 +119,20 @@ class Standardized(nn.Module):
     @torch.no_grad()
     def see(self, latents: Latents) -> None:
         """Take a batch into the moments: all of them alike in the first hundred, then the last ones more."""
-        moments = torch.stack([latents.mean(dim=0), latents.square().mean(dim=0)])
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(moments)
-            moments /= distributed.get_world_size()
         self.seen += 1
         weight = torch.clamp(1 / self.seen, min=MOMENTUM)
-        self.mean.lerp_(moments[0], weight)
-        self.square.lerp_(moments[1], weight)
+        self.mean.lerp_(latents.mean(dim=0), weight)
+        self.square.lerp_(latents.square().mean(dim=0), weight)
+
+    @torch.no_grad()
+    def agree(self) -> None:
+        """Bring the moments of all processes to their mean: after a step, when its parts are done."""
+        if distributed.is_available() and distributed.is_initialized():
+            moments = torch.stack([self.mean, self.square])
+            distributed.all_reduce(moments)
+            moments /= distributed.get_world_size()
+            self.mean.copy_(moments[0])
+            self.square.copy_(moments[1])
 
     @property
     def deviation(self) -> Float[Tensor, "latent"]:
@@ -228,6 +235,8 @@ class FlowPrior(nn.Module):
 
     def draw(self, noise: Latents, condition: Condition | None, options: FlowSampling) -> Latents:
         """The latent of each noise. Raises RunError for options that mean nothing."""
+        if options.guidance != 1 and not self.places:
+            raise RunError("guidance: this prior is conditioned on nothing; see model.prior.condition.")
         check_sampling(options, condition, unconditional=True, shortcuts=False)
         velocity = guided(self.network, condition, options.guidance)
         return self.scale.outward(follow(velocity, options.temperature * noise, options.solver, options.steps))
@@ -288,8 +297,9 @@ def spans(options: PriorOptions | None) -> tuple[tuple[float, float], tuple[floa
 
 def prior_phase(prior: Prior, loss: Callable[[Batch, StepContext], Terms]) -> Phase:
     """The phase in which a prior is learned."""
-    options = prior.options
-    return Phase("prior", list(prior.parameters()), loss, options.optimizer, span=spans(options)[1])
+    options, scale = prior.options, prior.scale
+    span = spans(options)[1]
+    return Phase("prior", list(prior.parameters()), loss, options.optimizer, after=lambda _: scale.agree(), span=span)
 
 
 def prior_terms(prior: Prior, latents: Latents, batch: Batch, context: StepContext) -> Terms:

@@ -187,12 +187,17 @@ STILL = 0.02
 
 
 def losses(view: View) -> list[float]:
-    """Validation loss of the network's first phase by line: what a prior or a critic beside it loses is not counted."""
-    if not view.metrics:
+    """Validation loss of the phase that is trained first, by line, while it is: what a prior after it loses is not
+    counted.
+    """
+    trained = [name for line in view.metrics for name in line["train"]]
+    if not trained:
         return []
-    phase = next(iter(view.metrics[-1]["train"])).split("/")[0]
+    phase = trained[0].split("/")[0]
     return [
-        float(sum(v for name, v in line["validation"].items() if name.split("/")[0] == phase)) for line in view.metrics
+        float(sum(v for name, v in line["validation"].items() if name.split("/")[0] == phase))
+        for line in view.metrics
+        if any(name.split("/")[0] == phase for name in line["train"])
     ]
 
 

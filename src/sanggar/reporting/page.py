@@ -19,7 +19,7 @@ from sanggar.reporting.view import View, Views
 from sanggar.results.stored import read, read_arrays, settle
 from sanggar.runs import Run
 
-MISFITS = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+MISFITS = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
 """What a section raises of a file that was changed"""
 
 

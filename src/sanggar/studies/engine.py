@@ -102,6 +102,8 @@ def unmeasurable(key: str, plan: Plan, able: frozenset[str]) -> str:
         return f"there is no metric {name!r}. {suggest(name, list(METRICS))}"
     if lacking := [need for need in METRICS[name].needs if need not in able]:
         return f"{key} is not measured of {plan.name}: its network cannot {lacking[0]}."
+    if METRICS[name].either and able.isdisjoint(METRICS[name].either):
+        return f"{key} is not measured of {plan.name}: its network can neither {' nor '.join(METRICS[name].either)}."
     return ""
 
 

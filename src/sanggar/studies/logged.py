@@ -25,22 +25,22 @@ def logged(run: Run) -> list[Measurement]:
     """
     losses, seconds = run.metrics(), {line["step"]: line["seconds"] for line in run.timing()}
     found = list[Measurement]()
+    phases = {name.partition("/")[0] for line in losses for name in line[TRAIN]}
     for line in losses:
         epochs: list[Tag] = [_plain(line["epoch"]), *([LAST] if line is losses[-1] else [])]
         for epoch in epochs:
-            found += _of_line(run, line, epoch)
+            found += _of_line(run, line, epoch, len(phases) > 1)
             if line["step"] in seconds:
                 found.append(_measurement(run, TRAIN, f"{TRAINING}.seconds", seconds[line["step"]], {"epoch": epoch}))
     return found
 
 
-def _of_line(run: Run, line: Tree, epoch: Tag) -> Iterator[Measurement]:
-    phases = {name.partition("/")[0] for name in line[TRAIN]}
+def _of_line(run: Run, line: Tree, epoch: Tag, several: bool) -> Iterator[Measurement]:
     for split in (TRAIN, VALIDATION):
         watched = line.get("watched", {}).get(split, {})
         for name, value in {**line[split], **watched}.items():
             phase, _, term = name.partition("/")
-            tags: dict[str, Tag] = {"epoch": epoch, **({"phase": phase} if len(phases) > 1 else {})}
+            tags: dict[str, Tag] = {"epoch": epoch, **({"phase": phase} if several else {})}
             yield _measurement(run, split, f"{split}.{_word(term)}", value, tags, name not in watched)
 
 

@@ -25,7 +25,9 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from sanggar import recipe
 from sanggar.data.decoding import read_file, square
 from sanggar.data.image_folder import FolderOptions, find_place, list_folder
+from sanggar.data.layout import TRAIN
 from sanggar.data.listing import Listing, open_zip
+from sanggar.data.sources import SOURCES
 from sanggar.errors import DataError, RecipeError
 from sanggar.files import Tree
 from sanggar.training.describe import describe
@@ -171,12 +173,12 @@ def configure(
     if family not in FAMILIES:
         raise RecipeError(f"family: there is no {family!r} for pictures of one's own. Known: {', '.join(FAMILIES)}.")
     if not 0 < minutes < 10_000:
-        raise RecipeError(f"minutes: expected a number above 0, got {minutes!r}.")
+        raise RecipeError(f"minutes: expected a number above 0 and below 10,000, got {minutes!r}.")
     looked = look(str(folder))
     choices = Choices({}, {})
     _about(choices, looked, str(folder), minutes, family)
     edge = _pictures(choices, looked, str(folder), minutes)
-    train = looked.count - 2 * max(1, looked.count // 10)
+    train = SOURCES["folder"].left(FolderOptions(source="folder", path=str(folder)))
     _network(choices, looked, edge, family)
     _training(choices, train, family)
     taken = _sized(choices, train, edge, minutes, family, say)
@@ -216,8 +218,9 @@ def _pictures(choices: Choices, looked: Look, folder: str, minutes: float) -> in
     choices.choose("data.source", "folder")
     choices.choose("data.path", folder)
     by = (
-        "of half of the pictures no edge is longer" if median <= limit
-        else f"the pictures are larger, but {minutes:g} minutes are too short for more"
+        "half of the pictures are no larger" if median <= limit
+        else f"the pictures are larger, but {minutes:g} minutes are too short for more" if limit < SIZES[-1]
+        else "the pictures are larger: this is the largest that is chosen here"
     )  # fmt: skip
     choices.choose("data.size", edge, f"pixels: {by}")
     far = sum(ratio > 1.5 for ratio in looked.ratios) / len(looked.ratios)
@@ -239,7 +242,8 @@ def _conditions(looked: Look) -> tuple[list[str], str]:
     listing = looked.listing
     if listing.labels is None or len(listing.classes) < 2:
         return [], "there are no classes by folder, so that it is conditioned on nothing"
-    counts = np.bincount(listing.labels, minlength=len(listing.classes))
+    trained = listing.labels if listing.parts is None else listing.labels[listing.parts == TRAIN]
+    counts = np.bincount(trained, minlength=len(listing.classes))
     if len(counts) > OF_CLASS or counts.min() < OF_CLASS:
         return [], (
             f"{len(counts)} classes, the smallest of {counts.min():,} pictures, are too many or too small to be drawn "
@@ -253,7 +257,11 @@ def _network(choices: Choices, looked: Look, edge: int, family: str) -> None:
     choices.choose("model.family", family)
     if family in ("vae", "autoencoder"):
         latent = min(256, max(16, 2 * edge), max(8, looked.count // 20))
-        choices.choose("model.latent_size", latent, "numbers that a picture becomes: two for each pixel of an edge")
+        choices.choose(
+            "model.latent_size",
+            latent,
+            "two numbers for each pixel of an edge, fewer where pictures are few",
+        )
         choices.choose("model.norm", "group", "goes by each picture alone: batches may be small")
         choices.choose("model.activation", "silu")
         prior: Tree = {"kind": "flow", "width": 256, "draws": 8, "share": 0.3}
@@ -290,7 +298,6 @@ def _training(choices: Choices, train: int, family: str) -> None:
     if family == "gan":
         optimizer["betas"] = [0.0, 0.99]
     choices.choose("training.optimizer", optimizer)
-    choices.choose("training.schedule", {"kind": "cosine", "warmup_steps": 100}, "ends where it has settled")
     choices.choose("training.ema", 0.995, "averaged weights draw better than the last ones")
 
 
@@ -352,11 +359,14 @@ def _sized(
         choices.choose(f"model.{key}", value, why)
     unit = "epochs" if family != "gan" else "steps"
     amount = epochs if family != "gan" else epochs * per_epoch
-    choices.choose(f"training.{unit}", amount, f"{epochs} passes over the pictures, in about {minutes:g} minutes")
+    taken = epochs * per_epoch * seconds / 60
+    choices.choose(f"training.{unit}", amount, f"{epochs} passes over the pictures, in about {taken:.2g} minutes")
+    warm = min(100, epochs * per_epoch // 20)
+    choices.choose("training.schedule", {"kind": "cosine", "warmup_steps": warm}, "ends where it has settled")
     if family == "gan" or epochs > 40:
         every = max(1, epochs * per_epoch // 20)
         choices.choose("training.validate_every", every, "twenty times")
-    return epochs * per_epoch * seconds / 60
+    return taken
 
 
 def _seconds(choices: Choices, network: Tree, per_epoch: int) -> float:

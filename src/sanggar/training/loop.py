@@ -90,6 +90,7 @@ class Loop:
     def __post_init__(self) -> None:
         per_epoch = self.batches.steps_per_epoch
         self.steps = self.learner.steps = self.plan.training.total_steps(per_epoch)
+        self.learner.stretches(self.steps)  # refuses a length that leaves a phase no step
         self.interval = self.plan.training.validation_interval(per_epoch)
         self.checkpoint_interval = self.plan.training.checkpoint_every or self.interval
 

@@ -47,7 +47,7 @@ def measure(context: EvaluationContext, options: BoundsOptions) -> Findings:
     mean, divergences = posterior[:, 0], kl_of_posterior(posterior)
     condition = context.model.rows_of(context.test)
     measurements = _bounds(context, options, divergences, None)
-    if condition is not None and context.model.decoder_conditioned:
+    if condition is not None and context.model.decoder_names:
         measurements += _bounds(context, options, divergences, condition)
     if context.model.learned_prior is not None:
         measurements += _under_prior(context, context.model.learned_prior, None)
@@ -105,7 +105,9 @@ def _under_prior(context: EvaluationContext, prior: str, condition: Rows | None)
     entropy = (1 + math.log(2 * math.pi) + log_variance).sum(axis=1) / 2
     rate = -entropy - model.prior_density(latents, probe, condition).astype(np.float64)
     terms = model.log_weight_terms(test.pixels, context.posterior(), noise, condition)
-    tags = _tags(model, condition) | {"prior": prior}
+    tags: dict[str, Tag] = {"prior": prior}
+    if condition is not None and model.conditions is not None:  # the prior's conditions matter as the decoder's do
+        tags["condition"] = ", ".join(model.conditions.names)
     protocol = _protocol(context).having(draws=1, seed=seed, **({"condition": "none"} if condition is None else {}))
     values = rate - terms[:, 0].astype(np.float64)
     found = [_nats("rate", rate, protocol, tags), _nats("negative_elbo", values, protocol, tags)]
@@ -158,7 +160,7 @@ def _protocol(context: EvaluationContext) -> Protocol:
 
 def _tags(model: TrainedModel, condition: Rows | None) -> dict[str, Tag]:
     """Names of what the decoder is conditioned on; none where it is used unconditionally."""
-    return {} if condition is None or model.conditions is None else {"condition": ", ".join(model.conditions.names)}
+    return {} if condition is None else {"condition": ", ".join(model.decoder_names)}
 
 
 def _nats(
@@ -222,6 +224,4 @@ def _reconstructions(context: EvaluationContext) -> Grid:
     return np.stack([shown.pixels, model.decode(mean, condition), model.decode(drawn, condition)])
 
 
-METRIC = Metric(
-    measure, (), BoundsOptions, lambda model, _: model.can("posterior") or model.can("log_density")
-)  # fmt: skip
+METRIC = Metric(measure, (), BoundsOptions, either=("posterior", "log_density"))

@@ -123,11 +123,13 @@ def follow(velocity: Velocity, x: Points, solver: Solver, steps: int, *, backwar
 def take_shortcuts(network: VelocityNetwork, x: Points, condition: Condition | None, steps: int) -> Points:
     """Carry noise into data in steps that the network has learned (Frans et al. 2025, arXiv:2410.12557, algorithm 2).
 
-    Steps are numbered in powers of two: other numbers are steps that the network has not seen, and goes between.
+    Those that it has seen are 1/64 to 1, each half of the next; between them it goes between, and shorter ones are the
+    velocity itself.
     """
     step = torch.full((len(x),), 1 / steps, device=x.device)
+    told = step if steps <= 64 else torch.zeros_like(step)
     for number in range(steps):
-        x = x + network(x, number * step, condition, step).float() / steps
+        x = x + network(x, number * step, condition, told).float() / steps
     return x
 
 

@@ -39,7 +39,8 @@ from sanggar.options import Options
 BIN = 2 / 255
 """Width of a pixel's value on [-1, 1]"""
 SHORTEST = 7
-"""Shortcuts are learned in steps of 1/128, 1/64, … 1: of 2 to the power of −7 to 0"""
+"""Shortcuts are learned in steps of 1/64, 1/32, … 1; the halves of the shortest, 2 to the power of −7 long, are steps
+along the velocity"""
 
 
 class Shortcuts(Options):

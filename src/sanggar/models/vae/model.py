@@ -181,7 +181,7 @@ class VAE(Model):
         self.options, self.spec, self.latent_size = options, spec, options.latent_size
         self.values = prod(spec.shape)
         self._of_decoder = Conditions(options.condition, spec)
-        self.decoder_conditioned = bool(options.condition)
+        self.decoder_names = options.condition
         self.prior, self.conditions = build_prior(options.prior, options.latent_size, spec, options.condition)
         self.noise_shape = (self.prior.noise_size if self.prior is not None else options.latent_size,)
         self.lacks = lacking(self.prior)

@@ -54,7 +54,8 @@ def loss_curves(views: Views) -> str | None:
         "losses do not fall as the pictures get better, and say nothing of quality. What to look for: a critic whose "
         "loss goes to 0 has won, and the generator learns nothing more.</p>"
     )
-    return "".join(parts + apart) + note + (against if apart else "")
+    game = any("critic" in _phases(view) for view in views)
+    return "".join(parts + apart) + note + (against if game else "")
 
 
 def _phases(view: View) -> list[str]:
@@ -69,8 +70,12 @@ def _phase_charts(view: View) -> str:
     for i, phase in enumerate(_phases(view)):
         terms = [name for name in both if name.split("/")[0] == phase]
         for split, style in (("train", "-"), ("validation", "--")):
-            found = [(line["epoch"], sum(line[split].get(name, 0.0) for name in terms)) for line in view.metrics]
-            losses.append(_line(f"{phase}, {split}", found, i, style))
+            found = [  # a phase of a part of the training has losses in its lines alone
+                (line["epoch"], float(sum(line[split].get(name, 0.0) for name in terms)))
+                for line in view.metrics if not line[split].keys().isdisjoint(terms)
+            ]  # fmt: skip
+            if found:
+                losses.append(_line(f"{phase}, {split}", found, i, style))
     penalties: Series = []
     for name in dict.fromkeys(name for line in view.metrics for name in line["train"] if name not in both):
         found = [(line["epoch"], line["train"][name]) for line in view.metrics if name in line["train"]]

@@ -109,7 +109,7 @@ class TorchLearner:
                 if betas is not None:
                     group["betas"] = betas
             for draw in range(phase.batches):
-                context = replace(moments[draw], steps=end)
+                context = replace(moments[draw], steps=max(1, end))
                 for name, value in self._optimize(phase, optimizer, shown[draw], context).items():
                     key = f"{phase.name}/{name}"
                     share = value / phase.batches
@@ -395,6 +395,13 @@ class TorchLearner:
 
     def stretches(self, steps: int) -> list[tuple[int, int]]:
         """Parts of a training of so many steps in which the same phases take theirs."""
+        for phase in self._phases:
+            first, end = phase.steps(steps)
+            if first >= end:
+                raise RecipeError(
+                    f"{steps:,} steps are too few: between {phase.span[0]:.0%} and {phase.span[1]:.0%} of them there "
+                    f"is none for the phase {phase.name!r}. Train longer, or change its share (model.prior.share)."
+                )
         bounds = sorted({bound for phase in self._phases for bound in phase.steps(steps)} | {0, steps})
         return list(pairwise(bounds))
 
