@@ -19,6 +19,7 @@ from sanggar.results import Evaluation, Measurement
 from sanggar.runs import Run
 from sanggar.tools.interpolation import interpolate
 from sanggar.trained import TrainedModel
+from sanggar.training.describe import describe
 from sanggar.training.learners.base import decay_after
 from sanggar.training.learners.torch import TorchLearner
 from typed import there
@@ -145,3 +146,11 @@ def test_pictures_may_be_augmented_and_no_loss_says_when_to_stop(tmp_path: Path)
     patience = "training.early_stopping={patience: 2}"
     with pytest.raises(RecipeError, match=r"2 phases \(vae, prior\), each with a loss of its own"):
         sanggar.train("digits-vae", [*SMALL, PRIOR, patience], out=tmp_path / "stopped")
+
+
+def test_a_length_that_leaves_a_phase_no_step_is_refused_and_any_share_is_described(tmp_path: Path) -> None:
+    little = "model.prior={kind: flow, width: 8, blocks: 1, share: 0.01}"
+    with pytest.raises(RecipeError, match=r"12 steps are too few: .* none for the phase 'prior'"):
+        sanggar.train("digits-vae", [*SMALL, little], out=tmp_path / "run")
+    half = describe("digits-vae", [*SMALL, "model.prior={kind: flow, width: 8, blocks: 1, share: 0.6}"])
+    assert half.cost.steps == 12 and half.cost.seconds_a_step > 0

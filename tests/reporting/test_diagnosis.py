@@ -155,6 +155,16 @@ def test_what_the_training_says(metrics: list[dict[str, Any]], key: str | None, 
     assert words in "".join(found.values())
 
 
+def test_only_the_phase_that_trains_first_is_judged_and_only_while_it_trains(empty: View) -> None:
+    before = lines(*[20.0 - i for i in range(14)])
+    after = lines(*[5.0 - i for i in range(6)], phase="prior")
+    for line in after:  # its validation knows both
+        line["validation"]["vae/loss"] = before[-1]["validation"]["vae/loss"]
+    (found,) = diagnose(replace(empty, metrics=before + after))
+    assert (found.key, found.values["loss"]) == ("still_falling", 7.0)
+    assert said(replace(empty, metrics=[{**line, "train": {}} for line in before])) == {}
+
+
 def test_a_learned_prior_that_is_behind_is_not_asked_to_be_learned(empty: View) -> None:
     measurements, _ = CASES["learn_a_prior"]
     assert list(said(having(empty, *measurements, exploration={"prior": "flow"}))) == ["prior_behind"]
