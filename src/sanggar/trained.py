@@ -150,7 +150,8 @@ class TrainedModel:
     @property
     def learned_prior(self) -> str | None:
         """Kind of the prior that was learned; None where there is none."""
-        return str(self.plan.model.prior.kind) if self.can("prior_density") else None  # type: ignore[attr-defined]
+        kind: str | None = getattr(self._model, "learned_prior", None)
+        return kind
 
     @property
     def decoder_names(self) -> tuple[str, ...]:

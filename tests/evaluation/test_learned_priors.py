@@ -154,3 +154,13 @@ def test_a_length_that_leaves_a_phase_no_step_is_refused_and_any_share_is_descri
         sanggar.train("digits-vae", [*SMALL, little], out=tmp_path / "run")
     half = describe("digits-vae", [*SMALL, "model.prior={kind: flow, width: 8, blocks: 1, share: 0.6}"])
     assert half.cost.steps == 12 and half.cost.seconds_a_step > 0
+
+
+def test_a_lines_losses_are_means_over_the_steps_that_a_phase_took(tmp_path: Path) -> None:
+    quarter, records = "model.prior={kind: flow, width: 8, blocks: 1, share: 0.25}", list[sanggar.Record]()
+    run = sanggar.train("digits-vae", [*SMALL, quarter], out=tmp_path / "run", watch=records.append)
+    last, taken = run.metrics()[-1], [record.terms for record in records[6:]]
+    assert [list(terms) == ["prior/velocity"] for terms in taken] == [False] * 3 + [True] * 3
+    for name in ("vae/distortion", "prior/velocity"):
+        wanted = np.mean([terms[name] for terms in taken if name in terms])
+        assert last["train"][name] == pytest.approx(wanted, rel=1e-6)

@@ -29,8 +29,9 @@ from sanggar.models.flow.matching import (
     matching_error,
     take_shortcuts,
 )
-from sanggar.models.flow.model import BIN, Flow, FlowOptions, Shortcuts
+from sanggar.models.flow.model import Flow, FlowOptions, Shortcuts
 from sanggar.models.flow.networks import UNetOptions, VectorNetwork
+from sanggar.models.losses import BIN
 from typed import there
 
 NOTHING = Conditions((), ImageSpec(4, 4, 1))

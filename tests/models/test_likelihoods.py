@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sanggar.errors import RecipeError
+from sanggar.models.losses import BIN
 from sanggar.models.vae.likelihoods import (
-    BIN,
     SMALLEST,
     BernoulliLikelihood,
     GaussianLikelihood,

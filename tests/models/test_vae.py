@@ -21,9 +21,10 @@ from sanggar.instruments.judge import open_judge
 from sanggar.models.base import Batch, StepContext
 from sanggar.models.capabilities import CAPABILITIES
 from sanggar.models.classifier import dissimilarity
+from sanggar.models.losses import BIN
 from sanggar.models.priors import TemperatureSampling
 from sanggar.models.vae.kl import Beta, Capacity, kl_divergence, kl_term, log_normal
-from sanggar.models.vae.likelihoods import BIN, GaussianLikelihood, GaussianOptions
+from sanggar.models.vae.likelihoods import GaussianLikelihood, GaussianOptions
 from sanggar.models.vae.model import VAE, VAEOptions
 from sanggar.plan import build, resolve
 from sanggar.recipe import Recipe

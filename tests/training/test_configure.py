@@ -13,11 +13,12 @@ from PIL import Image
 
 from sanggar import recipe
 from sanggar.cli.group import cli
+from sanggar.data.look import look
 from sanggar.errors import DataError, RecipeError
 from sanggar.files import Tree
 from sanggar.plan import build, resolve
 from sanggar.training import configure as module
-from sanggar.training.configure import FAMILIES, Family, configure, look
+from sanggar.training.configure import FAMILIES, Family, configure
 
 
 def picture(rng: np.random.Generator, edge: int, mode: str = "RGB", wide: int = 1) -> Image.Image:

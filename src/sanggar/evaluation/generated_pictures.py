@@ -22,7 +22,7 @@ LEVELS = (1.0, 0.8, 0.6, 0.4, 0.2)
 SWEPT = 1000
 """Pictures that each level is measured on"""
 STEPS = (1, 2, 4, 8, 16, 32)
-"""Steps of a solver that are shown and measured; the last of the first solver alone, whose steps take half the time"""
+"""Steps of a solver that are shown and measured; the last of those alone whose steps take one evaluation"""
 COLUMNS, WALKS, PLACES, NEIGHBOURS = 8, 4, 9, 3
 """Pictures in a row, walks through the latent space, pictures on each, training pictures below a sample"""
 

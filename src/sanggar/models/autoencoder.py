@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from sanggar.data.images import ImageSpec
+from sanggar.models import with_prior
 from sanggar.models.base import (
     Batch,
     Latents,
@@ -22,26 +23,11 @@ from sanggar.models.base import (
     alone,
 )
 from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm
-from sanggar.models.conditions import Condition
-from sanggar.models.flow.matching import SOLVERS, FlowSampling
+from sanggar.models.conditions import Condition, Conditions
+from sanggar.models.flow.matching import FlowSampling
 from sanggar.models.losses import PixelLoss, pixel_loss, to_picture
 from sanggar.models.noise import NoiseOptions, disturb
-from sanggar.models.priors import (
-    FlowPrior,
-    LearnedPrior,
-    Noise,
-    TemperatureSampling,
-    build_prior,
-    detached,
-    draw,
-    lacking,
-    latent_of,
-    noise_of,
-    prior_density,
-    prior_phase,
-    prior_terms,
-    spans,
-)
+from sanggar.models.priors import LearnedPrior, Noise, Prior, TemperatureSampling
 from sanggar.options import Options
 
 Width = Annotated[int, Field(ge=1)]
@@ -84,10 +70,11 @@ class Autoencoder(Model):
     """A model of family `autoencoder`. It encodes, decodes, reconstructs and disturbs."""
 
     Options: ClassVar[type[Options]] = AutoencoderOptions
-    SamplingOptions: ClassVar[type[SamplingOptions]] = TemperatureSampling
-    noise_shape: tuple[int, ...] = ()
-    prior_density, noise_of, latent_of = prior_density, noise_of, latent_of
-    decoder_names = ()
+    SamplingOptions: type[SamplingOptions] = TemperatureSampling
+    prior: Prior | None
+    conditions: Conditions
+    noise_shape: tuple[int, ...]
+    prior_density, noise_of, latent_of = with_prior.prior_density, with_prior.noise_of, with_prior.latent_of
 
     def __init__(self, options: AutoencoderOptions, spec: ImageSpec) -> None:
         super().__init__()
@@ -98,19 +85,14 @@ class Autoencoder(Model):
         style = Style(options.blocks, options.activation, options.norm, options.residual, options.scales)
         self.encoder = Encoder(ladder, options.latent_size, style)
         self.decoder = Decoder(ladder, options.latent_size, style)
-        self.prior, self.conditions = build_prior(options.prior, options.latent_size, spec)
-        self.lacks = lacking(self.prior) | ({"sample"} if self.prior is None else set())
-        if self.prior is not None:
-            self.noise_shape = (self.prior.noise_size,)
-        if isinstance(self.prior, FlowPrior):
-            self.SamplingOptions, self.solvers = FlowSampling, SOLVERS  # type: ignore[misc]  # an instance's own
+        with_prior.equip(self, options.prior, options.latent_size, spec)
         self.divisible = alone(self)
 
     def phases(self) -> list[Phase]:
         """One phase, and after it the prior's where one is learned."""
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
-        phase = Phase("autoencoder", parameters, self.loss, span=spans(self.options.prior)[0])
-        return [phase] if self.prior is None else [phase, prior_phase(self.prior, self.prior_loss)]
+        phase = Phase("autoencoder", parameters, self.loss, span=with_prior.spans(self.options.prior)[0])
+        return [phase] if self.prior is None else [phase, with_prior.prior_phase(self.prior, self.prior_loss)]
 
     def loss(self, batch: Batch, context: StepContext) -> Terms:
         """How far the reconstruction of the disturbed pictures is from the clean ones."""
@@ -120,8 +102,8 @@ class Autoencoder(Model):
     def prior_loss(self, batch: Batch, context: StepContext) -> Terms:
         """The loss of a learned prior, over the pictures' latents."""
         assert self.prior is not None
-        latents = detached(self.encoder, batch.images)
-        return prior_terms(self.prior, latents.repeat_interleave(self.prior.options.draws, dim=0), batch, context)
+        latents = with_prior.detached(self.encoder, batch.images).repeat_interleave(self.prior.options.draws, dim=0)
+        return with_prior.prior_terms(self.prior, latents, batch, context)
 
     def encode(self, images: Pictures) -> Latents:
         """The latent vector of each picture."""
@@ -139,7 +121,7 @@ class Autoencoder(Model):
         self, noise: Noise, condition: Condition | None, options: TemperatureSampling | FlowSampling
     ) -> Pictures:  # fmt: skip
         """Picture of the prior's latent of each noise, under a condition; None: unconditional."""
-        return self.decode(draw(self.prior, noise, condition, options)).clamp(-1, 1)
+        return self.decode(with_prior.draw(self.prior, noise, condition, options)).clamp(-1, 1)
 
     def disturb(self, images: Pictures, context: StepContext, level: float | None = None) -> Pictures:
         """The pictures with the recipe's noise, at `level` where one is given."""

@@ -133,8 +133,10 @@ class Model(nn.Module):
     """learner that trains it"""
     averages: ClassVar[tuple[str, ...] | None] = None
     """children that `training.ema` averages; none: everything"""
-    SamplingOptions: ClassVar[type[SamplingOptions]] = SamplingOptions
+    SamplingOptions: type[SamplingOptions] = SamplingOptions
     """what can be chosen when sampling; by default nothing"""
+    learned_prior: str | None = None
+    """kind of the prior that was learned, where there is one"""
     lacks: frozenset[str] = frozenset()
     """names of capabilities that its methods promise and this instance does not have"""
     conditions: Any = None

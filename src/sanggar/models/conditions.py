@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from pydantic import AfterValidator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +22,15 @@ from sanggar.data.images import Attribute, ImageSpec
 from sanggar.errors import RecipeError, RunError, suggest
 from sanggar.models.base import Attributes, Batch, Labels, StepContext
 
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError(f"{', '.join(names)}: a name stands there twice")
+    return names
+
+
+Names = Annotated[tuple[str, ...], AfterValidator(_distinct)]
+"""An option: names of what a network is conditioned on, `class` or attributes"""
 Condition = Float[Tensor, "batch condition"]
 Kind = Literal["flag", "category", "number"]
 CLASS = "class"

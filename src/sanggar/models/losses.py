@@ -13,6 +13,9 @@ from sanggar.models.base import Pictures
 
 PixelLoss = Literal["mse", "l1", "bce", "psnr"]
 
+BIN = 2 / 255
+"""Width of a pixel's value on [-1, 1]"""
+
 
 def pixel_loss(kind: PixelLoss, raw: Pictures, target: Pictures) -> Float[Tensor, ""]:
     """How far what a decoder gives is from `target` (float32 in [-1, 1]).

@@ -8,8 +8,7 @@ the weight of a VAE's rate can be small, for sharp reconstructions, and what is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -17,10 +16,9 @@ from pydantic import Field
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
-from sanggar.data.images import ImageSpec
 from sanggar.errors import RunError
-from sanggar.models.base import Batch, Latents, Phase, Pictures, SamplingOptions, StepContext, Terms
-from sanggar.models.conditions import Condition, Conditions
+from sanggar.models.base import Latents, SamplingOptions, StepContext
+from sanggar.models.conditions import Condition, Conditions, Names
 from sanggar.models.flow.matching import (
     EXACT,
     FlowSampling,
@@ -28,7 +26,6 @@ from sanggar.models.flow.matching import (
     check_sampling,
     even_times,
     follow,
-    gradients,
     guided,
     log_density,
     matching_error,
@@ -90,7 +87,7 @@ class FlowPriorOptions(LearnedOptions):
     """neurons of each layer of the velocity network"""
     blocks: Annotated[int, Field(ge=1, le=64)] = 3
     """of two layers"""
-    condition: tuple[str, ...] = ()
+    condition: Names = ()
     """what latents are drawn under: `class`, or names of attributes; the decoder may know them or not"""
     condition_dropout: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """share of the training pictures without any condition, and share of the others of which each single name is left
@@ -256,100 +253,3 @@ class FlowPrior(nn.Module):
 
 
 Prior = MixturePrior | FlowPrior
-
-
-def detached(encoder: nn.Module, images: Pictures) -> Float[Tensor, "batch outputs"]:
-    """What an encoder in use makes of pictures: nothing is learned or kept of it."""
-    training = encoder.training
-    encoder.eval()
-    with torch.no_grad():
-        found: Tensor = encoder(images).float()
-    encoder.train(training)
-    return found
-
-
-def build_prior(
-    options: PriorOptions | None, size: int, spec: ImageSpec, names: tuple[str, ...] = ()
-) -> tuple[Prior | None, Conditions]:  # fmt: skip
-    """The prior of latents, where one is learned, and all that a model is conditioned on: `names`, then the prior's."""
-    own = options.condition if isinstance(options, FlowPriorOptions) else ()
-    Conditions(own, spec, "model.prior.condition")  # refuses names that are not there by the key that has them
-    conditions = Conditions(tuple(dict.fromkeys((*names, *own))), spec)
-    if options is None or isinstance(options, Normal):
-        return None, conditions
-    if isinstance(options, MixtureOptions):
-        return MixturePrior(options, size), conditions
-    return FlowPrior(options, size, conditions), conditions
-
-
-def lacking(prior: Prior | None) -> frozenset[str]:
-    """Capabilities that come with priors and that a model with this one lacks."""
-    if prior is None:
-        return frozenset({"prior_density", "noise_of"})
-    return frozenset() if isinstance(prior, FlowPrior) else frozenset({"noise_of"})
-
-
-def spans(options: PriorOptions | None) -> tuple[tuple[float, float], tuple[float, float]]:
-    """From when to when in the training the network is trained, and its prior."""
-    share = options.share if isinstance(options, LearnedOptions) else 0.0
-    return (0.0, 1 - share), (1 - share if share else 0.0, 1.0)
-
-
-def prior_phase(prior: Prior, loss: Callable[[Batch, StepContext], Terms]) -> Phase:
-    """The phase in which a prior is learned."""
-    options, scale = prior.options, prior.scale
-    span = spans(options)[1]
-    return Phase("prior", list(prior.parameters()), loss, options.optimizer, after=lambda _: scale.agree(), span=span)
-
-
-def prior_terms(prior: Prior, latents: Latents, batch: Batch, context: StepContext) -> Terms:
-    """The loss of a prior over latents, each picture's one after another, under what it is conditioned on."""
-    condition = None
-    if isinstance(prior, FlowPrior):
-        condition = prior.own.of_batch(batch, context, prior.options.condition_dropout)
-    if condition is not None:
-        condition = condition.repeat_interleave(len(latents) // len(batch), dim=0)
-    name, each = prior.loss(latents, condition, context)
-    return {name: each.mean()}
-
-
-def draw(
-    prior: Prior | None, noise: Noise, condition: Condition | None, options: TemperatureSampling | FlowSampling
-) -> Latents:
-    """The latent of each noise, from a prior; None: the standard normal one."""
-    if prior is None:
-        return noise * options.temperature
-    if isinstance(prior, MixturePrior):
-        return prior.draw(noise, options)
-    assert isinstance(options, FlowSampling)
-    return prior.draw(noise, prior.of_model(condition), options)
-
-
-@runtime_checkable
-class WithPrior(Protocol):
-    """A model with a prior: what its methods below are of."""
-
-    prior: Prior | None
-
-
-def prior_density(self: WithPrior, latents: Latents, probe: Latents, condition: Condition | None = None) -> Nats:
-    """Log density of the learned prior at each latent, in nats; a flow's is estimated with a probe of signs."""
-    prior = self.prior
-    if isinstance(prior, MixturePrior):
-        return prior.log_density(latents)
-    assert isinstance(prior, FlowPrior)
-    with gradients():  # a clone is no longer bound to inference
-        rows = prior.of_model(condition)
-        return prior.log_density(latents.clone(), probe.clone(), None if rows is None else rows.clone())
-
-
-def noise_of(self: WithPrior, latents: Latents, condition: Condition | None = None) -> Latents:
-    """The noise from which the prior's flow leads to each latent."""
-    assert isinstance(self.prior, FlowPrior)
-    return self.prior.noise_of(latents, self.prior.of_model(condition))
-
-
-def latent_of(self: WithPrior, noise: Latents, condition: Condition | None = None) -> Latents:
-    """The latent to which the prior's flow leads from each noise."""
-    assert isinstance(self.prior, FlowPrior)
-    return self.prior.latent_of(noise, self.prior.of_model(condition))

@@ -160,10 +160,11 @@ def prior(view: View) -> Iterator[Diagnosis]:
     if drawn is None:
         return
     learned = view.detail("exploration", "prior") is not None
+    rate = view.find("bounds.rate")  # what latents are drawn towards; of others the noise is no prior to be learned
     if normal is not None and drawn.value < 0.8 * normal.value:
         values = {"prior": drawn.value, "normal": normal.value}
         yield Diagnosis("good", "prior_learned", values, 0.8 * normal.value / max(drawn.value, 1e-6))
-    if mixture is not None and mixture.value < 0.8 * drawn.value:
+    if mixture is not None and mixture.value < 0.8 * drawn.value and (learned or rate):
         values = {"prior": drawn.value, "mixture": mixture.value}
         key = "prior_behind" if learned else "learn_a_prior"
         yield Diagnosis("next", key, values, 0.8 * drawn.value / max(mixture.value, 1e-6))

@@ -252,7 +252,7 @@ DIAGNOSES: dict[str, str] = {
     "from a mixture fitted to them {mixture:.3g}). A prior that is learned, `model.prior={{kind: flow}}`, draws where "
     "they are.",
     "prior_behind": "What to change first: the learned prior draws worse (a distance of {prior:.3g}) than a mixture "
-    "that is fitted in seconds ({mixture:.3g}). Give it more of the training, `model.prior.share`, or more neurons.",
+    "that is fitted in seconds ({mixture:.3g}). Give it more of the training, `model.prior.share`, or make it larger.",
     "unused_dimensions": "What to change first: {active:.0f} of {size:.0f} dimensions of the latent are in use. Less "
     "beta or free bits use more; a smaller latent would do as well.",
     "still_falling": "What to change first: it was still learning when it stopped; {share:.0%} of all that its "

@@ -63,7 +63,7 @@ def check(study: Study) -> None:
 
     Raises RecipeError, DataError.
     """
-    able: dict[tuple[str, ...], frozenset[str]] = {}
+    able: dict[tuple[str, ...], tuple[frozenset[str], frozenset[str]]] = {}
     for cell in study.cells:
         if cell.seed:  # seeds differ in nothing else
             continue
@@ -71,13 +71,14 @@ def check(study: Study) -> None:
         key = plan.family_name, plan.data.model_dump_json(), plan.model.model_dump_json()
         if key not in able:
             plan.check()
-            able[key] = frozenset(capabilities_of(build(plan, plan.spec)))
+            model = build(plan, plan.spec)
+            able[key] = capabilities_of(model), getattr(model, "costly", frozenset())
         for where, quantity in study.asked(cell.table, cell.row).items():
-            if because := _unmeasured(quantity, plan, able[key]):
+            if because := _unmeasured(quantity, plan, *able[key]):
                 raise RecipeError(f"{study.name}: {where}: {because}")
 
 
-def _unmeasured(quantity: Quantity, plan: Plan, able: frozenset[str]) -> str:
+def _unmeasured(quantity: Quantity, plan: Plan, able: frozenset[str], costly: frozenset[str]) -> str:
     """Why a quantity cannot be known of a recipe; nothing where it can."""
     if quantity.constant:
         try:
@@ -90,8 +91,11 @@ def _unmeasured(quantity: Quantity, plan: Plan, able: frozenset[str]) -> str:
         return ""
     if because := unmeasurable(quantity.key, plan, able):
         return because
-    if quantity.key.partition(".")[0] not in (plan.evaluation.metrics or METRICS):
+    name, wanted = quantity.key.partition(".")[0], plan.evaluation.metrics
+    if wanted and name not in wanted:
         return f"{quantity.key} is left out by evaluation.metrics."
+    if not wanted and not costly.isdisjoint(METRICS[name].needs):
+        return f"{quantity.key} takes long to measure of {plan.name}: name {name} in evaluation.metrics."
     return ""
 
 

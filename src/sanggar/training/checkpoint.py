@@ -23,8 +23,8 @@ class Progress:
     """steps done"""
     sums: dict[str, Finite] = field(default_factory=dict)
     """loss terms summed since the last line of metrics.jsonl"""
-    summed: Count = 0
-    """steps in `sums`"""
+    summed: dict[str, Count] = field(default_factory=dict)
+    """by phase, steps in `sums`: a phase may begin or end between two lines"""
     last: dict[str, Finite] = field(default_factory=dict)
     """terms of the last step, all finite"""
     lowest: Finite | None = None
@@ -54,6 +54,8 @@ def load(run: Run) -> tuple[Arrays, Progress] | None:
     if not os.path.lexists(run.checkpoint_file):
         return None
     arrays, meta = load_arrays(run.checkpoint_file)
+    if type(meta.get("summed")) is int and isinstance(meta.get("sums"), dict):  # until 0.1.0 all phases took all steps
+        meta["summed"] = {name.partition("/")[0]: meta["summed"] for name in meta["sums"]}
     try:
         return arrays, _PROGRESS.validate_json(json.dumps(meta), strict=True)
     except ValidationError as error:

@@ -146,7 +146,8 @@ class Loop:
                 self._fail(step, wrong[0], terms[wrong[0]])
             for name, value in terms.items():
                 progress.sums[name] = progress.sums.get(name, 0.0) + value
-            progress.summed += 1
+            for phase in {name.partition("/")[0] for name in terms}:
+                progress.summed[phase] = progress.summed.get(phase, 0) + 1
             progress.last = terms
             records.append(Record(step, self.steps, step / self.batches.steps_per_epoch, terms))
         return records
@@ -168,7 +169,7 @@ class Loop:
     def _end_interval(self, record: Record, logs: _Logs) -> Record:
         """Validate, write a line of metrics, draw a preview, decide whether to stop early."""
         progress, began = self.progress, time.perf_counter()
-        train = {name: total / progress.summed for name, total in progress.sums.items()}
+        train = {name: total / progress.summed[name.partition("/")[0]] for name, total in progress.sums.items()}
         validation = self.learner.evaluate(self.validation)
         for name, value in validation.items():
             if not math.isfinite(value):
@@ -190,7 +191,7 @@ class Loop:
                 "images_per_second": rate, "validation_seconds": time.perf_counter() - began,
             }
         )  # fmt: skip
-        progress.sums, progress.summed = {}, 0
+        progress.sums, progress.summed = {}, {}
         if self.run is not None:
             self._preview(self.run, record.step)
             told = {"train": train | watched["train"], "validation": validation | watched["validation"]}

@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from sanggar.data.images import ImageSpec
 from sanggar.models.base import Batch, Latents, Model, Phase, Pictures, SamplingOptions, StepContext, Terms, alone
-from sanggar.models.conditions import Condition, Conditions
+from sanggar.models.conditions import Condition, Conditions, Names
 from sanggar.models.flow.matching import (
     EXACT,
     SOLVERS,
@@ -34,10 +34,9 @@ from sanggar.models.flow.matching import (
     take_shortcuts,
 )
 from sanggar.models.flow.networks import UNetOptions
+from sanggar.models.losses import BIN
 from sanggar.options import Options
 
-BIN = 2 / 255
-"""Width of a pixel's value on [-1, 1]"""
 SHORTEST = 7
 """Shortcuts are learned in steps of 1/64, 1/32, … 1; the halves of the shortest, 2 to the power of −7 long, are steps
 along the velocity"""
@@ -55,18 +54,12 @@ class FlowOptions(Options):
 
     family: Literal["flow"] = "flow"
     network: UNetOptions = UNetOptions()
-    condition: tuple[str, ...] = ()
+    condition: Names = ()
     """what the network is conditioned on: `class`, or names of attributes"""
     condition_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """share of the training pictures without any condition, and share of the others of which each single name is left
     out; above 0 the network samples unconditionally too, and can be guided"""
     shortcuts: Shortcuts | None = None
-
-    @model_validator(mode="after")
-    def _make_sense(self) -> FlowOptions:
-        if len(set(self.condition)) < len(self.condition):
-            raise ValueError(f"condition: {', '.join(self.condition)}: a name stands there twice")
-        return self
 
 
 class BinProbability:
@@ -80,7 +73,7 @@ class Flow(Model):
     """A model of family `flow`. It samples, encodes pictures as the noise they come from, and knows their density."""
 
     Options: ClassVar[type[Options]] = FlowOptions
-    SamplingOptions: ClassVar[type[SamplingOptions]] = FlowSampling
+    SamplingOptions: type[SamplingOptions] = FlowSampling
     conditions: Conditions
     latent_size: int
     costly = frozenset({"encode", "decode", "reconstruct"})

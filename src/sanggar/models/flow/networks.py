@@ -94,9 +94,8 @@ class VectorNetwork(nn.Module):
 
     def __init__(self, size: int, width: int, blocks: int, conditions: Conditions) -> None:
         super().__init__()
-        self.embedding = Embedding(
-            WAVES, conditions
-        )  # each latent has a time of its own: more would cost as much again
+        # each latent has a time of its own: a wider embedding would cost as much again
+        self.embedding = Embedding(WAVES, conditions)
         self.enter = nn.Linear(size, width)
         self.blocks = nn.ModuleList(VectorBlock(width) for _ in range(blocks))
         self.norm, self.leave = nn.LayerNorm(width), silent(nn.Linear(width, size))

@@ -16,7 +16,7 @@ from sanggar.data.images import ImageSpec
 from sanggar.errors import RecipeError
 from sanggar.models.augment import AugmentationOptions, augment
 from sanggar.models.base import Batch, Latents, Model, Phase, Pictures, SamplingOptions, StepContext, Terms, alone
-from sanggar.models.conditions import Condition, Conditions
+from sanggar.models.conditions import Condition, Conditions, Names
 from sanggar.models.gan.critics import DCGANCriticOptions, DenseCriticOptions, ResNetCriticOptions
 from sanggar.models.gan.generators import (
     WHOLE,
@@ -112,7 +112,7 @@ class GANOptions(Options):
     family: Literal["gan"] = "gan"
     latent_size: int = Field(default=100, ge=1)
     """numbers in the noise that a picture is made from"""
-    condition: tuple[str, ...] = ()
+    condition: Names = ()
     """what both networks are conditioned on: `class`, or names of attributes"""
     conditioning: Conditioning = "joined"
     """how: by an embedding joined to latent and picture (Mirza & Osindero 2014, arXiv:1411.1784); or by the
@@ -149,8 +149,6 @@ class GANOptions(Options):
             raise ValueError("augmentation: it changes nothing; turn on flip, rotation, translation, colour or cutout")
         if self.growth is not None and "dense" in (self.generator.kind, critic.kind):
             raise ValueError("growth: a dense network has one resolution; choose another kind of generator and critic")
-        if len(set(self.condition)) < len(self.condition):
-            raise ValueError(f"condition: {', '.join(self.condition)}: a name stands there twice")
         projected = bool(self.condition) and self.conditioning == "projection"
         if projected and self.generator.kind == "dense":
             raise ValueError("conditioning: a dense generator takes its condition beside its latent: use joined")
@@ -177,7 +175,7 @@ class GAN(Model):
     """A model of family `gan`. It samples."""
 
     Options: ClassVar[type[Options]] = GANOptions
-    SamplingOptions: ClassVar[type[SamplingOptions]] = GANSampling
+    SamplingOptions: type[SamplingOptions] = GANSampling
     latent_size: int
     conditions: Conditions
     averages: ClassVar[tuple[str, ...] | None] = ("generator",)

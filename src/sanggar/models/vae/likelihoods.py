@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sanggar.models.base import Pictures
+from sanggar.models.losses import BIN
 from sanggar.options import Options
 
 Nats = Float[Tensor, "batch"]
-BIN = 2 / 255
-"""Width of a pixel's value on [-1, 1]."""
 SMALLEST = 0.5 * BIN
 """A deviation is not let below half a bin, where a density has no meaning for pixels any more."""
 START = 0.2

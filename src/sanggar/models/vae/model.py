@@ -8,7 +8,7 @@ towards a standard one; what latents are drawn from can be learned besides (`mod
 from __future__ import annotations
 
 from math import prod
-from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from sanggar.data.images import ImageSpec
+from sanggar.models import with_prior
 from sanggar.models.base import (
     Batch,
     Latents,
@@ -30,40 +31,18 @@ from sanggar.models.base import (
 )
 from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm, frozen_batch_stats
 from sanggar.models.classifier import Classifier, at_size, dissimilarity
-from sanggar.models.conditions import Condition, Conditions
-from sanggar.models.flow.matching import SOLVERS, FlowSampling
-from sanggar.models.gan.critics import DCGANCriticOptions
+from sanggar.models.conditions import Condition, Conditions, Names
+from sanggar.models.flow.matching import FlowSampling
 from sanggar.models.gan.generators import Task
-from sanggar.models.gan.model import CriticOptions, check_game
 from sanggar.models.gan.objectives import (
-    BCE,
-    R1,
     Clip,
-    ObjectiveOptions,
-    PenaltyOptions,
     clip_weights,
     differentiates,
     penalty_terms,
 )
-from sanggar.models.optimizers import OptimizerOptions
-from sanggar.models.priors import (
-    FlowPrior,
-    Noise,
-    Normal,
-    PriorOptions,
-    TemperatureSampling,
-    build_prior,
-    detached,
-    draw,
-    lacking,
-    latent_of,
-    noise_of,
-    prior_density,
-    prior_phase,
-    prior_terms,
-    spans,
-)
-from sanggar.models.vae.kl import Beta, Capacity, Positive, kl_divergence, kl_term, log_normal
+from sanggar.models.priors import Noise, Normal, Prior, PriorOptions, TemperatureSampling
+from sanggar.models.vae.beside import Adversarial, Perceptual, PerceptualJudge
+from sanggar.models.vae.kl import Beta, Capacity, kl_divergence, kl_term, log_normal
 from sanggar.models.vae.likelihood_regret import refitted
 from sanggar.models.vae.likelihoods import GaussianOptions, LikelihoodOptions, Nats
 from sanggar.options import Options
@@ -71,51 +50,6 @@ from sanggar.options import Options
 Width = Annotated[int, Field(ge=1)]
 LOG_VARIANCES = (-14.0, 6.0)
 """Between these a posterior's stay, so that no single picture can make a step infinite."""
-
-
-@runtime_checkable
-class PerceptualJudge(Protocol):
-    """A trained classifier as an instrument: what a loss needs of it."""
-
-    @property
-    def network(self) -> Classifier:
-        """Whose features are compared."""
-        ...
-
-    @property
-    def spec(self) -> ImageSpec:
-        """The pictures that it looks at."""
-        ...
-
-
-class Perceptual(Options):
-    """The distance of a judge's features, beside the likelihood (Hou et al. 2017, arXiv:1610.00291)."""
-
-    judge: str
-    """name of a judge that comes with sanggar; larger pictures are averaged to the size that it looks at"""
-    weight: Positive = 1.0
-    """nats for each of a picture's values that a dissimilarity of 1 is worth: see `classifier.dissimilarity`, which is
-    at most 4 a stage. So it weighs alike, whatever the size of pictures"""
-
-
-class Adversarial(Options):
-    """A critic that tells reconstructions and drawn pictures from real ones (Larsen et al. 2016, arXiv:1512.09300).
-
-    Beside the likelihood of pixels, not in its place as in the paper: the bound stays a bound.
-    """
-
-    critic: CriticOptions = DCGANCriticOptions(kind="dcgan", norm="none")
-    objective: ObjectiveOptions = BCE()
-    penalty: Annotated[PenaltyOptions | None, Field()] = R1(kind="r1", weight=0.1)
-    weight: Positive = 0.05
-    """nats for each of a picture's values that the critic's verdict is worth"""
-    optimizer: OptimizerOptions | None = None
-    """the critic's; none: training.optimizer"""
-
-    @model_validator(mode="after")
-    def _make_sense(self) -> Adversarial:
-        check_game(self.critic, self.objective, self.penalty)
-        return self
 
 
 class VAEOptions(Options):
@@ -144,7 +78,7 @@ class VAEOptions(Options):
     """nats of each dimension, in the mean over a batch, that cost nothing (Kingma et al. 2016, arXiv:1606.04934)"""
     capacity: Capacity | None = None
     """instead of beta"""
-    condition: tuple[str, ...] = ()
+    condition: Names = ()
     """what the decoder is conditioned on: `class`, or names of attributes"""
     condition_dropout: Annotated[float, Field(gt=0, le=1)] = 0.1
     """share of the training pictures without any condition, and share of the others of which each single name is left
@@ -160,8 +94,6 @@ class VAEOptions(Options):
             raise ValueError(f"strides: {len(self.strides)} strides for {len(self.widths)} widths")
         if self.capacity is not None and (self.beta != Beta() or self.free_bits):
             raise ValueError("capacity: it steers the KL divergence in place of beta and free_bits; give one of them")
-        if len(set(self.condition)) < len(self.condition):
-            raise ValueError(f"condition: {', '.join(self.condition)}: a name stands there twice")
         return self
 
 
@@ -169,10 +101,12 @@ class VAE(Model):
     """A model of family `vae`. It encodes, decodes, reconstructs, samples, and bounds the likelihood."""
 
     Options: ClassVar[type[Options]] = VAEOptions
-    SamplingOptions: ClassVar[type[SamplingOptions]] = TemperatureSampling
+    SamplingOptions: type[SamplingOptions] = TemperatureSampling
     latent_size: int
+    prior: Prior | None
     conditions: Conditions
-    prior_density, noise_of, latent_of = prior_density, noise_of, latent_of
+    noise_shape: tuple[int, ...]
+    prior_density, noise_of, latent_of = with_prior.prior_density, with_prior.noise_of, with_prior.latent_of
     trained: Tensor
     """share of the training done"""
 
@@ -181,12 +115,7 @@ class VAE(Model):
         self.options, self.spec, self.latent_size = options, spec, options.latent_size
         self.values = prod(spec.shape)
         self._of_decoder = Conditions(options.condition, spec)
-        self.decoder_names = options.condition
-        self.prior, self.conditions = build_prior(options.prior, options.latent_size, spec, options.condition)
-        self.noise_shape = (self.prior.noise_size if self.prior is not None else options.latent_size,)
-        self.lacks = lacking(self.prior)
-        if isinstance(self.prior, FlowPrior):
-            self.SamplingOptions, self.solvers = FlowSampling, SOLVERS  # type: ignore[misc]  # an instance's own
+        with_prior.equip(self, options.prior, options.latent_size, spec, options.condition)
         strides = options.strides or (2,) * len(options.widths)
         ladder = Ladder(spec.channels, (spec.height, spec.width), options.widths, strides)
         check_norm(options.norm, ladder.sizes[-1])
@@ -216,7 +145,7 @@ class VAE(Model):
         """One phase; before it the critic's and after it the prior's, where there are such."""
         parts: list[nn.Module] = [self.encoder, self.decoder, self.likelihood]
         parameters = [parameter for part in parts for parameter in part.parameters()]
-        span = spans(self.options.prior)
+        span = with_prior.spans(self.options.prior)
         phases = [Phase("vae", parameters, self.loss, watched=("rate", "beta"), span=span[0])]
         if self.critic is not None and self.options.adversarial is not None:
             optimizer = self.options.adversarial.optimizer
@@ -225,7 +154,7 @@ class VAE(Model):
                 watched=("accuracy",), span=span[0],
             )  # fmt: skip
             phases.insert(0, critic)
-        return phases if self.prior is None else [*phases, prior_phase(self.prior, self.prior_loss)]
+        return phases if self.prior is None else [*phases, with_prior.prior_phase(self.prior, self.prior_loss)]
 
     # -- the losses --------------------------------------------------------------------------------------------
 
@@ -282,10 +211,10 @@ class VAE(Model):
     def prior_loss(self, batch: Batch, context: StepContext) -> Terms:
         """The loss of a learned prior, over draws of the posterior."""
         assert self.prior is not None
-        mean, log_variance = _normal(detached(self.encoder, batch.images))
+        mean, log_variance = _normal(with_prior.detached(self.encoder, batch.images))
         noise = context.normal("posterior of prior", (self.prior.options.draws, self.latent_size))
         latents = (mean[:, None] + torch.exp(log_variance / 2)[:, None] * noise).flatten(0, 1)
-        return prior_terms(self.prior, latents, batch, context)
+        return with_prior.prior_terms(self.prior, latents, batch, context)
 
     def _drawn(self, mean: Latents, log_variance: Latents, context: StepContext) -> Latents:
         """A draw from the posterior of each of the batch's first pictures."""
@@ -384,7 +313,7 @@ class VAE(Model):
         self, noise: Noise, condition: Condition | None, options: TemperatureSampling | FlowSampling
     ) -> Pictures:  # fmt: skip
         """Mean picture of the prior's latent of each noise, under a condition; None: unconditional."""
-        return self.decode(draw(self.prior, noise, condition, options), condition)
+        return self.decode(with_prior.draw(self.prior, noise, condition, options), condition)
 
 
 def _normal(code: Float[Tensor, "batch outputs"]) -> tuple[Latents, Latents]:

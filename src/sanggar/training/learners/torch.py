@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from sanggar.data.images import Images, ImageSpec, to_float, to_uint8
 from sanggar.errors import RecipeError, RunError
@@ -24,7 +24,8 @@ from sanggar.models.conditions import CLASS
 from sanggar.models.optimizers import betas_at
 from sanggar.plan import Plan, build
 from sanggar.runs import Arrays
-from sanggar.training.learners.base import CHUNK, Layer, Values, decay_after
+from sanggar.training.learners.average import averaging, forget_beginnings
+from sanggar.training.learners.base import CHUNK, Layer, Values
 from sanggar.training.learners.parts import Parts, parts_for
 from sanggar.training.machine import accelerator, described, processor
 from sanggar.training.precision import precision_for
@@ -114,34 +115,10 @@ class TorchLearner:
                     key = f"{phase.name}/{name}"
                     share = value / phase.batches
                     terms[key] = terms[key] + share if key in terms else share
-        if self.averaged is not None:
+        if self.averaged is not None and self.options.ema is not None:
             self.averaged.update_parameters(self.model)
-            self._forget_beginnings(step, self.averaged)
+            forget_beginnings(self.averaged, self.model, self._phases, step, self.steps, self.options.ema)
         return terms
-
-    @torch.no_grad()
-    def _forget_beginnings(self, step: int, averaged: AveragedModel) -> None:
-        """What is learned from a later step on is averaged from there on: not with what it was while it waited."""
-        for phase in self._phases:
-            first = phase.steps(self.steps)[0]
-            if self.options.ema is None or not 0 < first <= step:
-                continue
-            given, wanted = (decay_after(count, self.options.ema) for count in (step, step - first))
-            if wanted == given:
-                continue
-            learned = {id(parameter) for parameter in phase.parameters}
-            for name, child in self.model.named_children():
-                if learned.isdisjoint(map(id, child.parameters())):
-                    continue
-                pairs = [
-                    (average, value) for average, value in zip(
-                        averaged.module.get_submodule(name).state_dict().values(), child.state_dict().values(),
-                        strict=True,
-                    ) if value.is_floating_point()
-                ]  # fmt: skip
-                averages, values = (list(tensors) for tensors in zip(*pairs, strict=True))
-                # the average is v + given · (before − v) by now; with this it is v + wanted · (before − v)
-                torch._foreach_lerp_(averages, values, 1 - wanted / given)
 
     def _optimize(
         self, phase: Phase, optimizer: torch.optim.Optimizer, batch: Batch, context: StepContext
@@ -442,16 +419,6 @@ def _layer(name: str, module: nn.Module, shape: tuple[int, ...], output_bytes: i
     count = sum(p.numel() for p in module.parameters())
     measured = sum(b.numel() for b in module.buffers(recurse=False) if b.is_floating_point())
     return Layer(name, type(module).__name__.removeprefix("Parametrized"), shape, count, output_bytes, measured)
-
-
-def averaging(decay: float) -> Callable[..., None]:
-    """What AveragedModel does at an update."""
-
-    def update(averages: Sequence[Tensor], values: Sequence[Tensor], updates: int | Tensor) -> None:
-        now = decay_after(int(updates), decay)
-        get_ema_multi_avg_fn(now)(averages, values, updates)  # type: ignore[no-untyped-call]
-
-    return update
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

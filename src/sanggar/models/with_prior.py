@@ -1,0 +1,125 @@
+"""What a model that encodes and decodes does with a prior: how it is given one, learns it and draws from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sanggar.data.images import ImageSpec
+from sanggar.models.base import Batch, Latents, Phase, Pictures, StepContext, Terms
+from sanggar.models.conditions import Condition, Conditions
+from sanggar.models.flow.matching import SOLVERS, FlowSampling, Nats, gradients
+from sanggar.models.priors import (
+    FlowPrior,
+    FlowPriorOptions,
+    LearnedOptions,
+    MixtureOptions,
+    MixturePrior,
+    Noise,
+    Prior,
+    PriorOptions,
+    TemperatureSampling,
+)
+
+
+@runtime_checkable
+class WithPrior(Protocol):
+    """A model with a prior: what its methods below are of."""
+
+    prior: Prior | None
+
+
+def equip(
+    model: Any, options: PriorOptions | None, size: int, spec: ImageSpec, names: tuple[str, ...] = ()
+) -> None:  # fmt: skip
+    """Give a model of latents of `size` numbers its prior, and what follows from it; None: it cannot sample.
+
+    `names` are what its decoder is conditioned on: first of all that the model is, before what the prior alone is.
+    """
+    own = options.condition if isinstance(options, FlowPriorOptions) else ()
+    Conditions(own, spec, "model.prior.condition")  # refuses names that are not there by the key that has them
+    model.conditions = Conditions(tuple(dict.fromkeys((*names, *own))), spec)
+    model.decoder_names, model.prior, model.noise_shape = names, None, (size,)
+    model.lacks = frozenset({"prior_density", "noise_of"})
+    if options is None:
+        model.lacks |= {"sample"}
+    if isinstance(options, MixtureOptions):
+        model.prior, model.lacks = MixturePrior(options, size), frozenset({"noise_of"})
+    if isinstance(options, FlowPriorOptions):
+        model.prior, model.lacks = FlowPrior(options, size, model.conditions), frozenset()
+        model.SamplingOptions, model.solvers = FlowSampling, SOLVERS
+    if model.prior is not None:
+        model.learned_prior, model.noise_shape = model.prior.options.kind, (model.prior.noise_size,)
+
+
+def detached(encoder: nn.Module, images: Pictures) -> Float[Tensor, "batch outputs"]:
+    """What an encoder in use makes of pictures: nothing is learned or kept of it."""
+    training = encoder.training
+    encoder.eval()
+    with torch.no_grad():
+        found: Tensor = encoder(images).float()
+    encoder.train(training)
+    return found
+
+
+def spans(options: PriorOptions | None) -> tuple[tuple[float, float], tuple[float, float]]:
+    """From when to when in the training the network is trained, and its prior."""
+    share = options.share if isinstance(options, LearnedOptions) else 0.0
+    return (0.0, 1 - share), (1 - share if share else 0.0, 1.0)
+
+
+def prior_phase(prior: Prior, loss: Callable[[Batch, StepContext], Terms]) -> Phase:
+    """The phase in which a prior is learned."""
+    options, scale = prior.options, prior.scale
+    span = spans(options)[1]
+    return Phase("prior", list(prior.parameters()), loss, options.optimizer, after=lambda _: scale.agree(), span=span)
+
+
+def prior_terms(prior: Prior, latents: Latents, batch: Batch, context: StepContext) -> Terms:
+    """The loss of a prior over latents, each picture's one after another, under what it is conditioned on."""
+    condition = None
+    if isinstance(prior, FlowPrior):
+        condition = prior.own.of_batch(batch, context, prior.options.condition_dropout)
+    if condition is not None:
+        condition = condition.repeat_interleave(len(latents) // len(batch), dim=0)
+    name, each = prior.loss(latents, condition, context)
+    return {name: each.mean()}
+
+
+def draw(
+    prior: Prior | None, noise: Noise, condition: Condition | None, options: TemperatureSampling | FlowSampling
+) -> Latents:
+    """The latent of each noise, from a prior; None: the standard normal one."""
+    if prior is None:
+        return noise * options.temperature
+    if isinstance(prior, MixturePrior):
+        return prior.draw(noise, options)
+    assert isinstance(options, FlowSampling)
+    return prior.draw(noise, prior.of_model(condition), options)
+
+
+def prior_density(self: WithPrior, latents: Latents, probe: Latents, condition: Condition | None = None) -> Nats:
+    """Log density of the learned prior at each latent, in nats; a flow's is estimated with a probe of signs."""
+    prior = self.prior
+    if isinstance(prior, MixturePrior):
+        return prior.log_density(latents)
+    assert isinstance(prior, FlowPrior)
+    with gradients():  # a clone is no longer bound to inference
+        rows = prior.of_model(condition)
+        return prior.log_density(latents.clone(), probe.clone(), None if rows is None else rows.clone())
+
+
+def noise_of(self: WithPrior, latents: Latents, condition: Condition | None = None) -> Latents:
+    """The noise from which the prior's flow leads to each latent."""
+    assert isinstance(self.prior, FlowPrior)
+    return self.prior.noise_of(latents, self.prior.of_model(condition))
+
+
+def latent_of(self: WithPrior, noise: Latents, condition: Condition | None = None) -> Latents:
+    """The latent to which the prior's flow leads from each noise."""
+    assert isinstance(self.prior, FlowPrior)
+    return self.prior.latent_of(noise, self.prior.of_model(condition))
