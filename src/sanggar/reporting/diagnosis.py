@@ -247,9 +247,8 @@ FEW = 300
 
 def few_pictures(view: View) -> Iterator[Diagnosis]:
     """Whether the numbers rest on so few test pictures that they say little."""
-    wide = [m for m in view.evaluation.measurements if m.headline and m.interval is not None and m.protocol.n < FEW]
-    if wide:
-        n = min(m.protocol.n for m in wide)
+    counts = [m.protocol.n for m in view.evaluation.measurements if m.headline and m.interval is not None]
+    if counts and (n := max(counts)) < FEW:
         yield Diagnosis("next", "few_pictures", {"n": float(n)}, FEW / n)
 
 

@@ -263,7 +263,7 @@ DIAGNOSES: dict[str, str] = {
     "that the generator learns little. A penalty (r1), augmentation, or a lower rate for the critic evens it out.",
     "critic_lost": "What to change first: the critic tells real from drawn pictures in {accuracy:.0%} of pairs, next "
     "to chance. A wider critic, a higher rate for it, or more of its steps to one of the generator's helps.",
-    "few_pictures": "All this rests on {n:.0f} test pictures: small differences between runs say nothing here.",
+    "few_pictures": "All this rests on {n:.0f} test pictures or fewer: small differences say nothing here.",
 }
 """By key: what is said of a network, with the numbers that it rests on"""
 
