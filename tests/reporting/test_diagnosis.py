@@ -88,6 +88,7 @@ CASES: dict[str, tuple[list[Measurement], str | None]] = {
     ], "7.5"),
     "learn_a_prior": ([
         number("exploration.frechet", 7.5, **PRIOR), number("exploration.frechet", 2.5, tags={"source": "mixture"}),
+        number("bounds.rate", 20.0),
     ], "model.prior={kind: flow}"),
     "unused_dimensions": ([
         number("bounds.active_dimensions", 3, settings={"size": 32}, interval=None),
@@ -115,6 +116,9 @@ QUIET: dict[str, list[Measurement]] = {
         number("generation.recall", 0.7), number("generation.recall", 0.8, **FLOOR),
     ],
     "hardly near": [number("generation.memorization", 0.02), number("generation.memorization", 0.01, **FLOOR)],
+    "noise that is no prior": [
+        number("exploration.frechet", 7.5, **PRIOR), number("exploration.frechet", 2.5, tags={"source": "mixture"}),
+    ],
     "a prior that fits": [
         number("exploration.frechet", 2.6, **PRIOR), number("exploration.frechet", 2.5, tags={"source": "mixture"}),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -64,6 +65,11 @@ def value(m: Measurement) -> str:
     if m.interval:
         text += f" <small>[{number(m.interval[0], 4)}, {number(m.interval[1], 4)}]</small>"
     return f"{text} {escape(labels.unit(m)).replace(' ', '&nbsp;')}".strip()
+
+
+def marked(text: str) -> str:
+    """A text as HTML: what stands between backticks as code."""
+    return re.sub("`([^`]*)`", r"<code>\1</code>", escape(text))
 
 
 def prefix(view: View, views: Views) -> str:

@@ -1,7 +1,7 @@
 """Networks that know a velocity at a place and a time: one for vectors, and a U-Net for pictures.
 
 Time and condition enter every block as a scale and a shift of what its norm gives (Perez et al. 2018,
-arXiv:1709.07871). Each block begins as nothing beside what goes round it, and the velocity as 0.
+arXiv:1709.07871). Each block begins as nothing beside what goes round it.
 """
 
 from __future__ import annotations
@@ -90,7 +90,10 @@ class VectorBlock(nn.Module):
 
 
 class VectorNetwork(nn.Module):
-    """The velocity of vectors: dense layers with a way round each two."""
+    """The velocity of vectors: dense layers with a way round each two.
+
+    They add to the velocity from noise to a standard normal distribution, which standardized vectors have nearly.
+    """
 
     def __init__(self, size: int, width: int, blocks: int, conditions: Conditions) -> None:
         super().__init__()
@@ -104,10 +107,11 @@ class VectorNetwork(nn.Module):
         self, x: Latents, t: Times, condition: Condition | None = None, step: Times | None = None
     ) -> Latents:  # fmt: skip
         """The velocity at each point."""
-        at, x = self.embedding(t, condition, step), self.enter(x)
+        at, y = self.embedding(t, condition, step), self.enter(x)
         for block in self.blocks:
-            x = block(x, at)
-        return self.leave(self.norm(x))  # type: ignore[no-any-return]
+            y = block(y, at)
+        velocity: Tensor = self.leave(self.norm(y)) + ((2 * t - 1) / (t**2 + (1 - t) ** 2))[:, None] * x
+        return velocity
 
 
 # -- pictures ----------------------------------------------------------------------------------------------------

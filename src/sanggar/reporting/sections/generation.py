@@ -224,6 +224,8 @@ def solvers(views: Views) -> str | None:
     return of_each(views, _solvers, SOLVERS_NOTE)
 
 
+SHOWN = (1, 2, 4, 16)
+"""Steps of which there are pictures"""
 SOLVERS_NOTE = (
     "<p class=note>Each solver follows the same flow from the same noise. A step of midpoint evaluates the network "
     "twice, of the others once: curves are by evaluations, which is what takes time. A network of shortcuts has "
@@ -257,6 +259,7 @@ def _solvers(view: View) -> str | None:
     shown = {
         f"{solver}, {count} step{'s' * (count != 1)}": pictures
         for solver, count, pictures in zip(solvers, steps, view.arrays["generation.solver_pictures"], strict=True)
+        if count in SHOWN
     }
     return chart + rows(shown, f"the same noise drawn by {view.name}")
 

@@ -10,7 +10,7 @@ from sanggar.reporting import labels
 from sanggar.reporting.comparison import cells, comparable, protocols, row_label
 from sanggar.reporting.diagnosis import diagnose
 from sanggar.reporting.figures import table
-from sanggar.reporting.view import View, Views, of_each, value
+from sanggar.reporting.view import View, Views, marked, of_each, value
 
 
 def what_was_run(views: Views) -> str:
@@ -47,7 +47,7 @@ def in_short(views: Views) -> str | None:
     """What each network is good at, what it is worse at than what is simplest, and what to change first."""
 
     def write(view: View) -> str | None:
-        said = [escape(labels.diagnosis(d.key, d.values)) for d in diagnose(view)]
+        said = [marked(labels.diagnosis(d.key, d.values)) for d in diagnose(view)]
         return f"<p>{' '.join(said)}</p>" if said else None
 
     return of_each(views, write)
@@ -78,7 +78,7 @@ def alarms(views: Views) -> str | None:
     found = [(view.name, labels.alarm(alarm)) for view in views for alarm in view.evaluation.alarms]
     if not found:
         return None
-    return "".join(f'<p class="alarm"><b>{escape(name)}</b>: {escape(alarm)}</p>' for name, alarm in found)
+    return "".join(f'<p class="alarm"><b>{escape(name)}</b>: {marked(alarm)}</p>' for name, alarm in found)
 
 
 def everything(views: Views) -> str:
