@@ -22,7 +22,6 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 if TYPE_CHECKING:
     from sanggar.data.images import Attribute, Images, ImageSpec
     from sanggar.errors import DataError, RecipeError, RunError, SanggarError, TrainingError
-    from sanggar.evaluation.evaluate import evaluate
     from sanggar.models.base import Batch, Model, Phase, SamplingOptions, StepContext
     from sanggar.models.conditions import Conditions
     from sanggar.models.noise import NoiseOptions
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from sanggar.reporting.page import report
     from sanggar.results import Alarm, Evaluation, Measurement, Protocol
     from sanggar.results.stored import read as evaluation_of
+    from sanggar.rulers import evaluate
     from sanggar.runs import Run
     from sanggar.studies.start import search, study, tour
     from sanggar.trained import TrainedModel, open
@@ -66,7 +66,7 @@ _HOMES = {
     "TrainedModel": "trained:TrainedModel",
     "TrainingError": "errors:TrainingError",
     "configure": "training.configure:configure",
-    "evaluate": "evaluation.evaluate:evaluate",
+    "evaluate": "rulers:evaluate",
     "evaluation_of": "results.stored:read",
     "open": "trained:open",
     "report": "reporting.page:report",

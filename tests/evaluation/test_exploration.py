@@ -139,11 +139,11 @@ def test_a_latent_space_without_a_prior_is_explored_as_well(trained: Trained) ->
     assert np.abs(context.model.decode(shown)[0].astype(int) - middle).max() <= 1
 
 
-def test_without_a_judge_there_are_pictures_and_nothing_is_measured(
+def test_of_hardly_any_pictures_some_are_shown_and_nothing_is_measured(
     context: EvaluationContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none(*_: object) -> None:
-        raise NotComparable("no_judge")
+        raise NotComparable("few_pictures")
 
     monkeypatch.setattr(exploration, "extractor_of", none)
     found = measured(context)

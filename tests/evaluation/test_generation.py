@@ -313,13 +313,12 @@ def test_other_pictures_or_another_extractor_are_not_taken_for_these(cache: Path
     assert len(set(made)) == 3
 
 
-def test_data_without_a_judge_shows_pictures_and_says_why(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judges, "JUDGES", ("mnist",))
+def test_data_without_a_judge_are_measured_by_the_general_one(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judges, "JUDGES", ("general", "mnist"))
     findings = measured(digits, noisy(digits.train))
-    assert findings.measurements == []
-    assert "samples" in findings.arrays
-    assert "there is no judge for digits" in said(findings)[0]
-    assert "feature_network=inception" in said(findings)[0]
+    found = [m for m in findings.measurements if m.key == "generation.frechet"]
+    assert {str(m.protocol.settings["network"])[:13] for m in found} == {"judge general"}
+    assert not [m for m in findings.measurements if m.key == "generation.agreement"], "it names no classes"
 
 
 def test_hardly_any_test_pictures_are_not_compared_with_and_that_is_said(digits: Dataset) -> None:

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sanggar.data.images import ImageSpec
+from sanggar.errors import RecipeError
 from sanggar.models.autoencoder import Autoencoder, AutoencoderOptions
 from sanggar.models.base import Batch, StepContext
-from sanggar.models.blocks import Activation, Norm
+from sanggar.models.blocks import Activation, Norm, Patch
 from sanggar.models.capabilities import capabilities_of
 from sanggar.models.losses import PixelLoss
 
@@ -46,6 +47,23 @@ def test_pictures_of_any_size_come_back_in_their_size(
     torch.autograd.backward(torch.stack([*terms.values()]).sum())
     assert all(torch.isfinite(term) for term in terms.values())
     assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("scales", [False, True])
+@pytest.mark.parametrize("patch", get_args(Patch))
+def test_patches_are_the_same_network_on_fewer_places(patch: int, scales: bool) -> None:
+    spec, images = ImageSpec(16, 24, 3), torch.rand(2, 3, 16, 24) * 2 - 1
+    model = built(spec, patch=patch, scales=scales)
+    beside = built(ImageSpec(16 // patch, 24 // patch, 3 * patch**2), scales=scales)
+    beside.load_state_dict(model.state_dict())
+    latents = model.encode(images)
+    assert torch.equal(latents, beside.encode(F.pixel_unshuffle(images, patch)))
+    assert torch.equal(model.decode(latents), F.pixel_shuffle(beside.decode(latents), patch))
+
+
+def test_patches_that_do_not_fill_a_picture_are_refused() -> None:
+    with pytest.raises(RecipeError, match=r"model\.patch: pictures of 28×28 are not filled by squares of 8×8"):
+        built(ImageSpec(28, 28, 1), patch=8)
 
 
 @given(norm=st.sampled_from(get_args(Norm)), width=st.integers(1, 70), blocks=st.integers(0, 1))

@@ -22,8 +22,8 @@ from sanggar.models.priors import (
     FlowPriorOptions,
     MixtureOptions,
     MixturePrior,
-    Standardized,
     TemperatureSampling,
+    Whitened,
 )
 from sanggar.models.vae.model import VAE, VAEOptions
 from typed import log_prob, there
@@ -65,19 +65,22 @@ def learn(prior: MixturePrior | FlowPrior, latents: Tensor, steps: int, rate: fl
 
 
 def test_moments_are_those_of_all_that_was_seen_first_and_follow_later() -> None:
-    scale, draw = Standardized(3), torch.Generator().manual_seed(0)
-    batches = [5 + 2 * torch.randn(64, 3, generator=draw) for _ in range(100)]
+    scale, draw = Whitened(3), torch.Generator().manual_seed(0)
+    together = torch.tensor([[2.0, 0.0, 0.0], [1.5, 0.5, 0.0], [0.0, -1.0, 1.0]])
+    batches = [5 + torch.randn(64, 3, generator=draw) @ together.T for _ in range(100)]
     for batch in batches:
         scale.see(batch)
     whole = torch.cat(batches)
     assert torch.allclose(scale.mean, whole.mean(dim=0), atol=1e-4)
-    assert torch.allclose(scale.deviation, whole.std(dim=0, unbiased=False), atol=1e-3)
+    assert torch.allclose(scale.factor @ scale.factor.T, torch.cov(whole.T), atol=0.06)
+    assert torch.allclose(torch.cov(scale.inward(whole).T), torch.eye(3), atol=0.03)
     latents = batches[0]
     assert torch.allclose(scale.outward(scale.inward(latents)), latents, atol=1e-4)
     for _ in range(600):
         scale.see(torch.full((4, 3), -1.0) + torch.tensor([[1.0], [-1.0], [1.0], [-1.0]]))
     assert torch.allclose(scale.mean, torch.full((3,), -1.0), atol=0.05)
-    assert torch.allclose(scale.deviation, torch.ones(3), atol=0.1)
+    assert torch.allclose(scale.factor[:, 0], torch.ones(3), atol=0.1), "all of one mind"
+    assert torch.isfinite(scale.inward(latents)).all()
 
 
 # -- densities ---------------------------------------------------------------------------------------------------
@@ -89,7 +92,7 @@ def test_the_density_of_a_mixture_is_that_of_its_gaussians() -> None:
         prior.logits.copy_(torch.tensor([0.0, 1.0, -1.0]))
         prior.factors.copy_(torch.randn(3, 2, 2))
     prior.scale.mean.copy_(torch.tensor([1.0, -2.0]))
-    prior.scale.square.copy_(torch.tensor([4.0, 0.25]) + torch.tensor([1.0, 4.0]))
+    prior.scale.second.copy_(torch.tensor([[4.0, 0.0], [0.0, 0.25]]) + torch.tensor([[1.0, -2.0], [-2.0, 4.0]]))
     latents = torch.randn(20, 2)
     with torch.no_grad():
         found = prior.log_density(latents)

@@ -322,6 +322,6 @@ def test_an_alarm_is_shown(copied_run: Run) -> None:
     evaluation = json.loads(copied_run.evaluation_file.read_text())
     alarm = {"key": "generation.no_judge", "values": {"data": "<latent>"}}
     copied_run.evaluation_file.write_text(json.dumps({**evaluation, "alarms": [alarm]}))
-    assert "&lt;latent&gt; has no judge." in page_of(copied_run).section("alarms")
+    assert "no judge knows the classes of &lt;latent&gt;." in page_of(copied_run).section("alarms")
     copied_run.evaluation_file.write_text(json.dumps({**evaluation, "alarms": []}))
     assert 'id="alarms"' not in page_of(copied_run).html

@@ -53,10 +53,10 @@ def new(folder: str, minutes: float, family: Literal["vae", "autoencoder", "gan"
 @OUT
 def run(recipe: str, overrides: Sequence[str], out: Path | None) -> None:
     """Train, evaluate and report a RECIPE: the main job."""
-    from sanggar.evaluation.evaluate import evaluate
     from sanggar.locking import alone_in
     from sanggar.reporting.page import report
     from sanggar.resources import first_process
+    from sanggar.rulers import evaluate
     from sanggar.training.start import train
 
     done = train(recipe, overrides, out=out)
@@ -98,7 +98,7 @@ def train(recipe: str | None, overrides: Sequence[str], resumed: str | None, out
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def evaluate(run: str, overrides: Sequence[str]) -> None:
     """Measure a RUN on the test split, by other options where `evaluation.key=value` are given."""
-    from sanggar.evaluation.evaluate import evaluate as measure
+    from sanggar.rulers import evaluate as measure
 
     with going_on(f"What was measured before is as it was. Begin again with: sanggar evaluate {run}"):
         _headlines(measure(run, overrides, say=say))

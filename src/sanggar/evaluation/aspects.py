@@ -104,10 +104,8 @@ class ShippedJudge:
         return np.stack(verdicts, axis=1)
 
     @classmethod
-    def that_knows(cls, judge: Judge | None, spec: ImageSpec, aspects: Sequence[Aspect]) -> ShippedJudge | None:
+    def that_knows(cls, judge: Judge, spec: ImageSpec, aspects: Sequence[Aspect]) -> ShippedJudge | None:
         """The judge, where it tells these aspects of these pictures."""
-        if judge is None:
-            return None
         if spec.attributes:
             columns = {aspect.column for aspect in aspects}
             wanted = {_meaning(column) for column in spec.attributes if column.name in columns}

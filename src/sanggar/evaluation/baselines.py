@@ -38,7 +38,7 @@ def pca_reconstructions(
 ) -> tuple[int, Arrays]:
     """Measure test pictures reconstructed by PCA of the latent's size: its size, and each measure picture by picture.
 
-    With the judge's perceptual distance, where there is a judge.
+    With the judge's perceptual distance.
     """
     model, test, judge, seed = context.model, context.test, context.judge, context.options.seed
     size = model.latent_size
@@ -49,11 +49,10 @@ def pca_reconstructions(
         parts = range(0, len(test), CHUNK)
         pixels = np.concatenate([reconstruct_by_pca(pca, test.pixels[i : i + CHUNK])[1] for i in parts])
         arrays = {name: measure(pixels, test.pixels) for name, (_, _, measure) in measures.items()}
-        if judge is not None:
-            arrays["perceptual"] = judge.dissimilarity(pixels, test.pixels)
+        arrays["perceptual"] = judge.dissimilarity(pixels, test.pixels)
         return arrays | {"size": np.array([pca.n_components_])}
 
-    key = ("pca reconstruction", *context.data_key, size, len(train), len(test), seed, judge.hash if judge else "")
+    key = ("pca reconstruction", *context.data_key, size, len(train), len(test), seed, judge.hash)
     arrays = dict(cached((*key, *measures), compute))
     return int(arrays.pop("size")[0]), arrays
 

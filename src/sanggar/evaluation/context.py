@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from sanggar.data.dataset import Dataset
 from sanggar.data.images import Images
-from sanggar.instruments.judge import Judge, judge_for
+from sanggar.instruments.judge import Judge, judge_for, own_file
 from sanggar.options import Options as _Options
 from sanggar.plan import EvaluationOptions
 from sanggar.results import Alarm, Json, Measurement, Protocol
@@ -112,9 +112,11 @@ class EvaluationContext:
     # -- instruments and protocol ------------------------------------------------------------------------------
 
     @cached_property
-    def judge(self) -> Judge | None:
+    def judge(self) -> Judge:
         """Judge of these pictures: see `instruments.judge.judge_for`."""
-        return judge_for(self.options.feature_network, self.model.plan.data.source, self.model.spec)
+        data = self.model.plan.data
+        own = own_file(self.dataset.fingerprint, data)
+        return judge_for(self.options.feature_network, data.source, self.model.spec, own)
 
     def protocol(self, n: int, **settings: Json) -> Protocol:
         """A protocol on test pictures of the run's data."""
@@ -174,7 +176,7 @@ class EvaluationContext:
 def doubts(context: EvaluationContext, measurements: Sequence[Measurement]) -> list[Alarm]:
     """Alarm where a judge measured that learned from what is for test here."""
     judge = context.judge
-    if judge is None or not judge.learned_from(context.model.plan.data):
+    if not judge.learned_from(context.model.plan.data):
         return []
     named = (value for m in measurements for value in m.protocol.settings.values())
     if not any(isinstance(value, str) and judge.name in value for value in named):

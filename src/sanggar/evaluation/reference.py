@@ -14,7 +14,6 @@ from sanggar.errors import RunError
 from sanggar.evaluation.context import EvaluationContext
 from sanggar.evaluation.measures.distances import COVER, Cloud, cloud
 from sanggar.instruments.features import FeatureExtractor, Features, open_extractor
-from sanggar.instruments.judge import JUDGES
 from sanggar.results import Json
 from sanggar.trained import Labels, Noise, Pixels, Rows, TrainedModel
 
@@ -68,15 +67,12 @@ class NotComparable(RunError):
 def extractor_of(context: EvaluationContext) -> FeatureExtractor:
     """The feature extractor of an evaluation, opened once.
 
-    Raises NotComparable when there is none, or hardly a picture to measure on; DataError when Inception's weights
-    cannot be had.
+    Raises NotComparable when there is hardly a picture to measure on; DataError when Inception's weights cannot be had.
     """
     if (n := min(len(context.test), len(context.dataset.train))) <= COVER:
         raise NotComparable("few_pictures", n=n)
-    named, judge = context.options.feature_network, context.judge
-    if named != "inception" and judge is None:
-        raise NotComparable("no_judge", source=context.model.plan.data.source, judges=list[Json](JUDGES))
-    extractor: FeatureExtractor = context.once("extractor", compute=lambda: open_extractor(named, judge))
+    named = context.options.feature_network
+    extractor: FeatureExtractor = context.once("extractor", compute=lambda: open_extractor(named, context.judge))
     return extractor
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
 from sanggar.data.images import Images
-from sanggar.errors import RunError
 from sanggar.instruments.cache import cached
 from sanggar.instruments.inception import EDGE, Inception, open_inception
 from sanggar.instruments.judge import GENERAL, Judge
@@ -67,13 +66,10 @@ class FeatureExtractor:
         return Features(arrays["features"], arrays.get("predicted"))
 
 
-def open_extractor(named: str, judge: Judge | None) -> FeatureExtractor:
+def open_extractor(named: str, judge: Judge) -> FeatureExtractor:
     """The extractor that a recipe names: Inception, or the judge of its pictures, which tells classes in any case.
 
-    Raises RunError when there is no judge to measure with, DataError when Inception's weights cannot be had.
+    Raises DataError when Inception's weights cannot be had.
     """
-    if named == "inception":
-        return FeatureExtractor(open_inception(), judge)
-    if judge is None:
-        raise RunError("There is no judge of these pictures; evaluation.feature_network=inception measures without.")
-    return FeatureExtractor(judge, None if judge.of == GENERAL else judge)
+    network = open_inception() if named == "inception" else judge
+    return FeatureExtractor(network, judge if judge.names_classes else None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
-from sanggar import recipe
+from sanggar import files, recipe
 from sanggar.data.dataset import TENTH, DataOptions
 from sanggar.data.image_folder import FolderOptions
 from sanggar.data.images import Attribute, Images, ImageSpec, as_pixels, at_once, to_float
@@ -64,7 +65,8 @@ class Judge:
     spec: ImageSpec
     """the pictures that it looks at, their classes, and the attributes that it predicts"""
     accuracy: float
-    """share of the test pictures whose class it predicts, measured with the weights as they are shipped"""
+    """share of the test pictures whose class it predicts, measured with the weights as they are shipped; 0 without
+    classes"""
     attribute_scores: dict[str, float]
     """by attribute: the same share, or of a number the mean absolute error"""
     test_count: int
@@ -95,6 +97,11 @@ class Judge:
         )
 
     @property
+    def names_classes(self) -> bool:
+        """Whether it says of which class a picture is; the general one knows none that pictures were sorted by."""
+        return bool(self.spec.classes) and self.of != GENERAL
+
+    @property
     def size(self) -> int:
         """Numbers in a picture's features."""
         return self.network.size
@@ -112,7 +119,8 @@ class Judge:
 
         def look(shown: Tensor) -> tuple[Tensor, ...]:
             features = self.network.features(shown)
-            return features, torch.softmax(self.network.logits(features), dim=1)
+            logits = self.network.logits(features) if self.spec.classes else features[:, :0]
+            return features, torch.softmax(logits, dim=1)
 
         features, probabilities = self._look(look, pixels)
         return features, probabilities
@@ -171,13 +179,24 @@ def open_judge(name: str, device: str | None = None) -> Judge:
     return read_judge(FOLDER / f"{name}.safetensors", device)
 
 
-def judge_for(named: str, source: str, spec: ImageSpec) -> Judge | None:
-    """Judge that a recipe names in `evaluation.feature_network`, else the source's own, else the general one.
+def judge_for(named: str, source: str, spec: ImageSpec, own: Path | None = None) -> Judge:
+    """Judge that a recipe names in `evaluation.feature_network`, else the source's, else the ruler of these pictures.
 
-    None without any. Raises RecipeError where the one that is named cannot look at these pictures.
+    That is the one in the file `own`, where it is there and to be trusted, else the general judge. Raises RecipeError
+    where the one that is named cannot look at these pictures.
     """
+    if named not in JUDGES and source not in JUDGES and own is not None:
+        with suppress(RunError):  # none there, or damaged: it can be made anew
+            if load_arrays(own)[1].get("trusted") is True:
+                return that_sees(read_judge(own), spec, "evaluation.feature_network")
     name = named if named in JUDGES else source if source in JUDGES else GENERAL
-    return that_sees(open_judge(name), spec, "evaluation.feature_network") if name in JUDGES else None
+    return that_sees(open_judge(name), spec, "evaluation.feature_network")
+
+
+def own_file(fingerprint: str, data: DataOptions) -> Path:
+    """Where the ruler of some pictures is kept: one for each split of the same pictures."""
+    key = f"{FORMAT}/{fingerprint}/{data.model_dump_json(exclude={'path', 'note'})}"
+    return files.cache_folder("rulers") / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
 
 
 def brought(pixels: np.ndarray, spec: ImageSpec) -> Pixels:
@@ -221,16 +240,18 @@ def read_judge(path: Path, device: str | None = None) -> Judge:
     )  # fmt: skip
 
 
-def ship(run: Run, out: Path, number: int = 1) -> Judge:
+def ship(run: Run, out: Path, number: int = 1, name: str | None = None) -> Judge:
     """Make a finished run of family `classifier` a judge: version `number`, written to `out`, whose stem is its name.
+
+    Another name can be given.
 
     Kernels are kept as float16, which halves the file, everything else as float32; the accuracy is measured with
     those. Raises RunError when the run is not finished, is of another family, or would make more than 1 MB;
     DataError when its data are not there.
     """
     tree = recipe.read_stored(run.recipe_text(), str(run.recipe_file))
-    if run.status != "finished" or tree.model.get("family") != "classifier" or not run.info["data"]["classes"]:
-        raise RunError(f"{run.path} is no finished run of family classifier that tells classes: no judge.")
+    if run.status != "finished" or tree.model.get("family") != "classifier":
+        raise RunError(f"{run.path} is no finished run of family classifier: no judge.")
     source, data = str(tree.data["source"]), run.info["data"]
     options = SOURCES[source].Options.model_validate(tree.data)
     dataset = SOURCES[source].load(options)
@@ -245,20 +266,25 @@ def ship(run: Run, out: Path, number: int = 1) -> Judge:
     asked = tree.model.get("attributes", ())
     spec = replace(spec, attributes=tuple(column for column in spec.attributes if column.name in asked))
     network = _network(text, spec, kept, None)
-    judge = Judge(out.stem, number, spec, math.nan, {}, 0, text, data["note"], "", network)
-    right = judge.classify(dataset.test.pixels).argmax(axis=1) == dataset.test.labels
+    name = name or out.stem
+    judge = Judge(name, number, spec, math.nan, {}, 0, text, data["note"], "", network)
+    spec_of_all, accuracy = SOURCES[source].spec_for(options), 0.0
+    if spec.classes:
+        accuracy = float(np.mean(judge.classify(dataset.test.pixels).argmax(axis=1) == dataset.test.labels))
     meta = {
-        "judge": FORMAT, "version": number, "source": out.stem, "facts": asdict(spec), "tested": len(dataset.test),
-        "accuracy": float(np.mean(right)),
-        "told": _attribute_scores(judge, dataset.test, SOURCES[source].spec_for(options)),
+        "judge": FORMAT, "version": number, "source": name, "facts": asdict(spec), "tested": len(dataset.test),
+        "accuracy": accuracy, "told": attribute_scores(judge, dataset.test, spec_of_all),
         "recipe": text, "data": dataset.fingerprint, "note": data["note"], "package": run.info["package"],
     }  # fmt: skip
     save_arrays(out, kept, meta)
     return read_judge(out)
 
 
-def _attribute_scores(judge: Judge, test: Images, spec: ImageSpec) -> dict[str, float]:
-    """Measure how well a judge predicts each attribute of test pictures, whose columns are those of `spec`."""
+def attribute_scores(judge: Judge, test: Images, spec: ImageSpec) -> dict[str, float]:
+    """Measure how well a judge predicts each attribute of pictures, whose columns are those of `spec`.
+
+    The share that is right, or of a number the mean absolute error.
+    """
     if not judge.spec.attributes:
         return {}
     assert test.attributes is not None

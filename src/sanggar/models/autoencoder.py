@@ -22,7 +22,7 @@ from sanggar.models.base import (
     Terms,
     alone,
 )
-from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm
+from sanggar.models.blocks import Activation, Norm, Patch, check_strides, encoder_and_decoder
 from sanggar.models.conditions import Condition, Conditions
 from sanggar.models.flow.matching import FlowSampling
 from sanggar.models.losses import PixelLoss, pixel_loss, to_picture
@@ -41,6 +41,8 @@ class AutoencoderOptions(Options):
     """channels after each convolution; their number is the depth"""
     strides: tuple[Literal[1, 2], ...] | None = None
     """what each convolution divides height and width by; none: 2 each"""
+    patch: Patch = 1
+    """squares of so many pixels go in and come out as channels of one place: larger ones cost less and draw coarser"""
     blocks: int = Field(default=0, ge=0, le=8)
     """blocks of two convolutions at each resolution"""
     residual: bool = True
@@ -61,8 +63,7 @@ class AutoencoderOptions(Options):
 
     @model_validator(mode="after")
     def _as_many(self) -> AutoencoderOptions:
-        if self.strides is not None and len(self.strides) != len(self.widths):
-            raise ValueError(f"strides: {len(self.strides)} strides for {len(self.widths)} widths")
+        check_strides(self)
         return self
 
 
@@ -79,12 +80,8 @@ class Autoencoder(Model):
     def __init__(self, options: AutoencoderOptions, spec: ImageSpec) -> None:
         super().__init__()
         self.options, self.noise, self.latent_size = options, options.noise, options.latent_size
-        strides = options.strides or (2,) * len(options.widths)
-        ladder = Ladder(spec.channels, (spec.height, spec.width), options.widths, strides)
-        check_norm(options.norm, ladder.sizes[-1])
-        style = Style(options.blocks, options.activation, options.norm, options.residual, options.scales)
-        self.encoder = Encoder(ladder, options.latent_size, style)
-        self.decoder = Decoder(ladder, options.latent_size, style)
+        size = options.latent_size
+        self.encoder, self.decoder = encoder_and_decoder(options, spec, size, size)
         with_prior.equip(self, options.prior, options.latent_size, spec)
         self.divisible = alone(self)
 

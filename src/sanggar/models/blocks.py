@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sanggar.data.images import ImageSpec
 from sanggar.errors import RecipeError
 from sanggar.models.base import Latents, Pictures
 
@@ -117,12 +118,41 @@ class ResidualBlock(nn.Module):
         return found
 
 
+Patch = Literal[1, 2, 4, 8]
+"""Edge of the squares of pixels that stand in one place, as channels of it (Shi et al. 2016, arXiv:1609.05158)"""
+
+
+def patched(spec: ImageSpec, patch: Patch, key: str) -> ImageSpec:
+    """What pictures are as squares of pixels. Raises RecipeError that names `key` where these do not fill a picture."""
+    if spec.height % patch or spec.width % patch:
+        raise RecipeError(
+            f"{key}: pictures of {spec.height}×{spec.width} are not filled by squares of {patch}×{patch}; choose a "
+            "patch that divides both."
+        )
+    return replace(
+        spec, height=spec.height // patch, width=spec.width // patch, channels=spec.channels * patch**2
+    )  # fmt: skip
+
+
+def into_patches(images: Pictures, patch: Patch) -> Float[Tensor, "b c h w"]:
+    """Pictures with a square of pixels at each place, as channels of it."""
+    return images if patch == 1 else nn.functional.pixel_unshuffle(images, patch)  # a copy in another order of memory
+
+
+def out_of_patches(x: Float[Tensor, "b c h w"], patch: Patch) -> Pictures:
+    """The pictures whose squares are the channels of each place."""
+    return x if patch == 1 else nn.functional.pixel_shuffle(x, patch)
+
+
 @dataclass(frozen=True)
 class Ladder:
     """The resolutions that an encoder steps down and a decoder steps up."""
 
     channels: int
+    """of a patch"""
     size: tuple[int, int]
+    """patches of a picture's height and width"""
+    patch: Patch
     widths: tuple[int, ...]
     """channels after each convolution"""
     strides: tuple[int, ...]
@@ -178,13 +208,13 @@ class Encoder(nn.Module):
                 self.ends.append(len(layers))
             layers += [nn.Conv2d(before, after, 3, stride, padding=1), *norm_and_activation(style, after)]
             layers += [ResidualBlock(after, style) for _ in range(style.blocks)]
-        self.convolutions = nn.Sequential(*layers)
+        self.convolutions, self.patch = nn.Sequential(*layers), ladder.patch
         seen = sum(ladder.widths[:-1]) if style.scales else 0
         self.dense = nn.Linear(prod(ladder.end) + seen, outputs)
 
     def forward(self, images: Pictures) -> Float[Tensor, "batch outputs"]:
         """The code of each picture."""
-        x, seen = images, []
+        x, seen = into_patches(images, self.patch), []
         for start, end in pairwise([0, *self.ends, len(self.convolutions)]):
             x = self.convolutions[start:end](x)
             seen.append(x.mean(dim=(2, 3)))
@@ -200,7 +230,7 @@ class Decoder(nn.Module):
 
     def __init__(self, ladder: Ladder, inputs: int, style: Style) -> None:
         super().__init__()
-        self.start = ladder.end
+        self.start, self.patch = ladder.end, ladder.patch
         self.dense = nn.Linear(inputs, prod(self.start))
         sizes = ladder.sizes
         steps = list(enumerate(zip(pairwise((ladder.channels, *ladder.widths)), ladder.strides, strict=True)))
@@ -228,7 +258,47 @@ class Decoder(nn.Module):
         size = x.shape[2:]
         for picture in own:
             x = x + nn.functional.interpolate(picture, size, mode="bilinear")
-        return x
+        return out_of_patches(x, self.patch)
+
+
+class Shape(Protocol):
+    """What options of a family say of its encoder and decoder."""
+
+    @property
+    def widths(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def strides(self) -> tuple[int, ...] | None: ...  # noqa: D102
+    @property
+    def patch(self) -> Patch: ...  # noqa: D102
+    @property
+    def blocks(self) -> int: ...  # noqa: D102
+    @property
+    def residual(self) -> bool: ...  # noqa: D102
+    @property
+    def scales(self) -> bool: ...  # noqa: D102
+    @property
+    def activation(self) -> Activation: ...  # noqa: D102
+    @property
+    def norm(self) -> Norm: ...  # noqa: D102
+
+
+def check_strides(shape: Shape) -> None:
+    """Raises ValueError where there are not as many strides as widths."""
+    if shape.strides is not None and len(shape.strides) != len(shape.widths):
+        raise ValueError(f"strides: {len(shape.strides)} strides for {len(shape.widths)} widths")
+
+
+def encoder_and_decoder(shape: Shape, spec: ImageSpec, outputs: int, inputs: int) -> tuple[Encoder, Decoder]:
+    """Networks from pictures to `outputs` numbers, and from `inputs` numbers to raw pictures.
+
+    Raises RecipeError where they do not fit the pictures.
+    """
+    seen = patched(spec, shape.patch, "model.patch")
+    strides = shape.strides or (2,) * len(shape.widths)
+    ladder = Ladder(seen.channels, (seen.height, seen.width), shape.patch, shape.widths, strides)
+    check_norm(shape.norm, ladder.sizes[-1])
+    style = Style(shape.blocks, shape.activation, shape.norm, shape.residual, shape.scales)
+    return Encoder(ladder, outputs, style), Decoder(ladder, inputs, style)
 
 
 def norm_and_activation(style: Style, width: int) -> list[nn.Module]:

@@ -39,7 +39,8 @@ Noise = Float[Tensor, "batch numbers"]
 MOMENTUM = 0.01
 """Weight of a batch in the running moments, once there have been a hundred"""
 SMALLEST = 1e-3
-"""A component's deviation is at least this share of the latents': or a single picture could have all to itself"""
+"""A component's deviation is at least this share of the latents', or a single picture could have all to itself; and so
+much of its own variance is added to each number's, which some that say nothing new would have none of"""
 
 
 class TemperatureSampling(SamplingOptions):
@@ -98,19 +99,22 @@ LearnedPrior = Annotated[MixtureOptions | FlowPriorOptions, Field(discriminator=
 PriorOptions = Annotated[Normal | MixtureOptions | FlowPriorOptions, Field(discriminator="kind")]
 
 
-class Standardized(nn.Module):
-    """Latents brought to mean 0 and deviation 1 by running moments, and back."""
+class Whitened(nn.Module):
+    """Latents brought to mean 0 and covariance 1 by running moments, and back.
+
+    What is learned of them begins from the normal distribution of their moments, whatever these are.
+    """
 
     mean: Tensor
-    square: Tensor
-    """mean of the squares: of parts of a batch, means are what they are of the whole"""
+    second: Tensor
+    """second moments, around 0: of parts of a batch, their means are what they are of the whole"""
     seen: Tensor
     """batches that the moments come from"""
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("square", torch.ones(size))
+        self.register_buffer("second", torch.eye(size))
         self.register_buffer("seen", torch.zeros(()))
 
     @torch.no_grad()
@@ -119,46 +123,52 @@ class Standardized(nn.Module):
         self.seen += 1
         weight = torch.clamp(1 / self.seen, min=MOMENTUM)
         self.mean.lerp_(latents.mean(dim=0), weight)
-        self.square.lerp_(latents.square().mean(dim=0), weight)
+        self.second.lerp_(latents.T @ latents / len(latents), weight)
 
     @torch.no_grad()
     def agree(self) -> None:
         """Bring the moments of all processes to their mean: after a step, when its parts are done."""
         if distributed.is_available() and distributed.is_initialized():
-            moments = torch.stack([self.mean, self.square])
+            moments = torch.cat([self.mean[None], self.second])
             distributed.all_reduce(moments)
             moments /= distributed.get_world_size()
             self.mean.copy_(moments[0])
-            self.square.copy_(moments[1])
+            self.second.copy_(moments[1:])
 
     @property
-    def deviation(self) -> Float[Tensor, "latent"]:
-        """Of each number."""
-        return (self.square - self.mean.square()).clamp(min=1e-12).sqrt()
+    def factor(self) -> Float[Tensor, "latent latent"]:
+        """The covariance's Cholesky factor. Few batches tell little of how latents go together: the fewer, the less."""
+        mean = self.mean.double()
+        covariance = self.second.double() - mean[:, None] * mean
+        own = covariance.diagonal().clamp(min=1e-12)
+        together = (covariance - torch.diag(covariance.diagonal())) * (1 - 1 / (1 + self.seen**2))
+        found: Tensor = torch.linalg.cholesky(together + torch.diag(own * (1 + SMALLEST)))
+        return found.to(self.mean.dtype)
 
     def seen_after(self, latents: Latents, training: bool) -> Latents:
-        """Standardized latents, by the moments before them; in training they are taken into these afterwards."""
+        """Whitened latents, by the moments before them; in training they are taken into these afterwards."""
         points = self.inward(latents)
         if training:
             self.see(latents)
         return points
 
     def inward(self, latents: Latents) -> Latents:
-        """Standardized latents."""
-        return (latents - self.mean) / self.deviation
+        """Whitened latents."""
+        found: Tensor = torch.linalg.solve_triangular(self.factor, (latents - self.mean).T, upper=False)
+        return found.T
 
     def outward(self, points: Latents) -> Latents:
-        """Latents of standardized ones."""
-        return self.mean + points * self.deviation
+        """Latents of whitened ones."""
+        return self.mean + points @ self.factor.T
 
     @property
     def log_scale(self) -> Float[Tensor, ""]:
-        """Sum of the logarithms of the deviations."""
-        return self.deviation.log().sum()
+        """The logarithm of how much larger a volume is outside."""
+        return self.factor.diagonal().log().sum()
 
 
 class MixturePrior(nn.Module):
-    """A mixture of Gaussians in standardized latents, learned by its likelihood.
+    """A mixture of Gaussians in whitened latents, learned by its likelihood.
 
     A latent is made of one number more than it has: by its place in the normal distribution, the first chooses the
     component.
@@ -167,7 +177,7 @@ class MixturePrior(nn.Module):
     def __init__(self, options: MixtureOptions, size: int) -> None:
         super().__init__()
         self.options, self.noise_size = options, size + 1
-        self.scale = Standardized(size)
+        self.scale = Whitened(size)
         self.logits = nn.Parameter(torch.zeros(options.components))
         self.means = nn.Parameter(torch.randn(options.components, size))
         self.factors = nn.Parameter(torch.zeros(options.components, size, size))
@@ -188,7 +198,7 @@ class MixturePrior(nn.Module):
         return found
 
     def loss(self, latents: Latents, condition: Condition | None, context: StepContext) -> tuple[str, Nats]:
-        """Its name, and minus the log density of each standardized latent, in nats a number."""
+        """Its name, and minus the log density of each whitened latent, in nats a number."""
         points = self.scale.seen_after(latents, self.training)
         return "likelihood", -self._density(points) / latents.shape[1]
 
@@ -206,7 +216,7 @@ class MixturePrior(nn.Module):
 
 
 class FlowPrior(nn.Module):
-    """A flow from noise to standardized latents, under a condition where it has one."""
+    """A flow from noise to whitened latents, under a condition where it has one."""
 
     def __init__(self, options: FlowPriorOptions, size: int, conditions: Conditions) -> None:
         super().__init__()
@@ -214,7 +224,7 @@ class FlowPrior(nn.Module):
         self.own = Conditions(options.condition, conditions.spec, "model.prior.condition")
         self.places = [conditions.place(name) for name in options.condition]
         """where the model's rows hold what this prior is conditioned on"""
-        self.scale = Standardized(size)
+        self.scale = Whitened(size)
         self.network = VectorNetwork(size, options.width, options.blocks, self.own)
 
     def of_model(self, condition: Condition | None) -> Condition | None:

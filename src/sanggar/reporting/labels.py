@@ -212,7 +212,7 @@ ALARMS: dict[str, str] = {
     "show. It takes more than {size}, better ten times as many.",
     "generation.no_class_distance": "Distances of some classes are left out: no more pictures than features ({size}): "
     "{classes}.",
-    "generation.no_judge": "Whether labels are obeyed was not measured: {data} has no judge.",
+    "generation.no_judge": "Whether labels are obeyed was not measured: no judge knows the classes of {data}.",
     "generation.collapse": "Collapse: much of what the real pictures show is never drawn. {signs}",
     "generation.memorization": "Memorization: {share:.0%} of the pictures are nearer to a training picture than "
     "{near:.0%} of the test pictures are.",

@@ -125,9 +125,10 @@ def work(job: Job) -> str:
 
 def _train_and_measure(job: Job) -> None:
     from sanggar.errors import RunError
-    from sanggar.evaluation.evaluate import evaluate, evaluate_on_validation
+    from sanggar.evaluation.evaluate import evaluate_on_validation
     from sanggar.locking import OWN, alone_in
     from sanggar.plain import STORED, parse
+    from sanggar.rulers import evaluate, prepare
     from sanggar.runs import Run
     from sanggar.training.loop import Record
     from sanggar.training.start import resume, train
@@ -157,6 +158,7 @@ def _train_and_measure(job: Job) -> None:
         if is_written(job.objective):
             known = ", ".join(_terms(run.metrics()[-1]))
             raise RunError(f"training writes down no {job.objective} of validation pictures; it has: {known}")
+        prepare(run)
         evaluate_on_validation(run, job.objective)
 
 

@@ -31,8 +31,7 @@ def measure(context: EvaluationContext, options: Options) -> Findings:
     model, test = context.model, context.test
     pixels = context.reconstructions("test")
     values = {name: compare(pixels, test.pixels) for name, (_, _, compare) in FIDELITY.items()}
-    if context.judge is not None:
-        values["perceptual"] = context.judge.dissimilarity(pixels, test.pixels)
+    values["perceptual"] = context.judge.dissimilarity(pixels, test.pixels)
     measurements = _measurements(context, values, context.unconditionally, NETWORK)
     if model.can("encode"):
         size, beside = pca_reconstructions(context, FIDELITY)
@@ -53,7 +52,7 @@ def _measurements(
     found = fidelity(
         "reconstruction", values, protocol, context.test.pixels, subject=subject, headline=subject == NETWORK
     )
-    if "perceptual" in values and context.judge is not None:
+    if "perceptual" in values:
         judged = protocol.having(
             network=context.judge.name, weights=context.judge.hash, method="Zhang et al. 2018, Eq. 1, unweighted",
             **(context.trained_on(context.judge) if subject == NETWORK else {}),

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from sanggar.data.images import ImageSpec
 from sanggar.errors import RecipeError
 from sanggar.models.base import Latents, Pictures
-from sanggar.models.blocks import norm_layer
+from sanggar.models.blocks import Patch, into_patches, norm_layer, out_of_patches, patched
 from sanggar.models.conditions import Condition, ConditionEmbedding, Conditions
 from sanggar.models.flow.matching import Times
 from sanggar.options import Options
@@ -92,7 +92,7 @@ class VectorBlock(nn.Module):
 class VectorNetwork(nn.Module):
     """The velocity of vectors: dense layers with a way round each two.
 
-    They add to the velocity from noise to a standard normal distribution, which standardized vectors have nearly.
+    They add to the velocity from noise to a standard normal distribution, which whitened vectors have nearly.
     """
 
     def __init__(self, size: int, width: int, blocks: int, conditions: Conditions) -> None:
@@ -125,7 +125,7 @@ class UNetOptions(Options):
     """channels at each resolution, the picture's own first; from one to the next, height and width are halved"""
     blocks: int = Field(default=1, ge=1, le=8)
     """residual blocks at each resolution, on the way down and on the way up"""
-    patch: Literal[1, 2, 4, 8] = 1
+    patch: Patch = 1
     """squares of so many pixels go in and come out as channels of one place: larger ones cost less and draw coarser"""
     attention: bool = True
     """whether places look at each other (Vaswani et al. 2017, arXiv:1706.03762), at the coarsest resolution"""
@@ -196,18 +196,15 @@ class UNet(nn.Module):
 
     def __init__(self, options: UNetOptions, spec: ImageSpec, conditions: Conditions, shortcuts: bool) -> None:
         super().__init__()
-        self.patch, widths = options.patch, options.widths
-        if spec.height % self.patch or spec.width % self.patch:
-            raise RecipeError(
-                f"model.network.patch: pictures of {spec.height}×{spec.width} are not filled by squares of "
-                f"{self.patch}×{self.patch}; choose a patch that divides both."
-            )
-        if min(spec.height, spec.width) // self.patch < 2 ** (len(widths) - 1):
+        self.patch: Patch = options.patch
+        widths = options.widths
+        seen = patched(spec, options.patch, "model.network.patch")
+        if min(seen.height, seen.width) < 2 ** (len(widths) - 1):
             raise RecipeError(
                 f"model.network.widths: {len(widths)} resolutions are more than pictures of "
                 f"{spec.height}×{spec.width} in squares of {self.patch}×{self.patch} have; give fewer widths."
             )
-        channels, embedding = spec.channels * self.patch**2, options.embedding
+        channels, embedding = seen.channels, options.embedding
         self.embedding = Embedding(embedding, conditions, shortcuts)
         self.enter = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.down = nn.ModuleList(Blocks(width, width, embedding, options.blocks) for width in widths)
@@ -225,7 +222,7 @@ class UNet(nn.Module):
     ) -> Pictures:  # fmt: skip
         """The velocity at each picture."""
         at = self.embedding(t, condition, step)
-        x = self.enter(F.pixel_unshuffle(x, self.patch))
+        x = self.enter(into_patches(x, self.patch))
         kept = []
         for level, blocks in enumerate(self.down):
             x = self.narrow[level - 1](x) if level else x
@@ -237,4 +234,4 @@ class UNet(nn.Module):
             if level < len(self.widen):
                 x = self.widen[level](F.interpolate(x, across.shape[2:], mode="nearest"))
             x = self.up[level](torch.cat([x, across], dim=1), at)
-        return F.pixel_shuffle(self.leave(F.silu(self.norm(x))), self.patch)
+        return out_of_patches(self.leave(F.silu(self.norm(x))), self.patch)

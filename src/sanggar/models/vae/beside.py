@@ -44,7 +44,8 @@ class Perceptual(Options):
 class Adversarial(Options):
     """A critic that tells reconstructions and drawn pictures from real ones (Larsen et al. 2016, arXiv:1512.09300).
 
-    Beside the likelihood of pixels, not in its place as in the paper: the bound stays a bound.
+    Where the prior is learned, it is shown reconstructions alone. Beside the likelihood of pixels, not in its place as
+    in the paper: the bound stays a bound.
     """
 
     critic: CriticOptions = DCGANCriticOptions(kind="dcgan", norm="none")

@@ -29,7 +29,7 @@ from sanggar.models.base import (
     Terms,
     alone,
 )
-from sanggar.models.blocks import Activation, Decoder, Encoder, Ladder, Norm, Style, check_norm, frozen_batch_stats
+from sanggar.models.blocks import Activation, Norm, Patch, check_strides, encoder_and_decoder, frozen_batch_stats
 from sanggar.models.classifier import Classifier, at_size, dissimilarity
 from sanggar.models.conditions import Condition, Conditions, Names
 from sanggar.models.flow.matching import FlowSampling
@@ -60,6 +60,8 @@ class VAEOptions(Options):
     """channels after each convolution; their number is the depth"""
     strides: tuple[Literal[1, 2], ...] | None = None
     """what each convolution divides height and width by; none: 2 each"""
+    patch: Patch = 1
+    """squares of so many pixels go in and come out as channels of one place: larger ones cost less and draw coarser"""
     blocks: int = Field(default=1, ge=0, le=8)
     """blocks of two convolutions at each resolution"""
     residual: bool = True
@@ -90,8 +92,7 @@ class VAEOptions(Options):
 
     @model_validator(mode="after")
     def _make_sense(self) -> VAEOptions:
-        if self.strides is not None and len(self.strides) != len(self.widths):
-            raise ValueError(f"strides: {len(self.strides)} strides for {len(self.widths)} widths")
+        check_strides(self)
         if self.capacity is not None and (self.beta != Beta() or self.free_bits):
             raise ValueError("capacity: it steers the KL divergence in place of beta and free_bits; give one of them")
         return self
@@ -116,12 +117,8 @@ class VAE(Model):
         self.values = prod(spec.shape)
         self._of_decoder = Conditions(options.condition, spec)
         with_prior.equip(self, options.prior, options.latent_size, spec, options.condition)
-        strides = options.strides or (2,) * len(options.widths)
-        ladder = Ladder(spec.channels, (spec.height, spec.width), options.widths, strides)
-        check_norm(options.norm, ladder.sizes[-1])
-        style = Style(options.blocks, options.activation, options.norm, options.residual, options.scales)
-        self.encoder = Encoder(ladder, 2 * options.latent_size, style)
-        self.decoder = Decoder(ladder, options.latent_size + self._of_decoder.width, style)
+        size = options.latent_size
+        self.encoder, self.decoder = encoder_and_decoder(options, spec, 2 * size, size + self._of_decoder.width)
         self.likelihood = options.likelihood.build(spec.channels)
         self.critic: nn.Module | None = None
         if options.adversarial is not None:
@@ -176,7 +173,7 @@ class VAE(Model):
         if self.options.perceptual is not None:
             terms["perceptual"] = self._perceptual(picture, batch.images, self.options.perceptual.weight)
         if self.critic is not None and self.options.adversarial is not None:
-            game, half = self.options.adversarial, _half(len(batch))
+            game, half = self.options.adversarial, self._reconstructed(len(batch))
             with frozen_batch_stats(self.decoder):
                 drawn = self._prior_pictures(half, condition, context)
             fake = self.critic(torch.cat([picture[:half], drawn]))
@@ -195,9 +192,13 @@ class VAE(Model):
         return weight * self.values * dissimilarity(network, one, other).mean()
 
     def critic_loss(self, batch: Batch, context: StepContext) -> Terms:
-        """The critic's side: half of what is not real are reconstructions, half are pictures drawn from the prior."""
+        """The critic's side: half of what is not real are reconstructions, half are pictures drawn from the prior.
+
+        All are reconstructions where the prior is learned: it is so later, and what the standard one draws is no
+        picture of such a network.
+        """
         assert self.critic is not None and self.options.adversarial is not None
-        game, critic, half = self.options.adversarial, self.critic, _half(len(batch))
+        game, critic, half = self.options.adversarial, self.critic, self._reconstructed(len(batch))
         with torch.no_grad(), frozen_batch_stats(self):
             condition = self._of_decoder.of_batch(batch, context, self.options.condition_dropout)
             latents = self._drawn(*self._posterior(batch.images[:half]), context)
@@ -226,9 +227,13 @@ class VAE(Model):
     ) -> Float[Tensor, "rest channels height width"]:
         """Drawn from the prior, one for each picture of the batch from the `first` on."""
         latents = context.normal("drawn", (self.latent_size,))[first:]
-        if not len(latents):  # a batch of one
+        if not len(latents):
             return latents.new_zeros(0, self.spec.channels, self.spec.height, self.spec.width)
         return self._decoded(latents, None if condition is None else condition[first:])
+
+    def _reconstructed(self, count: int) -> int:
+        """Of so many pictures that the critic is shown and that are not real, those that came back from the network."""
+        return count if self.prior is not None else (count + 1) // 2
 
     def _after_critic(self, context: StepContext) -> None:
         assert self.critic is not None and self.options.adversarial is not None
@@ -321,8 +326,3 @@ def _normal(code: Float[Tensor, "batch outputs"]) -> tuple[Latents, Latents]:
     mean, log_variance = code.chunk(2, dim=1)
     lowest, highest = LOG_VARIANCES
     return mean, log_variance.clamp(lowest, highest)
-
-
-def _half(count: int) -> int:
-    """The larger half."""
-    return (count + 1) // 2
