@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -261,6 +261,7 @@ class Decoder(nn.Module):
         return out_of_patches(x, self.patch)
 
 
+@runtime_checkable
 class Shape(Protocol):
     """What options of a family say of its encoder and decoder."""
 
