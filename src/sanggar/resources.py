@@ -1,4 +1,4 @@
-"""What a process has: others beside it in one training, and memory. Asked before it is taken."""
+"""What a process has: others beside it, in one training or not, and memory. Asked before it is taken."""
 
 from __future__ import annotations
 
@@ -17,6 +17,17 @@ def several_processes() -> bool:
 def first_process() -> bool:
     """Whether this is the only process, or the first of several: that one writes and speaks."""
     return not several_processes() or os.environ.get("RANK", "0") == "0"  # a RANK alone is some other program's
+
+
+def free_threads(threads: int) -> int:
+    """Of so many threads, as many as have a core to themselves beside what other processes compute just now."""
+    import psutil
+
+    if threads == 1:
+        return 1
+    cores = psutil.cpu_count() or threads
+    busy = cores * psutil.cpu_percent(interval=0.1) / 100
+    return max(1, min(threads, int(round(cores - busy))))
 
 
 def check_memory(needed: int | float, what: str, kind: type[SanggarError] = RunError) -> None:

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from sanggar.data.batches import Batches
 from sanggar.data.sources import SOURCES, DataOptions
 from sanggar.errors import RecipeError
+from sanggar.files import Tree
 from sanggar.plan import resolve
 from sanggar.recipe import read
 from sanggar.runs import Arrays, Run, load_arrays
@@ -158,3 +160,40 @@ def test_threads_wait_as_sanggar_says_unless_the_user_says_otherwise() -> None:
         for env in (bare, bare | {names[0]: "7"})
     ]
     assert found == ["1000 4\n", "7 4\n"]
+
+
+# -- beside others -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def taken_by(monkeypatch: pytest.MonkeyPatch, busy: float, *overrides: str, begun: Tree | None = None) -> int:
+    """That a training takes on two cores of which so much is busy."""
+    monkeypatch.setattr(psutil, "cpu_count", lambda: 2)
+    monkeypatch.setattr(psutil, "cpu_percent", lambda interval: busy)
+    plan = resolve(read("digits-denoising-autoencoder", ["training.device=cpu", *overrides]))
+    learner = TorchLearner(plan, plan.spec, begun=begun)
+    taken: int = learner.describe()["device"]["threads"]
+    learner.close()
+    assert torch.get_num_threads() == 2, "others have as many as before"
+    return taken
+
+
+def test_a_small_network_takes_the_cores_that_are_free(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [taken_by(monkeypatch, busy) for busy in (0.0, 20.0, 55.0, 100.0)] == [2, 2, 1, 1]
+
+
+def test_a_large_batch_takes_all(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert taken_by(monkeypatch, 100.0, "training.batch_size=1024", "training.parts=1") == 2
+
+
+def test_a_run_goes_on_with_as_many_as_it_began_with(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = {"kind": "cpu", "precision": "fp32", "precision_because": "", "parts": 1}
+    assert taken_by(monkeypatch, 0.0, begun={**begun, "threads": 1}) == 1
+    assert taken_by(monkeypatch, 100.0, begun={**begun, "threads": 2}) == 2

@@ -34,6 +34,8 @@ SIZES = (16, 24, 28, 32, 48, 64, 96, 128)
 """Edges that pictures are brought to"""
 EDGES = ((5, 32), (20, 64), (60, 96))
 """Up to so many minutes, the largest edge: a picture of twice the edge costs four times the time"""
+PATCHED = 64
+"""Edge from which autoencoders and VAEs look at squares of 2×2 pixels: what they draw is no sharper than that"""
 OF_CLASS = 50
 """Pictures that every class has to have to be conditioned on, and the most classes that are"""
 SEEN = 100_000
@@ -230,13 +232,15 @@ def _training(choices: Choices, train: int, family: str) -> None:
 
 def _networks(family: str, edge: int) -> list[Tree]:
     """Networks by size, by what a step of them takes, the quickest first: keys below `model`."""
-    halvings = max(1, int(math.log2(edge / 4)))
+    squares = 2 if edge >= PATCHED and family in ("vae", "autoencoder") else 1
+    halvings = max(1, int(math.log2(edge / squares / 4)))
     levels = min(4, halvings)
     found = list[Tree]()
     for width in (8, 16, 24, 32, 48, 64):
         widths = [min(width * 2**level, 256) for level in range(levels)]
         if family in ("vae", "autoencoder"):
-            found += [{"widths": widths, "blocks": blocks} for blocks in ((0, 1) if width >= 32 else (0,))]
+            coarser: Tree = {"patch": squares} if squares > 1 else {}
+            found += [{"widths": widths, "blocks": blocks, **coarser} for blocks in ((0, 1) if width >= 32 else (0,))]
         elif family == "gan":
             found.append({
                 "generator": {"kind": "resnet", "widths": widths[::-1], "norm": "batch"},

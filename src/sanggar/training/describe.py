@@ -121,7 +121,9 @@ def describe(source: str | Path | recipes.Recipe, overrides: Sequence[str] = ())
         state + weights + 2 * sum(layer.output_bytes for layer in layers) + plan.source.memory(plan.data),
         state + weights,
     )
-    return Description(plan, layers, learner.phases(), cost, learner.describe())
+    description = Description(plan, layers, learner.phases(), cost, learner.describe())
+    learner.close()
+    return description
 
 
 def _made_up(column: Attribute, count: int, generator: np.random.Generator) -> Float64[np.ndarray, "n"]:

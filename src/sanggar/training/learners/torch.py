@@ -23,10 +23,11 @@ from sanggar.models.capabilities import capabilities_of
 from sanggar.models.conditions import CLASS
 from sanggar.models.optimizers import betas_at
 from sanggar.plan import Plan, build
+from sanggar.resources import free_threads
 from sanggar.runs import Arrays
 from sanggar.training.learners.average import averaging, forget_beginnings
 from sanggar.training.learners.base import CHUNK, Layer, Values
-from sanggar.training.learners.parts import Parts, parts_for
+from sanggar.training.learners.parts import LEAST, Parts, parts_for
 from sanggar.training.machine import accelerator, described, processor
 from sanggar.training.precision import precision_for
 
@@ -58,6 +59,12 @@ class TorchLearner:
                 if name not in self.model.uncompiled:
                     part.compile()
         self._parts = Parts(self.model, self._count(begun.get("parts", 1) if begun else None), self._autocast)
+        self._threads = torch.get_num_threads()
+        pixels = options.batch_size * spec.height * spec.width
+        if self.device.type == "cpu" and self.world == 1 and len(self._parts.models) == 1 and pixels < LEAST:
+            # threads that share so little work wait for each other at every operation, and for long where one of them
+            # has no core: beside another process one thread is faster
+            torch.set_num_threads(min(self._threads, begun.get("threads") or free_threads(self._threads)))
         self._phases = list(self._parts.phases[0].values())
         self.draws = max(phase.batches for phase in self._phases)
         self.watched = frozenset(f"{phase.name}/{name}" for phase in self._phases for name in phase.watched)
@@ -410,7 +417,8 @@ class TorchLearner:
         self.accelerator.wait_for_everyone()
 
     def close(self) -> None:
-        """End the tracker."""
+        """End the tracker, and let others have as many threads as before."""
+        torch.set_num_threads(self._threads)
         if self.options.tracker:
             self.accelerator.end_training()
 
