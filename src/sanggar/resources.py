@@ -25,9 +25,9 @@ def free_threads(threads: int) -> int:
 
     if threads == 1:
         return 1
-    cores = psutil.cpu_count() or threads
-    busy = cores * psutil.cpu_percent(interval=0.1) / 100
-    return max(1, min(threads, int(round(cores - busy))))
+    cores: int = psutil.cpu_count() or threads
+    busy: float = cores * psutil.cpu_percent(interval=0.1) / 100
+    return max(1, min(threads, round(cores - busy)))
 
 
 def check_memory(needed: int | float, what: str, kind: type[SanggarError] = RunError) -> None:
