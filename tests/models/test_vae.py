@@ -466,6 +466,25 @@ def test_a_batch_of_one_plays_as_well() -> None:
         assert all(value.isfinite() for value in phase.loss(batch(n=1), step_context(1, 1)).values())
 
 
+@pytest.mark.parametrize(("prior", "count", "decoded"), [
+    ("normal", 5, {3, 2}), ("mixture", 5, {5}), ("flow", 4, {4}),
+])  # fmt: skip
+def test_the_critic_sees_draws_of_a_prior_that_is_drawn_from(
+    prior: str, count: int, decoded: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, seen = made(adversarial={"critic": CRITIC}, prior={"kind": prior}), list[int]()
+    forward = model.decoder.forward
+
+    def noted(latents: Tensor) -> Tensor:
+        seen.append(len(latents))
+        return forward(latents)
+
+    monkeypatch.setattr(model.decoder, "forward", noted)
+    critic = next(phase for phase in model.phases() if phase.name == "critic")
+    critic.loss(batch(n=count), step_context(1, count))
+    assert set(seen) == decoded, "reconstructions, and as many from the prior where it is the standard one"
+
+
 def test_clipped_a_critic_stays_within_its_limit() -> None:
     game = {"critic": CRITIC, "objective": {"kind": "wasserstein"}, "penalty": {"kind": "clip", "limit": 0.01}}
     playing = learner(adversarial=game)
