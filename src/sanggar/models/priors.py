@@ -88,6 +88,8 @@ class FlowPriorOptions(LearnedOptions):
     """neurons of each layer of the velocity network"""
     blocks: Annotated[int, Field(ge=1, le=64)] = 3
     """of two layers"""
+    optimizer: OptimizerOptions = Adam(learning_rate=0.003)
+    """the prior's own"""
     condition: Names = ()
     """what latents are drawn under: `class`, or names of attributes; the decoder may know them or not"""
     condition_dropout: Annotated[float, Field(gt=0, lt=1)] = 0.1
