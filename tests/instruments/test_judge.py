@@ -75,12 +75,16 @@ def test_the_recipe_that_made_it_is_the_shipped_one(name: str) -> None:
 
 
 def for_test(plan: Plan, count: int) -> Images:
-    """The first test pictures of a recipe; where they are files, no others are decoded. Skips where there are none."""
+    """Some test pictures of a recipe, of all of them; where they are files, the first, so that no others are decoded.
+
+    Skips where there are none.
+    """
     source, data = plan.source, plan.data
     if not (isinstance(source, ImageFolder) and isinstance(data, FolderOptions)):
         if source.presence(data.source, data).state == "absent":
             pytest.skip(f"{data.source} is not under the data root (SANGGAR_DATA)")
-        return source.load(data).test.first(count)
+        test = source.load(data).test
+        return test.take(np.linspace(0, len(test) - 1, min(count, len(test))).astype(int))
     try:
         _, found = source._listed(data)
     except DataError:
