@@ -32,7 +32,7 @@ def _probes(views: Views) -> str:
     for view in having:
         for m in view.find("attributes.probe"):
             if m.subject != NETWORK:
-                size = f" of {m.protocol.settings.get('size')}" if m.subject == PCA else ""
+                size = f" of {escape(str(m.protocol.settings.get('size')))}" if m.subject == PCA else ""
                 beside.setdefault(f"{escape(labels.subject(m.subject))}{size}", {})[_attribute(m)] = value(m)
     body = []
     for name in names:
