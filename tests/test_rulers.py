@@ -14,7 +14,9 @@ import sanggar
 from sanggar import rulers
 from sanggar.data.dataset import Dataset
 from sanggar.data.images import Attribute, Images, ImageSpec
-from sanggar.errors import Interrupted
+from sanggar.errors import Interrupted, RunError
+from sanggar.evaluation import evaluate
+from sanggar.evaluation.context import EvaluationContext
 from sanggar.instruments.judge import own_file
 from sanggar.plan import Plan, resolve
 from sanggar.recipe import read
@@ -94,6 +96,30 @@ def test_another_split_of_the_same_pictures_gets_another(own: tuple[Path, Run, l
     assert len(files) == 3, "its training pictures may be for test there"
     moved = plan.data.model_copy(update={"path": "elsewhere", "note": "said"})
     assert own_file(dataset.fingerprint, moved) in files, "the same pictures in another place"
+
+
+def test_what_could_not_be_measured_otherwise_trains_nothing(
+    own: tuple[Path, Run, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rulers, "make", lambda *_: pytest.fail("another split is another training"))
+    with pytest.raises(RunError, match=r"Only evaluation\.\* and .* can change"):
+        sanggar.evaluate(own[1], ["data.seed=1"])
+
+
+def test_what_a_search_goes_by_is_measured_by_it_too(
+    own: tuple[Path, Run, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def noted(*given: Any) -> EvaluationContext:
+        seen.append(EvaluationContext(*given))
+        return seen[-1]
+
+    monkeypatch.setattr(evaluate, "EvaluationContext", noted)
+    evaluate.evaluate_on_validation(own[1], "reconstruction.perceptual")
+    (context,) = seen
+    assert context.judge.name == "judge numerals v1"
+    assert context.data_key[0].endswith(" validation"), "floors of validation pictures are kept apart"
 
 
 def test_what_nothing_can_be_told_of_is_measured_by_the_general_judge(tmp_path: Path) -> None:

@@ -20,11 +20,14 @@ def first_process() -> bool:
 
 
 def free_threads(threads: int) -> int:
-    """Of so many threads, as many as have a core to themselves beside what other processes compute just now."""
+    """Of so many threads, as many as have a core to themselves beside what other processes compute just now.
+
+    All of them where `OMP_NUM_THREADS` says how many.
+    """
     import psutil
 
-    if threads == 1:
-        return 1
+    if threads == 1 or "OMP_NUM_THREADS" in os.environ:
+        return threads
     cores: int = psutil.cpu_count() or threads
     busy: float = cores * psutil.cpu_percent(interval=0.1) / 100
     return max(1, min(threads, round(cores - busy)))

@@ -23,8 +23,9 @@ from sanggar.evaluation import evaluate as evaluation
 from sanggar.evaluation.ruler_trial import Trial, trials
 from sanggar.files import Tree
 from sanggar.instruments.judge import GENERAL, JUDGES, Judge, attribute_scores, open_judge, own_file, ship
+from sanggar.locking import alone_in
 from sanggar.models.conditions import CLASS
-from sanggar.plan import AnyModel, Plan, measured_attributes, resolve
+from sanggar.plan import AnyModel, Plan, measured_attributes
 from sanggar.runs import Run, load_arrays, save_arrays
 from sanggar.trained import TrainedModel, plan_of
 from sanggar.training.start import train
@@ -60,8 +61,10 @@ def evaluate(
     of their own first, once, where their classes can be told. Raises RecipeError, RunError, DataError.
     """
     run = run if isinstance(run, Run) else Run(run)
-    prepare(run, overrides, family=family, say=say)
-    return evaluation.evaluate(run, overrides, family=family, say=say)
+    with alone_in(run.path):
+        run.refresh()  # another process may have written while this one waited
+        prepare(run, overrides, family=family, say=say)
+        return evaluation.evaluate(run, overrides, family=family, say=say)
 
 
 def prepare(
@@ -71,16 +74,21 @@ def prepare(
 
     Raises RecipeError, RunError, DataError, TrainingError.
     """
-    plan = resolve(recipe.read(plan_of(run, family).tree(), overrides), family)
+    plan = plan_of(run, family)
+    if overrides:
+        plan = evaluation.measured_otherwise(plan, overrides, family)
     wanted = set(plan.evaluation.metrics or JUDGED)
     if plan.evaluation.feature_network != "judge" or plan.data.source in JUDGES or wanted.isdisjoint(JUDGED):
+        return
+    path = own_file(run.info["data"]["fingerprint"], plan.data)
+    if path.exists():
         return
     model = TrainedModel(run, family)
     if not (model.can("sample") or model.can("reconstruct")):
         return
     dataset = plan.data_of(run)
-    tree, path = recipe_of(plan, dataset), own_file(dataset.fingerprint, plan.data)
-    if tree is not None and not path.exists():
+    tree = recipe_of(plan, dataset)
+    if tree is not None:
         make(tree, plan.spec, dataset, path, say or (lambda text: None))
 
 

@@ -19,6 +19,7 @@ from sanggar.errors import RecipeError
 from sanggar.files import Tree
 from sanggar.plan import resolve
 from sanggar.recipe import read
+from sanggar.resources import free_threads
 from sanggar.runs import Arrays, Run, load_arrays
 from sanggar.training.learners.base import Values
 from sanggar.training.learners.parts import LEAST, MOST, parts_for
@@ -175,6 +176,7 @@ def two_threads() -> Iterator[None]:
 
 def taken_by(monkeypatch: pytest.MonkeyPatch, busy: float, *overrides: str, begun: Tree | None = None) -> int:
     """That a training takes on two cores of which so much is busy."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(psutil, "cpu_count", lambda: 2)
     monkeypatch.setattr(psutil, "cpu_percent", lambda interval: busy)
     plan = resolve(read("digits-denoising-autoencoder", ["training.device=cpu", *overrides]))
@@ -187,6 +189,12 @@ def taken_by(monkeypatch: pytest.MonkeyPatch, busy: float, *overrides: str, begu
 
 def test_a_small_network_takes_the_cores_that_are_free(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [taken_by(monkeypatch, busy) for busy in (0.0, 20.0, 55.0, 100.0)] == [2, 2, 1, 1]
+
+
+def test_it_takes_as_many_as_it_is_told(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "cpu_percent", lambda interval: 100.0)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert free_threads(2) == 2
 
 
 def test_a_large_batch_takes_all(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:

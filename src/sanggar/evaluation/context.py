@@ -107,7 +107,9 @@ class EvaluationContext:
     def data_key(self) -> tuple[str, ...]:
         """What tells the data and its splits from others, for a cache: the place and the note aside."""
         apart = self.model.plan.data.model_dump_json(exclude={"path", "note"})
-        return self.dataset.fingerprint, apart
+        # where validation pictures stand in for test ones, no cache may take one split's floors for another's
+        split = " validation" if self.dataset.test is self.dataset.validation else ""
+        return f"{self.dataset.fingerprint}{split}", apart
 
     # -- instruments and protocol ------------------------------------------------------------------------------
 

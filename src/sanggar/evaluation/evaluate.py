@@ -68,7 +68,7 @@ def _evaluate(
 ) -> Run:
     model = TrainedModel(run, family)
     if overrides:
-        model.plan = _measured_otherwise(model.plan, overrides, family)
+        model.plan = measured_otherwise(model.plan, overrides, family)
     dataset = model.plan.data_of(run)
     if overrides:
         model.plan.check()
@@ -98,8 +98,7 @@ def evaluate_on_validation(run: Run, key: str) -> float:
         run.refresh()
         model = TrainedModel(run)
         dataset = model.plan.data_of(run)
-        # no cache may take one split's floors for another's
-        dataset = replace(dataset, test=dataset.validation, fingerprint=f"{dataset.fingerprint} validation")
+        dataset = replace(dataset, test=dataset.validation)
         context = EvaluationContext(model, dataset, model.plan.evaluation)
         name, own = key.partition(".")[0], list[Measurement]()
         if metric := METRICS.get(name):
@@ -138,7 +137,7 @@ def _save(run: Run, context: EvaluationContext, findings: dict[str, Findings], s
     save(run, evaluation, arrays, tools, {"step": context.model.step, **tool_details})
 
 
-def _measured_otherwise(plan: Plan, overrides: Sequence[str], family: type[AnyModel] | None) -> Plan:
+def measured_otherwise(plan: Plan, overrides: Sequence[str], family: type[AnyModel] | None) -> Plan:
     """A run's plan with other options of its evaluation. Raises RunError when anything else would change."""
     other = resolve(recipe.read(plan.tree(), overrides), family)
     others = [key for key in differing(plan, other) if not (key.startswith("evaluation.") or key in PLACES)]

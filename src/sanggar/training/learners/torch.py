@@ -59,12 +59,6 @@ class TorchLearner:
                 if name not in self.model.uncompiled:
                     part.compile()
         self._parts = Parts(self.model, self._count(begun.get("parts", 1) if begun else None), self._autocast)
-        self._threads = torch.get_num_threads()
-        pixels = options.batch_size * spec.height * spec.width
-        if self.device.type == "cpu" and self.world == 1 and len(self._parts.models) == 1 and pixels < LEAST:
-            # threads that share so little work wait for each other at every operation, and for long where one of them
-            # has no core: beside another process one thread is faster
-            torch.set_num_threads(min(self._threads, begun.get("threads") or free_threads(self._threads)))
         self._phases = list(self._parts.phases[0].values())
         self.draws = max(phase.batches for phase in self._phases)
         self.watched = frozenset(f"{phase.name}/{name}" for phase in self._phases for name in phase.watched)
@@ -79,6 +73,12 @@ class TorchLearner:
         rows = slice(self.rank * share, (self.rank + 1) * share)
         self.context = StepContext(options.seed, 0, self.steps, options.batch_size, rows, self.device)
         self._tracks_as = plan.name if options.tracker else None
+        self._threads = torch.get_num_threads()
+        pixels = options.batch_size * spec.height * spec.width
+        if self.device.type == "cpu" and self.world == 1 and len(self._parts.models) == 1 and pixels < LEAST:
+            # threads that share so little work wait for each other at every operation, and for long where one of them
+            # has no core: beside another process one thread is faster
+            torch.set_num_threads(min(self._threads, begun.get("threads") or free_threads(self._threads)))
 
     def _autocast(self) -> torch.autocast:
         """Where a network computes as its training does."""
