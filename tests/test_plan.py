@@ -127,6 +127,7 @@ def test_a_length_in_steps_replaces_one_in_epochs() -> None:
 
 
 @pytest.mark.parametrize(("override", "words"), [
+    ("evaluation.feature_network=genral", "evaluation.feature_network: there is no 'genral'. Did you mean 'general'?"),
     ("data.source=digit", "data.source: there is no 'digit'. Did you mean 'digits'?"),
     ("data.source=zzz", f"Known: {', '.join(SOURCES)}."),
     ("data.source=null", "data.source: missing. Known: digits"),

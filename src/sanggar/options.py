@@ -89,7 +89,8 @@ def _explain(part: str, options: type[Options], problem: ErrorDetails) -> str:
         case "union_tag_not_found":
             return f"{path}.kind: missing; the options beside it depend on it."
         case "value_error":
-            return f"{path}: {context['error']}."
+            told = str(context["error"])
+            return f"{path}: {told}" if told.endswith("?") else f"{path}: {told}."
         case "string_type" if isinstance(given, int | float) and not isinstance(given, bool):
             return (
                 f'{path}: expected text, got the number {shown(repr(given))}. In quotes it is text: "{given}" '
