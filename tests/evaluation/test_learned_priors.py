@@ -110,6 +110,21 @@ def test_what_is_learned_late_is_averaged_from_there_on() -> None:
     assert torch.allclose(buffer, learner.model.get_buffer("prior.scale.mean"), atol=0.2)
 
 
+def test_pictures_are_encoded_once_for_all_the_steps_on_them() -> None:
+    plan = resolve(read("digits-vae", [*SMALL, PRIOR, "model.prior.draws=5"]))
+    learner, encoded = TorchLearner(plan, plan.spec), list[int]()
+    learner.steps = 4
+    learner.model.get_submodule("encoder").register_forward_hook(
+        lambda module, given, found: encoded.append(len(found))
+    )
+    batches = Batches(plan.source.load(plan.data).train, 64, 0, learner.draws)
+    for step in range(4):
+        learner.step(step, batches.at(step))
+    assert encoded == [64] * 4
+    taken = [{int(state["step"]) for state in optimizer.state.values()} for optimizer in learner.optimizers]
+    assert taken == [{2}, {10}]  # the network stands still in the second half
+
+
 def test_a_walk_by_the_prior_begins_and_ends_with_the_pictures(vae: Run) -> None:
     model = TrainedModel(vae)
     pair = model.plan.data_of(vae).test.pixels[:2]

@@ -89,7 +89,11 @@ class Autoencoder(Model):
         """One phase, and after it the prior's where one is learned."""
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
         phase = Phase("autoencoder", parameters, self.loss, span=with_prior.spans(self.options.prior)[0])
-        return [phase] if self.prior is None else [phase, with_prior.prior_phase(self.prior, self.prior_loss)]
+        return (
+            [phase]
+            if self.prior is None
+            else [phase, with_prior.prior_phase(self.prior, self.encoder, self.prior_loss)]
+        )
 
     def loss(self, batch: Batch, context: StepContext) -> Terms:
         """How far the reconstruction of the disturbed pictures is from the clean ones."""
@@ -98,9 +102,8 @@ class Autoencoder(Model):
 
     def prior_loss(self, batch: Batch, context: StepContext) -> Terms:
         """The loss of a learned prior, over the pictures' latents."""
-        assert self.prior is not None
-        latents = with_prior.detached(self.encoder, batch.images).repeat_interleave(self.prior.options.draws, dim=0)
-        return with_prior.prior_terms(self.prior, latents, batch, context)
+        assert self.prior is not None and batch.encoded is not None
+        return with_prior.prior_terms(self.prior, batch.encoded, batch, context)
 
     def encode(self, images: Pictures) -> Latents:
         """The latent vector of each picture."""

@@ -40,6 +40,8 @@ class Batch:
     images: Pictures
     labels: Labels | None = None
     attributes: Attributes | None = None
+    encoded: Float[Tensor, "batch numbers"] | None = None
+    """what an encoder that stands still made of them, for the phases that are prepared so"""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -91,7 +93,7 @@ class Phase:
     """One optimizer step on some of a model's parameters.
 
     A step of the loop walks the phases in order; a phase with `batches` > 1 repeats its optimizer step that
-    often, each time on fresh pictures.
+    often, each time on fresh pictures, and one with `repeats` > 1 on the same ones.
     """
 
     name: str
@@ -101,6 +103,9 @@ class Phase:
     optimizer: OptimizerOptions | None = None
     """None: the recipe's `training.optimizer`"""
     batches: int = 1
+    repeats: int = 1
+    prepare: Callable[[Batch], Batch] | None = None
+    """what is done to a batch once, before its repeats"""
     after: Callable[[StepContext], None] | None = None
     """what follows the optimizer's step: weight clipping, say"""
     watched: Sequence[str] = ()
@@ -108,6 +113,10 @@ class Phase:
     span: tuple[float, float] = (0.0, 1.0)
     """from which share of the training to which the phase takes its steps; schedules run over them alone, and
     `StepContext.steps` is where they end"""
+
+    def prepared(self, batch: Batch) -> Batch:
+        """The batch as the loss takes it."""
+        return batch if self.prepare is None else self.prepare(batch)
 
     def steps(self, planned: int) -> tuple[int, int]:
         """The first of its steps, and the one after its last."""

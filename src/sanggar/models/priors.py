@@ -37,7 +37,7 @@ from sanggar.options import Options
 Count = Annotated[int, Field(ge=1)]
 Noise = Float[Tensor, "batch numbers"]
 MOMENTUM = 0.01
-"""Weight of a batch in the running moments, once there have been a hundred"""
+"""Least weight of a batch in the running moments, where the latents are not yet what they will be"""
 SMALLEST = 1e-3
 """A component's deviation is at least this share of the latents', or a single picture could have all to itself; and so
 much of its own variance is added to each number's, which some that say nothing new would have none of"""
@@ -58,8 +58,9 @@ class LearnedOptions(Options):
     share: float = Field(default=0.3, ge=0, lt=1)
     """share of the training, its end, in which the prior is learned and the rest of the network stands still; 0: both
     are learned all along"""
-    draws: Count = 4
-    """latents that are drawn of each picture's posterior, each step"""
+    draws: Count = 8
+    """draws of a batch's latents from their posteriors, with a step of optimization each: encoding pictures is most of
+    the work"""
     optimizer: OptimizerOptions = Adam()
     """the prior's own"""
 
@@ -113,17 +114,18 @@ class Whitened(nn.Module):
     seen: Tensor
     """batches that the moments come from"""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, options: LearnedOptions) -> None:
         super().__init__()
+        self.least = 0.0 if options.share else MOMENTUM / options.draws
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("second", torch.eye(size))
         self.register_buffer("seen", torch.zeros(()))
 
     @torch.no_grad()
     def see(self, latents: Latents) -> None:
-        """Take a batch into the moments: all of them alike in the first hundred, then the last ones more."""
+        """Take a batch into the moments: all of them alike, where latents change the last ones more."""
         self.seen += 1
-        weight = torch.clamp(1 / self.seen, min=MOMENTUM)
+        weight = torch.clamp(1 / self.seen, min=self.least)
         self.mean.lerp_(latents.mean(dim=0), weight)
         self.second.lerp_(latents.T @ latents / len(latents), weight)
 
@@ -179,7 +181,7 @@ class MixturePrior(nn.Module):
     def __init__(self, options: MixtureOptions, size: int) -> None:
         super().__init__()
         self.options, self.noise_size = options, size + 1
-        self.scale = Whitened(size)
+        self.scale = Whitened(size, options)
         self.logits = nn.Parameter(torch.zeros(options.components))
         self.means = nn.Parameter(torch.randn(options.components, size))
         self.factors = nn.Parameter(torch.zeros(options.components, size, size))
@@ -226,7 +228,7 @@ class FlowPrior(nn.Module):
         self.own = Conditions(options.condition, conditions.spec, "model.prior.condition")
         self.places = [conditions.place(name) for name in options.condition]
         """where the model's rows hold what this prior is conditioned on"""
-        self.scale = Whitened(size)
+        self.scale = Whitened(size, options)
         self.network = VectorNetwork(size, options.width, options.blocks, self.own)
 
     def of_model(self, condition: Condition | None) -> Condition | None:
@@ -237,9 +239,8 @@ class FlowPrior(nn.Module):
 
     def loss(self, latents: Latents, condition: Condition | None, context: StepContext) -> tuple[str, Nats]:
         """Its name, and the squared error of the velocity for each latent."""
-        draws, x1 = self.options.draws, self.scale.seen_after(latents, self.training)
-        x0 = context.normal("prior", (draws, x1.shape[1])).flatten(0, 1)
-        t = even_times(context, draws).flatten()
+        x1 = self.scale.seen_after(latents, self.training)
+        x0, t = context.normal("prior", (x1.shape[1],)), even_times(context)
         return "velocity", matching_error(lambda x, t: self.network(x, t, condition), x0, x1, t)
 
     def draw(self, noise: Latents, condition: Condition | None, options: FlowSampling) -> Latents:

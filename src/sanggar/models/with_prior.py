@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -72,20 +73,24 @@ def spans(options: PriorOptions | None) -> tuple[tuple[float, float], tuple[floa
     return (0.0, 1 - share), (1 - share if share else 0.0, 1.0)
 
 
-def prior_phase(prior: Prior, loss: Callable[[Batch, StepContext], Terms]) -> Phase:
-    """The phase in which a prior is learned."""
+def prior_phase(prior: Prior, encoder: nn.Module, loss: Callable[[Batch, StepContext], Terms]) -> Phase:
+    """The phase in which a prior is learned, of pictures that are encoded once for all its steps on them."""
     options, scale = prior.options, prior.scale
-    span = spans(options)[1]
-    return Phase("prior", list(prior.parameters()), loss, options.optimizer, after=lambda _: scale.agree(), span=span)
+
+    def encoded(batch: Batch) -> Batch:
+        return replace(batch, encoded=detached(encoder, batch.images))
+
+    return Phase(
+        "prior", list(prior.parameters()), loss, options.optimizer, repeats=options.draws, prepare=encoded,
+        after=lambda _: scale.agree(), span=spans(options)[1],
+    )  # fmt: skip
 
 
 def prior_terms(prior: Prior, latents: Latents, batch: Batch, context: StepContext) -> Terms:
-    """The loss of a prior over latents, each picture's one after another, under what it is conditioned on."""
+    """The loss of a prior over the latents of a batch, under what it is conditioned on."""
     condition = None
     if isinstance(prior, FlowPrior):
         condition = prior.own.of_batch(batch, context, prior.options.condition_dropout)
-    if condition is not None:
-        condition = condition.repeat_interleave(len(latents) // len(batch), dim=0)
     name, each = prior.loss(latents, condition, context)
     return {name: each.mean()}
 

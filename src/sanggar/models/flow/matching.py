@@ -70,11 +70,11 @@ class FlowSampling(SamplingOptions):
 # -- learning ----------------------------------------------------------------------------------------------------
 
 
-def even_times(context: StepContext, draws: int = 1) -> Float[Tensor, "batch draws"]:
-    """Times in [0, 1) for each picture of a batch, one in each of as many equal parts: less spread than apart."""
-    count = context.batch * draws
-    part = torch.arange(count, device=context.device).reshape(context.batch, draws)[context.rows]
-    return (part + context.uniform("times", (draws,))) / count
+def even_times(context: StepContext) -> Times:
+    """A time in [0, 1) for each picture of a batch, one in each of as many equal parts: less spread than apart."""
+    generator = context.generator("parts of time")
+    part = torch.randperm(context.batch, generator=generator, device=context.device)[context.rows]
+    return (part + context.uniform("times", ())) / context.batch
 
 
 def matching_error(velocity: Velocity, x0: Points, x1: Points, t: Times) -> Float[Tensor, "batch"]:

@@ -102,7 +102,7 @@ class Flow(Model):
         condition = self.conditions.of_batch(batch, context, self.options.condition_dropout)
         x1, x0 = self._continuous(batch.images, context), context.normal("noise", self.noise_shape)
         if self.options.shortcuts is None:
-            t = even_times(context)[:, 0]
+            t = even_times(context)
             return {"velocity": matching_error(lambda x, t: self.network(x, t, condition), x0, x1, t).mean()}
         return self._with_shortcuts(x0, x1, condition, context, self.options.shortcuts.share)
 
@@ -114,7 +114,7 @@ class Flow(Model):
         self, x0: Points, x1: Points, condition: Condition | None, context: StepContext, share: float
     ) -> Terms:
         """The two errors, each over its pictures and in the mean over all; one pass through the network for both."""
-        t = even_times(context)[:, 0]
+        t = even_times(context)
         of_steps = context.uniform("shortcuts", (1,))[:, 0] < share
         power = (context.uniform("step", (1,))[:, 0] * SHORTEST).floor()  # of half a shortcut: 1/2 … 1/128
         half = torch.where(of_steps, 2.0 ** -(power + 1), torch.zeros_like(t))

@@ -151,7 +151,11 @@ class VAE(Model):
                 watched=("accuracy",), span=span[0],
             )  # fmt: skip
             phases.insert(0, critic)
-        return phases if self.prior is None else [*phases, with_prior.prior_phase(self.prior, self.prior_loss)]
+        return (
+            phases
+            if self.prior is None
+            else [*phases, with_prior.prior_phase(self.prior, self.encoder, self.prior_loss)]
+        )
 
     # -- the losses --------------------------------------------------------------------------------------------
 
@@ -211,10 +215,9 @@ class VAE(Model):
 
     def prior_loss(self, batch: Batch, context: StepContext) -> Terms:
         """The loss of a learned prior, over draws of the posterior."""
-        assert self.prior is not None
-        mean, log_variance = _normal(with_prior.detached(self.encoder, batch.images))
-        noise = context.normal("posterior of prior", (self.prior.options.draws, self.latent_size))
-        latents = (mean[:, None] + torch.exp(log_variance / 2)[:, None] * noise).flatten(0, 1)
+        assert self.prior is not None and batch.encoded is not None
+        mean, log_variance = _normal(batch.encoded)
+        latents = mean + torch.exp(log_variance / 2) * context.normal("posterior of prior", (self.latent_size,))
         return with_prior.prior_terms(self.prior, latents, batch, context)
 
     def _drawn(self, mean: Latents, log_variance: Latents, context: StepContext) -> Latents:

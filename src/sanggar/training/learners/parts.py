@@ -111,6 +111,6 @@ def _divided(batch: Batch, context: StepContext, count: int) -> Iterator[tuple[B
     """Parts of a batch, none empty, each with the place of its pictures in the whole, and its share of them."""
     first, count = context.rows.start, min(count, len(batch))
     for start, end in pairwise(len(batch) * part // count for part in range(count + 1)):
-        arrays = (batch.images, batch.labels, batch.attributes)
+        arrays = (batch.images, batch.labels, batch.attributes, batch.encoded)
         part = Batch(*(None if array is None else array[start:end] for array in arrays))  # type: ignore[arg-type]
         yield part, replace(context, rows=slice(first + start, first + end)), (end - start) / len(batch)

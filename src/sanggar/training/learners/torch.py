@@ -116,11 +116,15 @@ class TorchLearner:
                 group["lr"] = options.learning_rate * self.options.schedule.factor(step - first, end - first)
                 if betas is not None:
                     group["betas"] = betas
-            for draw in range(phase.batches):
-                context = replace(moments[draw], steps=max(1, end))
-                for name, value in self._optimize(phase, optimizer, shown[draw], context).items():
+            for draw in range(phase.batches * phase.repeats):
+                number, repeat = divmod(draw, phase.repeats)
+                if repeat == 0:
+                    with self._autocast():
+                        batch = phase.prepared(shown[number])
+                context = replace(moments[number], steps=max(1, end), draw=draw)
+                for name, value in self._optimize(phase, optimizer, batch, context).items():
                     key = f"{phase.name}/{name}"
-                    share = value / phase.batches
+                    share = value / (phase.batches * phase.repeats)
                     terms[key] = terms[key] + share if key in terms else share
         if self.averaged is not None and self.options.ema is not None:
             self.averaged.update_parameters(self.model)
@@ -204,7 +208,7 @@ class TorchLearner:
                 )
                 batch = self._batch(chunk)
                 with self._autocast():
-                    found = {f"{p.name}/{k}": v for p in phases for k, v in p.loss(batch, context).items()}
+                    found = {f"{p.name}/{k}": v for p in phases for k, v in p.loss(p.prepared(batch), context).items()}
                 for name, value in found.items():
                     sums[name] = sums.get(name, 0.0) + (value.item() * len(chunk) if mine else 0.0)
         totals = torch.tensor(list(sums.values()), dtype=torch.float64)
@@ -396,6 +400,7 @@ class TorchLearner:
             options = phase.optimizer or self.options.optimizer
             count = sum(p.numel() for p in phase.parameters)
             times = f", {phase.batches} times on fresh batches" if phase.batches > 1 else ""
+            times += f", {phase.repeats} times on each batch" if phase.repeats > 1 else ""
             lines.append(
                 f"{phase.name} ({options.kind}, learning rate {options.learning_rate:g}, {count:,} parameters{times})"
             )
