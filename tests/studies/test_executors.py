@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from conftest import Cli
@@ -15,7 +17,7 @@ from sanggar.errors import RecipeError
 from sanggar.studies import executors
 from sanggar.studies.engine import State
 from sanggar.studies.executors import executor_for
-from studies.test_study import STUDY, done, values
+from studies.test_study import SHORT, STUDY, done, values
 
 
 def one_run(tree: Any) -> None:
@@ -47,6 +49,60 @@ def test_jobs_of_slurm_make_runs(tmp_path: Path) -> None:
     findings = done(tmp_path / "slurm", one_run, executor="slurm-local:time=5")
     assert values(findings) == values(done(tmp_path / "here", one_run))
     assert list((tmp_path / "slurm" / "slurm").glob("*.out"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends Slurm's signal")
+def test_a_run_whose_job_is_ended_goes_on_in_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local: Any = pytest.importorskip("submitit.local.local")
+    jobs, ended = list[Any](), list[str]()
+    start = local.start_controller
+
+    def started(*given: Any, **how: Any) -> Any:
+        jobs.append(start(*given, **how))
+        return jobs[-1]
+
+    monkeypatch.setattr(local, "start_controller", started)
+
+    def longer(tree: Any) -> None:
+        one_run(tree)
+        tree["tables"]["activation"]["set"] = {**SHORT, "training.epochs": 100}
+
+    def end_one(states: Sequence[State]) -> None:
+        begun = [
+            s.folder
+            for s in states
+            if (s.folder / "checkpoint").is_dir() and not (s.folder / "evaluation.json").is_file()
+        ]
+        if begun and not ended:
+            for process in psutil.Process(jobs[0].pid).children():
+                process.send_signal(signal.SIGUSR2)
+            ended.append(begun[0].name)
+
+    findings = done(tmp_path / "slurm", longer, executor="slurm-local:time=5", tell=end_one)
+    assert ended and "Requeued job" in "".join(
+        file.read_text(encoding="utf-8") for file in (tmp_path / "slurm" / "slurm").glob("*.out")
+    )
+    assert values(findings) == values(done(tmp_path / "here", longer))
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("Job (task=0) failed during processing with trace:\n" + "-" * 22 + "\nTraceback\n  at\nKeyError: 'x'\n\n"
+         + "-" * 22 + "\nYou can check full logs with 'job.stderr(0)'", "its job of Slurm: KeyError: 'x'"),
+        ("Job 3 (task: 0) has not produced any output (state: CANCELLED)\nNo output", "(state: CANCELLED)"),
+        ("", "nothing is known of it"),
+    ],
+)  # fmt: skip
+def test_what_a_job_came_to_is_one_line(said: str, line: str) -> None:
+    class Gone:
+        def result(self) -> None:
+            raise RuntimeError(said)
+
+    future: Future[str] = Future()
+    executors._settled(future, Gone())
+    found = str(future.exception())
+    assert line in found and len(found.splitlines()) == 1
 
 
 REFUSED = {

@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sanggar.errors import RecipeError, RunError, suggest
+from sanggar.errors import RecipeError, RunError, SanggarError, suggest
 from sanggar.evaluation.evaluate import METRICS
 from sanggar.models.capabilities import capabilities_of
 from sanggar.plan import Plan, build
@@ -185,7 +185,9 @@ def _take(state: State, future: Future[str]) -> None:
     except BrokenProcessPool:
         return
     except Exception as error:  # of the executor: a scheduler that went away, a job that was cancelled
-        state.doing, state.trouble = "failed", f"{type(error).__name__}: {error}"
+        said = (str(error).splitlines() or [""])[0]
+        state.doing = "failed"
+        state.trouble = said if isinstance(error, SanggarError) else f"{type(error).__name__}: {said}"
         return
     state.doing, state.trouble = "failed" if trouble else "done", trouble
 

@@ -12,15 +12,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sanggar.errors import RecipeError
+from sanggar.errors import RecipeError, RunError
 from sanggar.studies.work import alone
 
 MakeExecutor = Callable[[], Executor]
+
+RULE = "-" * 22
+"""Around the trace of a job, in what submitit says"""
 
 WAIT = 15
 """Seconds that a scheduler has to answer"""
 LOOK = 2.0
 """Seconds between two looks at Slurm's jobs"""
+JOBS = 100
+"""Jobs of Slurm, one after another, that a run may take where the time of one does not suffice"""
 MINUTES = 24 * 60
 """Of a job of Slurm's, where nothing is said"""
 
@@ -78,7 +83,8 @@ def _slurm(cluster: str, rest: str, folder: Path) -> MakeExecutor:
     given = dict(part.partition("=")[::2] for part in rest.split(",") if part)
     try:
         minutes = int(given.pop("time", MINUTES))
-        executor = submitit.AutoExecutor(folder / "slurm", cluster="local" if cluster == "slurm-local" else "slurm")
+        kind = "local" if cluster == "slurm-local" else "slurm"
+        executor = submitit.AutoExecutor(folder / "slurm", cluster=kind, slurm_max_num_timeout=JOBS)
         executor.update_parameters(
             name="sanggar", timeout_min=minutes, cpus_per_task=1, tasks_per_node=1, nodes=1,
             **{f"slurm_{key}": value for key, value in given.items()},
@@ -86,6 +92,26 @@ def _slurm(cluster: str, rest: str, folder: Path) -> MakeExecutor:
     except (ValueError, RuntimeError, NameError, AssertionError) as error:
         raise RecipeError(f"--executor: {cluster}: {str(error).splitlines()[0]}.") from None
     return lambda: Submitted(executor)
+
+
+class GoingOn:
+    """Work that is handed to Slurm again where it ends its job: out of time, or for one that comes first.
+
+    By `checkpoint` submitit knows. What was trained is in the run's folder, where the next job goes on.
+    """
+
+    def __init__(self, work: Callable[..., Any]) -> None:
+        self._work = work
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Do it."""
+        return self._work(*args, **kwargs)
+
+    def checkpoint(self, *args: Any, **kwargs: Any) -> Any:
+        """The same once more."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, *args, **kwargs)
 
 
 class Submitted(Executor):
@@ -101,7 +127,7 @@ class Submitted(Executor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Hand a job to the cluster."""
         future: Future[Any] = Future()
-        self._jobs[future] = self._executor.submit(fn, *args, **kwargs)
+        self._jobs[future] = self._executor.submit(GoingOn(fn), *args, **kwargs)
         return future
 
     def _watch(self) -> None:
@@ -134,4 +160,11 @@ def _settled(future: Future[Any], job: Any) -> None:
     try:
         future.set_result(job.result())
     except Exception as error:  # of the cluster: cancelled, out of time or memory
-        future.set_exception(error)
+        future.set_exception(RunError(_in_a_line(str(error))))
+
+
+def _in_a_line(said: str) -> str:
+    """What submitit says of a job: its first line, or of what a job raised the last line of its trace."""
+    _, begun, trace = said.partition(f"{RULE}\n")
+    lines = (trace.partition(f"\n{RULE}")[0] if begun else said).strip().splitlines()
+    return "its job of Slurm: " + (lines[-1 if begun else 0] if lines else "nothing is known of it")
