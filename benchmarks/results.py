@@ -6,11 +6,14 @@ Each study has its place there, between two comments. A study whose Markdown is 
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
 RESULTS = Path("docs/results.md")
 PLACE = re.compile(r"(<!-- study: (?P<name>[a-z0-9-]+) -->\n)(.*?)(<!-- end of the study -->)", re.DOTALL)
+KEPT = RESULTS.parent / "images" / "studies"
+PICTURE = re.compile(r"\]\(([\w.-]+\.png)\)")
 SINGLE = re.compile(r"((?:± \S+|\])) \([^()|]*\)")
 """What was measured of each run, behind a mean and its deviation or a difference and its interval"""
 HEADING = re.compile(r"^### ([a-z-]+)$", re.MULTILINE)
@@ -25,9 +28,17 @@ def filled(text: str, folder: Path) -> tuple[str, list[str]]:
         if not file.is_file():
             return place[0]
         taken.append(place["name"])
-        return f"{place[1]}\n{shortened(file.read_text(encoding='utf-8'))}\n{place[4]}"
+        body = PICTURE.sub(lambda found: f"]({_kept(folder / found[1])})", file.read_text(encoding="utf-8"))
+        return f"{place[1]}\n{shortened(body)}\n{place[4]}"
 
     return PLACE.sub(put, text), taken
+
+
+def _kept(picture: Path) -> str:
+    """A picture of a study, brought to where the page has its pictures; its address there."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(picture, KEPT / picture.name)
+    return (KEPT / picture.name).relative_to(RESULTS.parent).as_posix()
 
 
 def shortened(markdown: str) -> str:

@@ -17,14 +17,17 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import sanggar
-from conftest import Cli
+from conftest import TINY_GAN, Cli
 from sanggar.errors import RecipeError
-from sanggar.plain import to_yaml
+from sanggar.plain import parse, to_yaml
 from sanggar.results import Measurement, Protocol
 from sanggar.results.stored import read as evaluation_of
+from sanggar.results.stored import read_arrays
 from sanggar.runs import Run
 from sanggar.studies import engine, work
 from sanggar.studies.definition import Claim, read, read_options, shipped
@@ -85,6 +88,30 @@ def values(findings: Findings) -> dict[str, list[float]]:
         f"{row.table}/{row.name}": [m.value for _, m in sorted(row.measured["classification.accuracy"].items())]
         for rows in findings.rows.values() for row in rows
     }  # fmt: skip
+
+
+def test_a_table_shows_the_first_pictures_that_its_networks_draw(tmp_path: Path) -> None:
+    small = parse("\n".join(given.replace("=", ": ", 1) for given in TINY_GAN), "small")
+
+    def drawing(tree: Any) -> None:
+        del tree["claims"], tree["tables"]["activation"], tree["budgets"]["quick"]
+        tree["tables"]["width"] = {
+            "base": "digits-cgan", "samples": True, "seeds": 2, "metrics": ["generation.recall"],
+            "set": small, "rows": {"one": {}, "<b>other</b>": {"training.batch_size": 32}},
+        }  # fmt: skip
+
+    findings = done(tmp_path, drawing)
+    with Image.open(tmp_path / "toy-full-width.png") as sheet:
+        assert sheet.size == (8 * (10 * 10 - 2), 8 * (2 * 10 - 2))
+        shown = np.asarray(sheet)
+    first = findings.rows["width"][0].samples
+    assert first is not None
+    np.testing.assert_array_equal(shown[: 8 * 8 : 8, : 8 * 8 : 8], first[0, ..., 0])
+    drawn = read_arrays(Run(next((tmp_path / "runs").glob("digits-cgan-*"))))["generation.samples"]
+    assert any((drawn[::8][:10] == row.samples).all() for row in findings.rows["width"])
+    assert "from above: one, <b>other</b>](toy-full-width.png)" in markdown(findings)
+    html = (tmp_path / "toy-full.html").read_text(encoding="utf-8")
+    assert html.count("pictures that it draws") == 2 and "<b>other" not in html
 
 
 def stamps(folder: Path) -> dict[Path, int]:

@@ -91,6 +91,8 @@ class Table(Options):
     seeds: int = Field(default=1, ge=1, le=100)
     """trainings of each row, by the seeds 0, 1, 2, …"""
     metrics: tuple[Measured, ...] = Field(min_length=1)
+    samples: bool = False
+    """whether pictures are shown that the networks draw: each row's first one, and its first picture of each class"""
     reported: dict[str, tuple[Reported, ...]] = Field(default_factory=dict)
     """by row"""
     not_comparable: str = ""

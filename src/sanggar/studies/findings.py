@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from sanggar.errors import SanggarError
+from sanggar.evaluation import generated_pictures
 from sanggar.results import Measurement, Tag
-from sanggar.results.stored import read
+from sanggar.results.stored import read, read_arrays
 from sanggar.runs import Run
 from sanggar.studies.definition import Cell, Claim, Quantity, Reported, Study, listed
 from sanggar.studies.engine import State
 from sanggar.studies.logged import logged
 from sanggar.studies.size import parameters
 from sanggar.studies.verdicts import Comparison, Difference, Verdict, compared, verdicts
+from sanggar.trained import Pixels
 
+SAMPLES = "generation.samples"
+"""Where an evaluation keeps the first pictures that were drawn"""
 COUNTS = ("n", "of")
 """Of a protocol, numbers of pictures: of one class there are more than of another, and they compare all the same"""
 
@@ -34,6 +38,8 @@ class Row:
     """by seed: why its run failed"""
     missing: dict[str, str]
     """by quantity: why it was not found"""
+    samples: Pixels | None = None
+    """pictures that the first of its networks drew, where they are asked for"""
 
     def values(self, quantity: Quantity) -> list[float]:
         """Of a quantity, in the order of seeds."""
@@ -82,6 +88,8 @@ def found(study: Study, states: Mapping[Path, State]) -> Findings:
         else:
             run, measurements = evaluation
             runs.setdefault(f"{cell.table}/{cell.row}", []).append(run)
+            if study.tables[cell.table].samples and row.samples is None:
+                row = rows[cell.table][-1] = replace(row, samples=_samples(run))
         for quantity in asked.values():
             m = _of(quantity, cell, measurements)
             if isinstance(m, str):
@@ -135,6 +143,16 @@ def _evaluation(state: State) -> tuple[Run, list[Measurement]] | str:
         return run, [*read(run).measurements, *logged(run)]
     except SanggarError:
         return "not done yet"
+
+
+def _samples(run: Run) -> Pixels | None:
+    """The first picture of each class that its evaluation drew, or of each eight, up to ten; None: it drew none."""
+    try:
+        drawn = read_arrays(run).get(SAMPLES)
+    except SanggarError:
+        return None
+    fits = drawn is not None and drawn.dtype == np.uint8 and drawn.ndim == 4 and drawn.shape[3] in (1, 3)
+    return drawn[:: generated_pictures.COLUMNS][:10] if drawn is not None and fits else None
 
 
 def _of(quantity: Quantity, cell: Cell, measurements: Sequence[Measurement]) -> Measurement | str:

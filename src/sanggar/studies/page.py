@@ -11,13 +11,16 @@ from matplotlib import rc_context
 from sanggar import __version__
 from sanggar.reporting import labels
 from sanggar.reporting.figures import LINES, STYLE, axes, number, svg, table
+from sanggar.reporting.figures import rows as pictures
 from sanggar.studies.definition import Quantity, Reported, Table
 from sanggar.studies.findings import Findings, Judged, Row, spread
 from sanggar.studies.verdicts import FEWEST, Comparison
+from sanggar.trained import Pixels
 
 Lines = list[list[str]]
 """A table: its head, and a line each"""
 
+DRAWN = "The first pictures that each network drew, not chosen; where it was told the class, one of each"
 NOTE = (
     "Charts: a dot for each run, a ring for what was reported. A single run is shown as it is; of several, mean ± "
     "standard deviation over seeds, and the values. A reported figure is reproduced where it falls in the 95 % "
@@ -33,10 +36,25 @@ def markdown(findings: Findings) -> str:
         table_of = study.tables[name]
         parts += [f"### {name}", table_of.about.strip(), piped(_lines(findings, name, rows))]
         parts += [piped(_figures(findings, name, rows)) if _apart(findings, name) else "", _because(table_of)]
+        if sheet := sheets(findings).get(name):
+            parts.append(f"![{DRAWN}, from above: {', '.join(sheet)}]({picture_of(findings, name)})")
     if findings.claims:
         parts += ["### Claims", piped(_claims(findings))]
     parts.append(f"`sanggar study {study.name} --budget {study.budget_name}`")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def sheets(findings: Findings) -> dict[str, dict[str, Pixels]]:
+    """By table and row, pictures that networks drew, where a table shows them."""
+    found = {
+        name: {row.name: row.samples for row in rows if row.samples is not None} for name, rows in findings.rows.items()
+    }
+    return {name: sheet for name, sheet in found.items() if sheet and len({s.shape for s in sheet.values()}) == 1}
+
+
+def picture_of(findings: Findings, name: str) -> str:
+    """The name of the file with a table's pictures, beside the Markdown that shows it."""
+    return f"{findings.study.name}-{findings.study.budget_name}-{name}.png"
 
 
 def page(findings: Findings) -> str:
@@ -54,6 +72,8 @@ def page(findings: Findings) -> str:
         if _apart(findings, name):
             html += _by_figure(findings, name, rows) + as_table(_figures(findings, name, rows))
         html += paragraphs(_because(study.tables[name]))
+        if sheet := sheets(findings).get(name):
+            html += f"<p class=note>{DRAWN}.</p>" + pictures(sheet, "pictures that it draws")
         sections.append({"key": f"table-{name}", "title": name, "html": html})
     if findings.claims:
         sections.append({"key": "claims", "title": "Claims", "html": as_table(_claims(findings))})

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from sanggar.data.images import grid, write_png
 from sanggar.errors import RecipeError, RunError
 from sanggar.files import Content, write_atomic
 from sanggar.recipe import Recipe
@@ -15,11 +18,14 @@ from sanggar.studies.engine import State, Workers
 from sanggar.studies.executors import MakeExecutor, cores, executor_for
 from sanggar.studies.findings import Findings
 from sanggar.studies.findings import found as findings_of
-from sanggar.studies.page import markdown, page
+from sanggar.studies.page import markdown, page, picture_of, sheets
 from sanggar.studies.search import Found, Runs, Search, check, do
 from sanggar.studies.search_page import written
 from sanggar.studies.space import space
 from sanggar.studies.work import LOSS
+
+EDGE = 64
+"""Pixels that a picture is at most enlarged to"""
 
 
 def study(
@@ -31,7 +37,8 @@ def study(
     executor: str | MakeExecutor = "here",
     tell: Callable[[Sequence[State]], None] = lambda states: None,
 ) -> Findings:
-    """Do what a study lacks, and write what it found: `NAME-BUDGET.html` and `.md` in the folder `out`.
+    """Do what a study lacks, and write what it found: `NAME-BUDGET.html` and `.md` in the folder `out`, and
+    pictures that networks drew where a table shows them.
 
     `source` is the name of a shipped study, a file, or a mapping. Its runs lie in `out/runs`: those that are there are
     used, and those that were interrupted go on, so that a study can be stopped and begun again at any moment. They go
@@ -46,6 +53,10 @@ def study(
     findings = findings_of(asked, needed)
     write_atomic(page_of(findings, folder), page(findings).encode())
     write_atomic(page_of(findings, folder).with_suffix(".md"), markdown(findings).encode())
+    for name, sheet in sheets(findings).items():
+        drawn = np.concatenate(list(sheet.values()))
+        together = grid(drawn, len(drawn) // len(sheet), scale=max(1, EDGE // drawn.shape[1]))
+        write_atomic(folder / picture_of(findings, name), write_png(together))
     return findings
 
 
