@@ -14,7 +14,7 @@ RESULTS = Path("docs/results.md")
 PLACE = re.compile(r"(<!-- study: (?P<name>[a-z0-9-]+) -->\n)(.*?)(<!-- end of the study -->)", re.DOTALL)
 KEPT = RESULTS.parent / "images" / "studies"
 PICTURE = re.compile(r"\]\(([\w.-]+\.png)\)")
-SINGLE = re.compile(r"((?:± \S+|\])) \([^()|]*\)")
+SINGLE = re.compile(r"((?:± \S+|\])) \([^()|]*\)| \(each of \d+\)")
 """What was measured of each run, behind a mean and its deviation or a difference and its interval"""
 HEADING = re.compile(r"^### ([a-z-]+)$", re.MULTILINE)
 
@@ -45,7 +45,7 @@ def shortened(markdown: str) -> str:
     """Without its own heading, which the page has, and without each single run's number, which the study's page has."""
     lines = markdown.split("\n", 2)
     body = lines[2] if lines[0].startswith("## ") else markdown
-    body = SINGLE.sub(r"\1", body)
+    body = SINGLE.sub(lambda found: found[1] or "", body)
     return HEADING.sub(lambda found: f"### {found[1].replace('-', ' ').capitalize()}", body).strip() + "\n"
 
 

@@ -198,8 +198,10 @@ def _cell(row: Row, quantity: Quantity) -> str:
     deviation = spread(values)
     if deviation is None:
         return _number(values[0]) + (f" ({lacking})" if troubles else "")
-    each = ", ".join(map(_number, values))
     more = f"; {lacking}" if troubles else ""
+    if len(set(values)) == 1:  # of the data, or of a network that learned nothing: there is no spread to speak of
+        return f"{_number(values[0])} (each of {len(values)}{more})"
+    each = ", ".join(map(_number, values))
     return f"{_number(sum(values) / len(values))} ± {number(deviation, 2)} ({each}{more})"
 
 
