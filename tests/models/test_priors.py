@@ -227,6 +227,19 @@ def test_a_prior_leaves_no_trace_in_what_it_is_learned_from() -> None:
     assert model.encoder.training
 
 
+def test_a_mixture_begins_where_the_first_latents_are() -> None:
+    model = vae(prior={"kind": "mixture", "components": 6}).train()
+    phase, prior = model.phases()[-1], there(model.prior)
+    assert isinstance(prior, MixturePrior)
+    before, batch = prior.means.detach().clone(), Batch(torch.rand(4, 1, 8, 8))
+    phase.prepared(batch)
+    latents = model.encode(batch.images)
+    begun = prior.scale.inward(latents)[[0, 1, 2, 3, 0, 1]] + 0.1 * before
+    assert torch.allclose(prior.means, begun, atol=1e-5)
+    phase.prepared(Batch(torch.rand(4, 1, 8, 8)))
+    assert torch.allclose(prior.means, begun, atol=1e-5), "only at the beginning"
+
+
 def test_a_prior_may_know_the_class_where_the_decoder_does_not() -> None:
     model = vae(prior={**FLOW, "condition": ["class"]}).eval()
     assert model.conditions.names == ("class",)

@@ -75,7 +75,7 @@ class MixtureOptions(LearnedOptions):
     """A mixture of Gaussians with covariances of their own."""
 
     kind: Literal["mixture"]
-    components: Annotated[int, Field(ge=1, le=1000)] = 10
+    components: Annotated[int, Field(ge=1, le=1000)] = 40
     """Gaussians"""
     optimizer: OptimizerOptions = Adam(learning_rate=0.01)
     """the prior's own"""
@@ -188,6 +188,15 @@ class MixturePrior(nn.Module):
         """below the diagonal the covariances' Cholesky factors, on it what `softplus` makes positive"""
         with torch.no_grad():
             self.factors.diagonal(dim1=1, dim2=2).fill_(math.log(math.e - 1))  # deviations of 1
+
+    @torch.no_grad()
+    def begin(self, latents: Latents) -> None:
+        """Put the components where the first latents are: from anywhere else, many of them would stay for nothing."""
+        self.scale.see(latents)
+        rows = torch.arange(len(self.means), device=latents.device) % len(latents)
+        self.means.copy_(self.scale.inward(latents)[rows] + 0.1 * self.means)  # fewer latents than components: apart
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.broadcast(self.means, 0)
 
     def _triangles(self) -> Float[Tensor, "components latent latent"]:
         below, diagonal = self.factors.tril(-1), self.factors.diagonal(dim1=1, dim2=2)

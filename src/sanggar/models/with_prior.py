@@ -78,7 +78,10 @@ def prior_phase(prior: Prior, encoder: nn.Module, loss: Callable[[Batch, StepCon
     options, scale = prior.options, prior.scale
 
     def encoded(batch: Batch) -> Batch:
-        return replace(batch, encoded=detached(encoder, batch.images))
+        found = detached(encoder, batch.images)
+        if isinstance(prior, MixturePrior) and prior.training and not scale.seen:
+            prior.begin(found[:, : prior.noise_size - 1])  # of a posterior the means
+        return replace(batch, encoded=found)
 
     return Phase(
         "prior", list(prior.parameters()), loss, options.optimizer, repeats=options.draws, prepare=encoded,

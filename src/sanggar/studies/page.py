@@ -172,6 +172,7 @@ def _dots(quantity: str, lines: Mapping[str, tuple[list[float], list[float]]]) -
         ax.set_yticks(range(len(lines)), list(lines))
         ax.set_ylim(len(lines) - 0.5, -0.5)
         ax.set(xlabel=quantity)
+        ax.locator_params(axis="x", nbins=6)
     means = [f"{name} {_number(sum(values) / len(values))}" for name, (values, _) in lines.items() if values]
     return svg(figure, f"{quantity}, a dot for each run, a ring for what was reported: {'; '.join(means)}.")
 
