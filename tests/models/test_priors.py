@@ -41,9 +41,10 @@ def flow_prior(size: int = 2, **options: object) -> FlowPrior:
     return FlowPrior(given, size, Conditions(given.condition, SPEC))
 
 
-def mixture_prior(size: int = 2, components: int = 3) -> MixturePrior:
+def mixture_prior(size: int = 2, components: int = 3, **options: object) -> MixturePrior:
     torch.manual_seed(0)
-    return MixturePrior(MixtureOptions(kind="mixture", components=components), size)
+    given = MixtureOptions.model_validate({"kind": "mixture", "components": components, **options})
+    return MixturePrior(given, size, Conditions(given.condition, SPEC))
 
 
 def learn(prior: MixturePrior | FlowPrior, latents: Tensor, steps: int, rate: float) -> None:
@@ -99,7 +100,7 @@ def test_the_density_of_a_mixture_is_that_of_its_gaussians() -> None:
     prior.scale.second.copy_(torch.tensor([[4.0, 0.0], [0.0, 0.25]]) + torch.tensor([[1.0, -2.0], [-2.0, 4.0]]))
     latents = torch.randn(20, 2)
     with torch.no_grad():
-        found = prior.log_density(latents)
+        found = prior.log_density(latents, torch.ones_like(latents))
         factors = prior._triangles().double().numpy()
     weights = torch.tensor([0.0, 1.0, -1.0]).softmax(dim=0).numpy()
     stretch = np.diag([2.0, 0.5])
@@ -117,11 +118,37 @@ def test_a_mixture_draws_what_its_density_says() -> None:
     with torch.no_grad():
         prior.logits.copy_(torch.log(torch.tensor([0.25, 0.75])))
         prior.means.copy_(torch.tensor([[-3.0], [3.0]]))
-        drawn = prior.draw(torch.randn(40_000, 2), TemperatureSampling())[:, 0]
-        cooler = prior.draw(torch.randn(40_000, 2), TemperatureSampling(temperature=0.1))[:, 0]
+        drawn = prior.draw(torch.randn(40_000, 2), None, TemperatureSampling())[:, 0]
+        cooler = prior.draw(torch.randn(40_000, 2), None, TemperatureSampling(temperature=0.1))[:, 0]
     assert (drawn < 0).float().mean().item() == pytest.approx(0.25, abs=0.02)
     assert drawn[drawn < 0].std().item() == pytest.approx(1.0, abs=0.05)
     assert cooler[cooler < 0].std().item() == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_mixture_under_a_condition_weighs_its_components_anew() -> None:
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, (600,), generator=draw)
+    latents = torch.tensor([[-4.0], [0.0], [4.0]])[labels] + 0.5 * torch.randn(600, 1, generator=draw)
+    rows = torch.nn.functional.one_hot(labels, 3).float()
+    told = rows * (torch.rand(600, 1, generator=draw) > 0.3)
+    prior = mixture_prior(1, 6, condition=["class"])
+    prior.begin(latents[:6])
+    optimizer = torch.optim.Adam(prior.parameters(), lr=0.05)
+    for step in range(200):
+        loss = prior.loss(latents, told, context(600, step))[1].mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    prior.eval()
+    noise, asked = torch.randn(600, 2, generator=draw), torch.eye(3)[torch.arange(600) % 3]
+    with torch.no_grad():
+        under, free = (prior.draw(noise, condition, TemperatureSampling())[:, 0] for condition in (asked, None))
+        near = [
+            prior.log_density(latents, latents, condition).mean().item() for condition in (rows, None, rows.roll(1, 1))
+        ]
+    assert (under / 4).round().clamp(-1, 1).add(1).eq(asked.argmax(dim=1)).float().mean() > 0.95
+    assert abs(free.mean().item()) < 0.5 and free.std().item() > 2.5
+    assert near[0] > near[1] + 0.8 > near[2] + 1.6  # of three classes alike, log 3 apart
 
 
 def exact(prior: FlowPrior, factor: Tensor, mean: Tensor) -> None:
@@ -176,10 +203,8 @@ def test_a_learned_prior_draws_latents_where_pictures_have_theirs() -> None:
         learn(prior, ring(512), steps, rate)
         noise = torch.randn(500, prior.noise_size)
         with torch.no_grad():
-            if isinstance(prior, FlowPrior):
-                drawn = prior.draw(noise, None, FlowSampling())
-            else:
-                drawn = prior.draw(noise, TemperatureSampling())
+            options = FlowSampling() if isinstance(prior, FlowPrior) else TemperatureSampling()
+            drawn = prior.draw(noise, None, options)
         radius = (drawn - 10).norm(dim=1)
         assert radius.mean().item() == pytest.approx(3, abs=0.15)
         assert radius.std().item() < 0.6  # of a Gaussian with these moments it is above 1.3
@@ -241,6 +266,8 @@ def test_a_mixture_begins_where_the_first_latents_are() -> None:
 
 
 def test_a_prior_may_know_the_class_where_the_decoder_does_not() -> None:
+    mixture = vae(prior={"kind": "mixture", "components": 3, "condition": ["class"]})
+    assert (mixture.conditions.names, mixture.decoder_names) == (("class",), ())
     model = vae(prior={**FLOW, "condition": ["class"]}).eval()
     assert model.conditions.names == ("class",)
     assert not model.decoder_names

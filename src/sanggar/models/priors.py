@@ -52,6 +52,9 @@ class TemperatureSampling(SamplingOptions):
     """factor of the prior's deviation: below 1 more typical pictures and less variety"""
 
 
+Sampling = TemperatureSampling | FlowSampling
+
+
 class LearnedOptions(Options):
     """What learned priors have in common."""
 
@@ -63,6 +66,11 @@ class LearnedOptions(Options):
     the work"""
     optimizer: OptimizerOptions = Adam()
     """the prior's own"""
+    condition: Names = ()
+    """what latents are drawn under: `class`, or names of attributes; the decoder may know them or not"""
+    condition_dropout: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """share of the training pictures without any condition, and share of the others of which each single name is left
+    out: latents are drawn unconditionally as well"""
 
 
 class Normal(Options):
@@ -72,7 +80,7 @@ class Normal(Options):
 
 
 class MixtureOptions(LearnedOptions):
-    """A mixture of Gaussians with covariances of their own."""
+    """A mixture of Gaussians with covariances of their own; under a condition, with weights of its own."""
 
     kind: Literal["mixture"]
     components: Annotated[int, Field(ge=1, le=1000)] = 40
@@ -91,11 +99,6 @@ class FlowPriorOptions(LearnedOptions):
     """of two layers"""
     optimizer: OptimizerOptions = Adam(learning_rate=0.003)
     """the prior's own"""
-    condition: Names = ()
-    """what latents are drawn under: `class`, or names of attributes; the decoder may know them or not"""
-    condition_dropout: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """share of the training pictures without any condition, and share of the others of which each single name is left
-    out: latents are drawn unconditionally as well, and can be guided"""
 
 
 LearnedPrior = Annotated[MixtureOptions | FlowPriorOptions, Field(discriminator="kind")]
@@ -171,23 +174,45 @@ class Whitened(nn.Module):
         return self.factor.diagonal().log().sum()
 
 
-class MixturePrior(nn.Module):
-    """A mixture of Gaussians in whitened latents, learned by its likelihood.
+class Learned(nn.Module):
+    """What is learned of whitened latents, under a condition where it has one."""
+
+    noise_size: int
+    """numbers that a latent is made of"""
+
+    def __init__(self, options: LearnedOptions, size: int, conditions: Conditions) -> None:
+        super().__init__()
+        self.own = Conditions(options.condition, conditions.spec, "model.prior.condition")
+        self.places = [conditions.place(name) for name in options.condition]
+        """where the model's rows hold what this prior is conditioned on"""
+        self.scale = Whitened(size, options)
+
+    def of_model(self, condition: Condition | None) -> Condition | None:
+        """What the prior is conditioned on, of the model's rows; None: unconditional."""
+        if condition is None or not self.places:
+            return None
+        return torch.cat([condition[:, place] for place in self.places], dim=1)
+
+
+class MixturePrior(Learned):
+    """A mixture of Gaussians, learned by its likelihood. A condition changes their weights.
 
     A latent is made of one number more than it has: by its place in the normal distribution, the first chooses the
     component.
     """
 
-    def __init__(self, options: MixtureOptions, size: int) -> None:
-        super().__init__()
+    def __init__(self, options: MixtureOptions, size: int, conditions: Conditions) -> None:
+        super().__init__(options, size, conditions)
         self.options, self.noise_size = options, size + 1
-        self.scale = Whitened(size, options)
         self.logits = nn.Parameter(torch.zeros(options.components))
         self.means = nn.Parameter(torch.randn(options.components, size))
         self.factors = nn.Parameter(torch.zeros(options.components, size, size))
         """below the diagonal the covariances' Cholesky factors, on it what `softplus` makes positive"""
         with torch.no_grad():
             self.factors.diagonal(dim1=1, dim2=2).fill_(math.log(math.e - 1))  # deviations of 1
+        self.given = nn.Linear(self.own.width, options.components, bias=False) if self.own.names else None
+        if self.given is not None:
+            nn.init.zeros_(self.given.weight)
 
     @torch.no_grad()
     def begin(self, latents: Latents) -> None:
@@ -202,49 +227,44 @@ class MixturePrior(nn.Module):
         below, diagonal = self.factors.tril(-1), self.factors.diagonal(dim1=1, dim2=2)
         return below + torch.diag_embed(F.softplus(diagonal) + SMALLEST)
 
-    def _density(self, points: Latents) -> Nats:
-        from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+    def _logits(self, condition: Condition | None, count: int) -> Float[Tensor, "batch components"]:
+        if self.given is None or condition is None:
+            return self.logits.expand(count, -1)
+        return self.logits + self.given(condition)  # type: ignore[no-any-return]
+
+    def _density(self, points: Latents, condition: Condition | None) -> Nats:
+        from torch.distributions import MultivariateNormal
 
         components = MultivariateNormal(self.means, scale_tril=self._triangles(), validate_args=False)
-        mixture = MixtureSameFamily(Categorical(logits=self.logits), components, validate_args=False)
-        found: Nats = mixture.log_prob(points)  # type: ignore[no-untyped-call]
-        return found
+        each: Tensor = components.log_prob(points[:, None])  # type: ignore[no-untyped-call]
+        weights = self._logits(condition, len(points)).log_softmax(dim=1)
+        return torch.logsumexp(weights + each, dim=1)
 
     def loss(self, latents: Latents, condition: Condition | None, context: StepContext) -> tuple[str, Nats]:
         """Its name, and minus the log density of each whitened latent, in nats a number."""
         points = self.scale.seen_after(latents, self.training)
-        return "likelihood", -self._density(points) / latents.shape[1]
+        return "likelihood", -self._density(points, condition) / latents.shape[1]
 
-    def draw(self, noise: Noise, options: TemperatureSampling | FlowSampling) -> Latents:
+    def draw(self, noise: Noise, condition: Condition | None, options: Sampling) -> Latents:
         """The latent of each noise."""
-        place = torch.special.ndtr(noise[:, 0].double())
-        bounds = self.logits.double().softmax(dim=0).cumsum(dim=0)
-        component = torch.searchsorted(bounds, place).clamp(max=len(self.logits) - 1)
+        place = torch.special.ndtr(noise[:, :1].double())
+        bounds = self._logits(condition, len(noise)).double().softmax(dim=1).cumsum(dim=1)
+        component = torch.searchsorted(bounds, place)[:, 0].clamp(max=len(self.logits) - 1)
         around = (self._triangles()[component] @ (options.temperature * noise[:, 1:, None]))[:, :, 0]
         return self.scale.outward(self.means[component] + around)
 
-    def log_density(self, latents: Latents) -> Nats:
-        """Logarithm of the density at each latent, in nats."""
-        return self._density(self.scale.inward(latents)) - self.scale.log_scale
+    def log_density(self, latents: Latents, probe: Latents, condition: Condition | None = None) -> Nats:
+        """Logarithm of the density at each latent, in nats. It is known: the probe is for a flow's."""
+        return self._density(self.scale.inward(latents), condition) - self.scale.log_scale
 
 
-class FlowPrior(nn.Module):
-    """A flow from noise to whitened latents, under a condition where it has one."""
+class FlowPrior(Learned):
+    """A flow from noise to whitened latents."""
 
     def __init__(self, options: FlowPriorOptions, size: int, conditions: Conditions) -> None:
-        super().__init__()
+        super().__init__(options, size, conditions)
         self.options, self.noise_size = options, size
-        self.own = Conditions(options.condition, conditions.spec, "model.prior.condition")
-        self.places = [conditions.place(name) for name in options.condition]
-        """where the model's rows hold what this prior is conditioned on"""
-        self.scale = Whitened(size, options)
         self.network = VectorNetwork(size, options.width, options.blocks, self.own)
-
-    def of_model(self, condition: Condition | None) -> Condition | None:
-        """What the prior is conditioned on, of the model's rows; None: unconditional."""
-        if condition is None or not self.places:
-            return None
-        return torch.cat([condition[:, place] for place in self.places], dim=1)
 
     def loss(self, latents: Latents, condition: Condition | None, context: StepContext) -> tuple[str, Nats]:
         """Its name, and the squared error of the velocity for each latent."""
@@ -252,8 +272,9 @@ class FlowPrior(nn.Module):
         x0, t = context.normal("prior", (x1.shape[1],)), even_times(context)
         return "velocity", matching_error(lambda x, t: self.network(x, t, condition), x0, x1, t)
 
-    def draw(self, noise: Latents, condition: Condition | None, options: FlowSampling) -> Latents:
+    def draw(self, noise: Noise, condition: Condition | None, options: Sampling) -> Latents:
         """The latent of each noise. Raises RunError for options that mean nothing."""
+        assert isinstance(options, FlowSampling)
         if options.guidance != 1 and not self.places:
             raise RunError("guidance: this prior is conditioned on nothing; see model.prior.condition.")
         check_sampling(options, condition, unconditional=True, shortcuts=False)

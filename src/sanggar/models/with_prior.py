@@ -23,7 +23,7 @@ from sanggar.models.priors import (
     Noise,
     Prior,
     PriorOptions,
-    TemperatureSampling,
+    Sampling,
 )
 
 
@@ -41,7 +41,7 @@ def equip(
 
     `names` are what its decoder is conditioned on: first of all that the model is, before what the prior alone is.
     """
-    own = options.condition if isinstance(options, FlowPriorOptions) else ()
+    own = options.condition if isinstance(options, LearnedOptions) else ()
     Conditions(own, spec, "model.prior.condition")  # refuses names that are not there by the key that has them
     model.conditions = Conditions(tuple(dict.fromkeys((*names, *own))), spec)
     model.decoder_names, model.prior, model.noise_shape = names, None, (size,)
@@ -49,7 +49,7 @@ def equip(
     if options is None:
         model.lacks |= {"sample"}
     if isinstance(options, MixtureOptions):
-        model.prior, model.lacks = MixturePrior(options, size), frozenset({"noise_of"})
+        model.prior, model.lacks = MixturePrior(options, size, model.conditions), frozenset({"noise_of"})
     if isinstance(options, FlowPriorOptions):
         model.prior, model.lacks = FlowPrior(options, size, model.conditions), frozenset()
         model.SamplingOptions, model.solvers = FlowSampling, SOLVERS
@@ -91,34 +91,24 @@ def prior_phase(prior: Prior, encoder: nn.Module, loss: Callable[[Batch, StepCon
 
 def prior_terms(prior: Prior, latents: Latents, batch: Batch, context: StepContext) -> Terms:
     """The loss of a prior over the latents of a batch, under what it is conditioned on."""
-    condition = None
-    if isinstance(prior, FlowPrior):
-        condition = prior.own.of_batch(batch, context, prior.options.condition_dropout)
+    condition = prior.own.of_batch(batch, context, prior.options.condition_dropout)
     name, each = prior.loss(latents, condition, context)
     return {name: each.mean()}
 
 
-def draw(
-    prior: Prior | None, noise: Noise, condition: Condition | None, options: TemperatureSampling | FlowSampling
-) -> Latents:
+def draw(prior: Prior | None, noise: Noise, condition: Condition | None, options: Sampling) -> Latents:
     """The latent of each noise, from a prior; None: the standard normal one."""
     if prior is None:
         return noise * options.temperature
-    if isinstance(prior, MixturePrior):
-        return prior.draw(noise, options)
-    assert isinstance(options, FlowSampling)
     return prior.draw(noise, prior.of_model(condition), options)
 
 
 def prior_density(self: WithPrior, latents: Latents, probe: Latents, condition: Condition | None = None) -> Nats:
     """Log density of the learned prior at each latent, in nats; a flow's is estimated with a probe of signs."""
-    prior = self.prior
-    if isinstance(prior, MixturePrior):
-        return prior.log_density(latents)
-    assert isinstance(prior, FlowPrior)
+    assert self.prior is not None
     with gradients():  # a clone is no longer bound to inference
-        rows = prior.of_model(condition)
-        return prior.log_density(latents.clone(), probe.clone(), None if rows is None else rows.clone())
+        rows = self.prior.of_model(condition)
+        return self.prior.log_density(latents.clone(), probe.clone(), None if rows is None else rows.clone())
 
 
 def noise_of(self: WithPrior, latents: Latents, condition: Condition | None = None) -> Latents:
