@@ -105,6 +105,14 @@ def test_what_a_job_came_to_is_one_line(said: str, line: str) -> None:
     assert line in found and len(found.splitlines()) == 1
 
 
+def test_what_a_job_raised_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    executor = executor_for("slurm-local:time=5", tmp_path)()
+    told = str(executor.submit(int, "much").exception())
+    executor.shutdown()
+    assert told == "its job of Slurm: ValueError: invalid literal for int() with base 10: 'much'"
+
+
 REFUSED = {
     "dusk=tcp://127.0.0.1:1": "there is no 'dusk=tcp://127.0.0.1:1'. Known: here, dask=tcp://HOST:PORT, slurm",
     "dask": "there is no 'dask'",

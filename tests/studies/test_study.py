@@ -30,11 +30,13 @@ from sanggar.results.stored import read as evaluation_of
 from sanggar.results.stored import read_arrays
 from sanggar.runs import Run
 from sanggar.studies import engine, work
+from sanggar.studies import findings as findings_module
 from sanggar.studies.definition import Claim, read, read_options, shipped
 from sanggar.studies.engine import State
 from sanggar.studies.findings import Findings, Row, difference
 from sanggar.studies.page import markdown
 from sanggar.studies.verdicts import Difference
+from sanggar.trained import plan_of
 
 SHORT = {"training.epochs": 1, "evaluation.images": 100, "evaluation.train_images": 100}
 STUDY: dict[str, Any] = {
@@ -90,14 +92,16 @@ def values(findings: Findings) -> dict[str, list[float]]:
     }  # fmt: skip
 
 
-def test_a_table_shows_the_first_pictures_that_its_networks_draw(tmp_path: Path) -> None:
+def test_a_table_shows_the_first_pictures_that_its_networks_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     small = parse("\n".join(given.replace("=", ": ", 1) for given in TINY_GAN), "small")
 
     def drawing(tree: Any) -> None:
         del tree["claims"], tree["tables"]["activation"], tree["budgets"]["quick"]
         tree["tables"]["width"] = {
             "base": "digits-cgan", "samples": True, "seeds": 2, "metrics": ["generation.recall"],
-            "set": small, "rows": {"one": {}, "<b>other</b>": {"training.batch_size": 32}},
+            "set": small, "rows": {"one": {}, "<b>other[1]</b>": {"training.batch_size": 32}},
         }  # fmt: skip
 
     findings = done(tmp_path, drawing)
@@ -107,9 +111,16 @@ def test_a_table_shows_the_first_pictures_that_its_networks_draw(tmp_path: Path)
     first = findings.rows["width"][0].samples
     assert first is not None
     np.testing.assert_array_equal(shown[: 8 * 8 : 8, : 8 * 8 : 8], first[0, ..., 0])
-    drawn = read_arrays(Run(next((tmp_path / "runs").glob("digits-cgan-*"))))["generation.samples"]
-    assert any((drawn[::8][:10] == row.samples).all() for row in findings.rows["width"])
-    assert "from above: one, <b>other</b>](toy-full-width.png)" in markdown(findings)
+    runs = [Run(path) for path in (tmp_path / "runs").glob("digits-cgan-*")]
+    drawn = [read_arrays(run)["generation.samples"][::8][:10] for run in runs if plan_of(run).training.seed == 0]
+    assert len(drawn) == 2
+    assert all(any((one == row.samples).all() for one in drawn) for row in findings.rows["width"])
+    assert "from above: one, &lt;b>other\\[1\\]&lt;/b>](toy-full-width.png)" in markdown(findings)
+    for changed in (np.zeros((0, 8, 8, 1), np.uint8), np.zeros((80, 9, 9, 1), np.uint8), np.zeros((80, 8, 8, 1))):
+        monkeypatch.setattr(
+            findings_module, "read_arrays", lambda run, changed=changed: {"generation.samples": changed}
+        )
+        assert findings_module._samples(runs[0]) is None
     html = (tmp_path / "toy-full.html").read_text(encoding="utf-8")
     assert html.count("pictures that it draws") == 2 and "<b>other" not in html
 

@@ -44,6 +44,10 @@ DIVISIBLE = {
         "digits-vae", "model.widths=[4,8]", "model.latent_size=6",
         "model.prior={kind: flow, width: 6, blocks: 1, share: 0, condition: [class]}",
     ),
+    "a mixture": (
+        "digits-vae", "model.widths=[4,8]", "model.latent_size=6",
+        "model.prior={kind: mixture, components: 5, share: 0, condition: [class]}",
+    ),
     "classifier": ("judge-digits", "model.widths=[4,8]", "model.blocks=[0,1]", "model.norm=none", "model.dropout=0"),
 }  # fmt: skip
 NOT_DIVISIBLE = {

@@ -89,11 +89,7 @@ class Autoencoder(Model):
         """One phase, and after it the prior's where one is learned."""
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
         phase = Phase("autoencoder", parameters, self.loss, span=with_prior.spans(self.options.prior)[0])
-        return (
-            [phase]
-            if self.prior is None
-            else [phase, with_prior.prior_phase(self.prior, self.encoder, self.prior_loss)]
-        )
+        return [phase, *with_prior.prior_phases(self.prior, self.encoder, self.prior_loss)]
 
     def loss(self, batch: Batch, context: StepContext) -> Terms:
         """How far the reconstruction of the disturbed pictures is from the clean ones."""

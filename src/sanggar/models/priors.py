@@ -193,6 +193,9 @@ class Learned(nn.Module):
             return None
         return torch.cat([condition[:, place] for place in self.places], dim=1)
 
+    def begin(self, latents: Latents) -> None:
+        """What is made of the first latents, before anything is learned: nothing."""
+
 
 class MixturePrior(Learned):
     """A mixture of Gaussians, learned by its likelihood. A condition changes their weights.
@@ -218,6 +221,7 @@ class MixturePrior(Learned):
     def begin(self, latents: Latents) -> None:
         """Put the components where the first latents are: from anywhere else, many of them would stay for nothing."""
         self.scale.see(latents)
+        self.scale.agree()
         rows = torch.arange(len(self.means), device=latents.device) % len(latents)
         self.means.copy_(self.scale.inward(latents)[rows] + 0.1 * self.means)  # fewer latents than components: apart
         if distributed.is_available() and distributed.is_initialized():

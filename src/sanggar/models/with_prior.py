@@ -73,20 +73,25 @@ def spans(options: PriorOptions | None) -> tuple[tuple[float, float], tuple[floa
     return (0.0, 1 - share), (1 - share if share else 0.0, 1.0)
 
 
-def prior_phase(prior: Prior, encoder: nn.Module, loss: Callable[[Batch, StepContext], Terms]) -> Phase:
-    """The phase in which a prior is learned, of pictures that are encoded once for all its steps on them."""
+def prior_phases(
+    prior: Prior | None, encoder: nn.Module, loss: Callable[[Batch, StepContext], Terms]
+) -> list[Phase]:  # fmt: skip
+    """The phase in which a prior is learned, of pictures that are encoded once for all its steps; None: no phase."""
+    if prior is None:
+        return []
     options, scale = prior.options, prior.scale
 
     def encoded(batch: Batch) -> Batch:
         found = detached(encoder, batch.images)
-        if isinstance(prior, MixturePrior) and prior.training and not scale.seen:
-            prior.begin(found[:, : prior.noise_size - 1])  # of a posterior the means
+        if prior.training and not scale.seen:
+            prior.begin(found[:, : len(scale.mean)])  # of a posterior the means
         return replace(batch, encoded=found)
 
-    return Phase(
+    phase = Phase(
         "prior", list(prior.parameters()), loss, options.optimizer, repeats=options.draws, prepare=encoded,
         after=lambda _: scale.agree(), span=spans(options)[1],
     )  # fmt: skip
+    return [phase]
 
 
 def prior_terms(prior: Prior, latents: Latents, batch: Batch, context: StepContext) -> Terms:

@@ -18,7 +18,7 @@ from sanggar.studies.engine import State
 from sanggar.studies.logged import logged
 from sanggar.studies.size import parameters
 from sanggar.studies.verdicts import Comparison, Difference, Verdict, compared, verdicts
-from sanggar.trained import Pixels
+from sanggar.trained import Pixels, spec_of
 
 SAMPLES = "generation.samples"
 """Where an evaluation keeps the first pictures that were drawn"""
@@ -151,8 +151,9 @@ def _samples(run: Run) -> Pixels | None:
         drawn = read_arrays(run).get(SAMPLES)
     except SanggarError:
         return None
-    fits = drawn is not None and drawn.dtype == np.uint8 and drawn.ndim == 4 and drawn.shape[3] in (1, 3)
-    return drawn[:: generated_pictures.COLUMNS][:10] if drawn is not None and fits else None
+    if drawn is None or drawn.dtype != np.uint8 or drawn.shape[1:] != spec_of(run).shape or not drawn.size:
+        return None
+    return drawn[:: generated_pictures.COLUMNS][:10]
 
 
 def _of(quantity: Quantity, cell: Cell, measurements: Sequence[Measurement]) -> Measurement | str:

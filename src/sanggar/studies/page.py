@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
@@ -37,11 +38,13 @@ def markdown(findings: Findings) -> str:
         parts += [f"### {name}", table_of.about.strip(), piped(_lines(findings, name, rows))]
         parts += [piped(_figures(findings, name, rows)) if _apart(findings, name) else "", _because(table_of)]
         if sheet := sheets(findings).get(name):
-            parts.append(f"![{DRAWN}, from above: {', '.join(sheet)}]({picture_of(findings, name)})")
+            rows_of = re.sub(r"([\[\]])", r"\\\1", ", ".join(sheet))
+            parts.append(f"![{DRAWN}, from above: {rows_of}]({picture_of(findings, name)})")
     if findings.claims:
         parts += ["### Claims", piped(_claims(findings))]
     parts.append(f"`sanggar study {study.name} --budget {study.budget_name}`")
-    return "\n\n".join(part for part in parts if part) + "\n"
+    # a study may be somebody else's, and Markdown may hold HTML
+    return "\n\n".join(part.replace("<", "&lt;") for part in parts if part) + "\n"
 
 
 def sheets(findings: Findings) -> dict[str, dict[str, Pixels]]:

@@ -151,11 +151,7 @@ class VAE(Model):
                 watched=("accuracy",), span=span[0],
             )  # fmt: skip
             phases.insert(0, critic)
-        return (
-            phases
-            if self.prior is None
-            else [*phases, with_prior.prior_phase(self.prior, self.encoder, self.prior_loss)]
-        )
+        return [*phases, *with_prior.prior_phases(self.prior, self.encoder, self.prior_loss)]
 
     # -- the losses --------------------------------------------------------------------------------------------
 

@@ -116,16 +116,15 @@ class TorchLearner:
                 group["lr"] = options.learning_rate * self.options.schedule.factor(step - first, end - first)
                 if betas is not None:
                     group["betas"] = betas
-            for draw in range(phase.batches * phase.repeats):
-                number, repeat = divmod(draw, phase.repeats)
-                if repeat == 0:
+            draws = phase.batches * phase.repeats
+            for draw in range(draws):
+                if draw % phase.repeats == 0:
                     with self._autocast():
-                        batch = phase.prepared(shown[number])
-                context = replace(moments[number], steps=max(1, end), draw=draw)
+                        batch = phase.prepared(shown[draw // phase.repeats])
+                context = replace(moments[0], steps=max(1, end), draw=draw)
                 for name, value in self._optimize(phase, optimizer, batch, context).items():
                     key = f"{phase.name}/{name}"
-                    share = value / (phase.batches * phase.repeats)
-                    terms[key] = terms[key] + share if key in terms else share
+                    terms[key] = terms.get(key, 0) + value / draws
         if self.averaged is not None and self.options.ema is not None:
             self.averaged.update_parameters(self.model)
             forget_beginnings(self.averaged, self.model, self._phases, step, self.steps, self.options.ema)
