@@ -73,6 +73,8 @@ TINY_FLOW = (
     "evaluation.images=60", "evaluation.samples=60", "evaluation.train_images=100",
 )  # fmt: skip
 """The same for digits-flow."""
+SLIM: dict[str, dict[str, object]] = {"flow": {"network": {"widths": [4, 8]}}}
+"""What makes a family quick to ask."""
 DEMOS = {
     "autoencoder": ("digits-denoising-autoencoder", TINY),
     "ffnn": ("digits-ffnn", TINY_FFNN),

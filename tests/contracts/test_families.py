@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import SLIM
 from sanggar.data.images import CHUNK, ImageSpec, at_once
 from sanggar.models.base import Model
 from sanggar.models.capabilities import CAPABILITIES, HasDensity, HasNeurons, Reconstructs, Samples, capabilities_of
@@ -29,8 +30,6 @@ EVERY = pytest.mark.parametrize("name", WITH_PRIORS)
 AT_EACH_SIZE = pytest.mark.parametrize("spec", SIZES, ids=lambda spec: spec.size)
 
 
-SLIM: dict[str, dict[str, object]] = {"flow": {"network": {"widths": [4, 8]}}}
-"""What makes a family quick to ask"""
 PRIORS = {
     "vae": {"kind": "flow", "width": 8, "blocks": 1},
     "autoencoder": {"kind": "mixture", "components": 3},

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from conftest import SLIM
 from sanggar.data.images import ImageSpec
 from sanggar.models.base import Batch, Model, StepContext
 from sanggar.models.capabilities import Decodes, Disturbs, Encodes, Reconstructs
@@ -27,7 +28,9 @@ pytestmark = [
 
 
 def made(name: str, spec: ImageSpec, seed: int = 0) -> Model:
-    plan = resolve(Recipe("t", data={"source": "digits"}, model={"family": name}, training={"steps": 1}))
+    plan = resolve(
+        Recipe("t", data={"source": "digits"}, model={"family": name, **SLIM.get(name, {})}, training={"steps": 1})
+    )
     model = build(plan, spec, seed)
     assert isinstance(model, Model)
     return model

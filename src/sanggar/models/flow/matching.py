@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Float, Shaped
 from pydantic import Field
 from torch import Tensor
-from torchdiffeq import odeint
 
 from sanggar.errors import RunError
 from sanggar.models.base import SamplingOptions, StepContext
@@ -116,7 +115,7 @@ def guided(network: VelocityNetwork, condition: Condition | None, guidance: floa
 def follow(velocity: Velocity, x: Points, solver: Solver, steps: int, *, backwards: bool = False) -> Points:
     """Carry noise into data, or data back into noise, along a velocity."""
     ends = torch.tensor([1.0, 0.0] if backwards else [0.0, 1.0], device=x.device)
-    found: Points = odeint(_derivative(velocity), x, ends, **_how(solver, steps))[-1]
+    found: Points = _integrated(_derivative(velocity), x, ends, solver, steps)[-1]
     return found
 
 
@@ -146,7 +145,7 @@ def log_density(velocity: Velocity, x: Points, solver: Solver, steps: int, probe
         return with_divergence(velocity, state[0], t.expand(len(x)), probe)
 
     start, ends = (x, torch.zeros(len(x), device=x.device)), torch.tensor([1.0, 0.0], device=x.device)
-    path: tuple[Points, Nats] = odeint(both, start, ends, **_how(solver, steps))
+    path: tuple[Points, Nats] = _integrated(both, start, ends, solver, steps)
     noise, change = path[0][-1], path[1][-1]
     normal = -0.5 * (noise.square().flatten(1).sum(dim=1) + noise[0].numel() * math.log(2 * math.pi))
     return normal + change  # integrated from 1 to 0: minus the integral from 0 to 1
@@ -186,6 +185,13 @@ def check_sampling(options: FlowSampling, condition: Condition | None, *, uncond
 
 def _derivative(velocity: Velocity) -> Callable[[Float[Tensor, ""], Points], Points]:
     return lambda t, x: velocity(x, t.expand(len(x)))
+
+
+def _integrated(change: Callable[..., Any], start: Any, ends: Float[Tensor, "2"], solver: Solver, steps: int) -> Any:
+    """The states at both ends of the way that begins at the first."""
+    from torchdiffeq import odeint  # here: it takes SciPy's integrators along, and most commands need neither
+
+    return odeint(change, start, ends, **_how(solver, steps))
 
 
 def _how(solver: Solver, steps: int) -> dict[str, Any]:
