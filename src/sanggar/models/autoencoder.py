@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
+from jaxtyping import UInt8
 from pydantic import Field, model_validator
 
 from sanggar.data.images import ImageSpec
@@ -22,7 +24,7 @@ from sanggar.models.base import (
     Terms,
     alone,
 )
-from sanggar.models.blocks import Activation, Norm, Patch, check_strides, encoder_and_decoder
+from sanggar.models.blocks import BEGINNERS, Activation, Norm, Patch, begin_linear, check_strides, encoder_and_decoder
 from sanggar.models.conditions import Condition, Conditions
 from sanggar.models.flow.matching import FlowSampling
 from sanggar.models.losses import PixelLoss, pixel_loss, to_picture
@@ -49,6 +51,9 @@ class AutoencoderOptions(Options):
     """whether blocks add to what they are given; off: the plain twin, of as many parameters"""
     scales: bool = False
     """multi-scale: the code is read from every resolution, and the picture painted at every one"""
+    linear: bool = False
+    """a linear path beside the convolutions, from pictures (averaged to 32×32 at most) to latents and back. It begins
+    as the principal components of the training pictures: what is learned is what these cannot say"""
     latent_size: int = Field(default=128, ge=1)
     """numbers that a picture is brought down to"""
     activation: Activation = "relu"
@@ -64,6 +69,8 @@ class AutoencoderOptions(Options):
     @model_validator(mode="after")
     def _as_many(self) -> AutoencoderOptions:
         check_strides(self)
+        if self.linear and self.loss == "bce":
+            raise ValueError("linear: principal components are no logarithms of odds; choose another loss than bce")
         return self
 
 
@@ -82,8 +89,13 @@ class Autoencoder(Model):
         self.options, self.noise, self.latent_size = options, options.noise, options.latent_size
         size = options.latent_size
         self.encoder, self.decoder = encoder_and_decoder(options, spec, size, size)
+        self.begins_with = BEGINNERS if options.linear else 0
         with_prior.equip(self, options.prior, options.latent_size, spec)
         self.divisible = alone(self)
+
+    def begin(self, pixels: UInt8[np.ndarray, "n height width channels"]) -> None:
+        """Begin as the principal components of training pictures."""
+        begin_linear(self.encoder, self.decoder, self.options.latent_size, pixels)
 
     def phases(self) -> list[Phase]:
         """One phase, and after it the prior's where one is learned."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
@@ -163,6 +163,8 @@ class Model(nn.Module):
     costly: frozenset[str] = frozenset()
     """names of capabilities that take too long for all pictures of a split: metrics that need one are measured where
     the recipe names them"""
+    begins_with: int = 0
+    """training pictures that `begin` is given before the first step; 0: it is not called"""
     at_once: int = CHUNK
     """pictures or latents that `compute` hands to a capability at a time; `build` fits it to the pictures' size"""
     divisible: bool = False
@@ -200,6 +202,10 @@ class Model(nn.Module):
     def place(self, device: torch.device) -> Model:
         """Move to a device, the weights in the memory order that pictures have."""
         return self.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def begin(self, pixels: UInt8[np.ndarray, "n height width channels"]) -> None:
+        """Let the first weights depend on training pictures, up to `begins_with` of them, spread over the split."""
+        raise NotImplementedError
 
     def use_judge(self, judge: Any) -> None:
         """Take the instrument that `perceptual_judge` names: no part of the network, neither trained nor saved."""

@@ -9,11 +9,12 @@ from itertools import pairwise
 from math import prod
 from typing import Literal, Protocol, runtime_checkable
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from sanggar.data.images import ImageSpec
+from sanggar.data.images import CHUNK, ImageSpec, to_float
 from sanggar.errors import RecipeError
 from sanggar.models.base import Latents, Pictures
 
@@ -192,13 +193,38 @@ class Upsample(nn.ConvTranspose2d):
         return y + self.bias.to(y.dtype).view(-1, 1, 1)
 
 
+COARSEST = 32
+"""Edge of the pictures whose principal components a linear path begins as: the finer ones are all alike"""
+BEGINNERS = 10_000
+"""Training pictures that they are found of"""
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """Pictures averaged to a size at which a linear path is affordable."""
+
+    shape: tuple[int, int, int]
+    """channels, height, width"""
+
+    @staticmethod
+    def of_spec(spec: ImageSpec) -> Coarse:
+        """Of pictures like `spec`: as they are, where they are small."""
+        factor = -(-max(spec.height, spec.width) // COARSEST)
+        return Coarse((spec.channels, -(-spec.height // factor), -(-spec.width // factor)))
+
+    def of(self, images: Pictures) -> Float[Tensor, "batch channels h w"]:
+        """Pictures at that size."""
+        size = self.shape[1:]
+        return images if images.shape[2:] == size else nn.functional.adaptive_avg_pool2d(images, size)
+
+
 class Encoder(nn.Module):
     """Pictures to `outputs` numbers: a convolution a width, residual blocks after it, then a dense layer.
 
     With `scales` the dense layer is also given the mean of each channel at every resolution before the last.
     """
 
-    def __init__(self, ladder: Ladder, outputs: int, style: Style) -> None:
+    def __init__(self, ladder: Ladder, outputs: int, style: Style, coarse: Coarse | None) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         self.ends: list[int] = []
@@ -211,6 +237,7 @@ class Encoder(nn.Module):
         self.convolutions, self.patch = nn.Sequential(*layers), ladder.patch
         seen = sum(ladder.widths[:-1]) if style.scales else 0
         self.dense = nn.Linear(prod(ladder.end) + seen, outputs)
+        self.coarse, self.linear = coarse, None if coarse is None else nn.Linear(prod(coarse.shape), outputs)
 
     def forward(self, images: Pictures) -> Float[Tensor, "batch outputs"]:
         """The code of each picture."""
@@ -219,7 +246,10 @@ class Encoder(nn.Module):
             x = self.convolutions[start:end](x)
             seen.append(x.mean(dim=(2, 3)))
         # height, width, channels: the order in memory, so that flattening moves nothing
-        return self.dense(torch.cat([*seen[:-1], x.permute(0, 2, 3, 1).flatten(1)], dim=1))  # type: ignore[no-any-return]
+        code: Tensor = self.dense(torch.cat([*seen[:-1], x.permute(0, 2, 3, 1).flatten(1)], dim=1))
+        if self.coarse is not None and self.linear is not None:
+            code = code + self.linear(self.coarse.of(images).flatten(1))
+        return code
 
 
 class Decoder(nn.Module):
@@ -228,7 +258,7 @@ class Decoder(nn.Module):
     With `scales` the picture is a sum: each resolution before the last adds one of its own, enlarged.
     """
 
-    def __init__(self, ladder: Ladder, inputs: int, style: Style) -> None:
+    def __init__(self, ladder: Ladder, inputs: int, style: Style, coarse: Coarse | None) -> None:
         super().__init__()
         self.start, self.patch = ladder.end, ladder.patch
         self.dense = nn.Linear(inputs, prod(self.start))
@@ -246,6 +276,7 @@ class Decoder(nn.Module):
         self.convolutions = nn.Sequential(*layers)
         painted = reversed(ladder.widths[:-1]) if style.scales else ()
         self.painted = nn.ModuleList(nn.Conv2d(width, ladder.channels, 1) for width in painted)
+        self.coarse, self.linear = coarse, None if coarse is None else nn.Linear(inputs, prod(coarse.shape))
 
     def forward(self, latents: Latents) -> Pictures:
         """The raw picture of each code."""
@@ -258,7 +289,12 @@ class Decoder(nn.Module):
         size = x.shape[2:]
         for picture in own:
             x = x + nn.functional.interpolate(picture, size, mode="bilinear")
-        return out_of_patches(x, self.patch)
+        x = out_of_patches(x, self.patch)
+        if self.coarse is not None and self.linear is not None:
+            coarse: Pictures = self.linear(latents).unflatten(1, self.coarse.shape)
+            size = x.shape[2:]
+            x = x + (coarse if coarse.shape[2:] == size else nn.functional.interpolate(coarse, size, mode="bilinear"))
+        return x
 
 
 @runtime_checkable
@@ -281,6 +317,8 @@ class Shape(Protocol):
     def activation(self) -> Activation: ...  # noqa: D102
     @property
     def norm(self) -> Norm: ...  # noqa: D102
+    @property
+    def linear(self) -> bool: ...  # noqa: D102
 
 
 def check_strides(shape: Shape) -> None:
@@ -299,7 +337,53 @@ def encoder_and_decoder(shape: Shape, spec: ImageSpec, outputs: int, inputs: int
     ladder = Ladder(seen.channels, (seen.height, seen.width), shape.patch, shape.widths, strides)
     check_norm(shape.norm, ladder.sizes[-1])
     style = Style(shape.blocks, shape.activation, shape.norm, shape.residual, shape.scales)
-    return Encoder(ladder, outputs, style), Decoder(ladder, inputs, style)
+    coarse = Coarse.of_spec(spec) if shape.linear else None
+    return Encoder(ladder, outputs, style, coarse), Decoder(ladder, inputs, style, coarse)
+
+
+@torch.no_grad()
+def begin_linear(
+    encoder: Encoder, decoder: Decoder, size: int, pixels: UInt8[np.ndarray, "n height width channels"],
+    rate: float = 0.0,
+) -> None:  # fmt: skip
+    """Let the linear paths be the best linear network of `size` latents, to which the convolutions add nothing yet.
+
+    Without a rate that is principal component analysis, each component divided by its deviation. An encoder of twice
+    as many numbers says means and log variances: with the weight `rate` of its KL divergence the best posteriors are
+    those of probabilistic principal components (Tipping & Bishop 1999; Lucas et al. 2019, arXiv:1911.02469).
+    """
+    from_pictures, to_pictures, coarse = encoder.linear, decoder.linear, encoder.coarse
+    assert coarse is not None and from_pictures is not None and to_pictures is not None
+    mean, components, variances = principal_components(coarse, pixels)
+    kept = variances[:size]
+    noise = rate * variances[size:].sum() / max(1, len(variances) - size)
+    signal = (kept - noise).clamp(min=0)
+    said = signal > 1e-9 * variances[0]  # fewer pictures than numbers: the rest says nothing so far
+    inward = torch.where(said[:, None], components[:, :size].T * (signal.sqrt() / kept.clamp(min=1e-30))[:, None], 0)
+    outward = torch.where(said, components[:, :size] * signal.sqrt(), 0)
+    for layer in (from_pictures, to_pictures, encoder.dense, decoder.convolutions[-1], *decoder.painted):
+        for parameter in layer.parameters():
+            parameter.zero_()
+    count = inward.shape[0]  # at most as many as a picture has values
+    from_pictures.weight[:count] = inward.to(from_pictures.weight)
+    from_pictures.bias[:count] = -(inward @ mean).to(from_pictures.weight)
+    to_pictures.weight[:, :count] = outward.to(to_pictures.weight)
+    to_pictures.bias.copy_(mean)
+    if from_pictures.out_features > size:
+        unsure = torch.where(said, noise / kept.clamp(min=1e-30), 1.0).clamp(1e-6, 1.0)
+        from_pictures.bias[size : size + count] = unsure.log().to(from_pictures.weight)
+
+
+def principal_components(
+    coarse: Coarse, pixels: UInt8[np.ndarray, "n height width channels"]
+) -> tuple[Float[Tensor, "values"], Float[Tensor, "values components"], Float[Tensor, "components"]]:
+    """The mean of coarse pictures, their principal components as columns, and the variance along each, falling."""
+    parts = (torch.from_numpy(np.array(pixels[i : i + CHUNK])) for i in range(0, len(pixels), CHUNK))
+    points = torch.cat([coarse.of(to_float(part)).flatten(1) for part in parts]).double()
+    mean = points.mean(dim=0)
+    points -= mean
+    variances, components = torch.linalg.eigh(points.T @ points / len(points))
+    return mean, components.flip(1), variances.flip(0).clamp(min=0)
 
 
 def norm_and_activation(style: Style, width: int) -> list[nn.Module]:

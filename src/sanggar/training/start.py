@@ -78,6 +78,7 @@ def train(
             folder = claimed_folder(plan.name)
             stack.callback(_without_run, [folder, *made])
         learner, batches = _set_up(plan, dataset, folder)
+        learner.begin(dataset.train)
         run = None
         if learner.rank == 0:
             check_vacant(folder)
@@ -127,6 +128,8 @@ def _resume(
     if kept is not None:
         arrays, progress = kept
         learner.load_state(arrays)
+    else:
+        learner.begin(dataset.train)
     if learner.rank == 0:
         run.extend(plan.yaml(), plan.identity(dataset.fingerprint), status="training")
     return _walk(plan, learner, batches, dataset, progress, run if learner.rank == 0 else None, watch, hooks) or run

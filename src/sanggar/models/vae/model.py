@@ -10,8 +10,9 @@ from __future__ import annotations
 from math import prod
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -29,7 +30,16 @@ from sanggar.models.base import (
     Terms,
     alone,
 )
-from sanggar.models.blocks import Activation, Norm, Patch, check_strides, encoder_and_decoder, frozen_batch_stats
+from sanggar.models.blocks import (
+    BEGINNERS,
+    Activation,
+    Norm,
+    Patch,
+    begin_linear,
+    check_strides,
+    encoder_and_decoder,
+    frozen_batch_stats,
+)
 from sanggar.models.classifier import Classifier, at_size, dissimilarity
 from sanggar.models.conditions import Condition, Conditions, Names
 from sanggar.models.flow.matching import FlowSampling
@@ -68,6 +78,9 @@ class VAEOptions(Options):
     """whether blocks add to what they are given; off: the plain twin, of as many parameters"""
     scales: bool = False
     """multi-scale: the code is read from every resolution, and the picture painted at every one"""
+    linear: bool = False
+    """a linear path beside the convolutions, from pictures (averaged to 32×32 at most) to latents and back. It begins
+    as the principal components of the training pictures: what is learned is what these cannot say"""
     latent_size: int = Field(default=32, ge=1)
     """numbers in a latent"""
     activation: Activation = "silu"
@@ -95,6 +108,8 @@ class VAEOptions(Options):
         check_strides(self)
         if self.capacity is not None and (self.beta != Beta() or self.free_bits):
             raise ValueError("capacity: it steers the KL divergence in place of beta and free_bits; give one of them")
+        if self.linear and self.likelihood.kind == "bernoulli":
+            raise ValueError("linear: principal components are no logarithms of odds; choose another likelihood")
         return self
 
 
@@ -119,6 +134,7 @@ class VAE(Model):
         with_prior.equip(self, options.prior, options.latent_size, spec, options.condition)
         size = options.latent_size
         self.encoder, self.decoder = encoder_and_decoder(options, spec, 2 * size, size + self._of_decoder.width)
+        self.begins_with = BEGINNERS if options.linear else 0
         self.likelihood = options.likelihood.build(spec.channels)
         self.critic: nn.Module | None = None
         if options.adversarial is not None:
@@ -137,6 +153,10 @@ class VAE(Model):
         """Take the judge whose features the perceptual loss compares."""
         self._judge = judge
         judge.network.requires_grad_(False)
+
+    def begin(self, pixels: UInt8[np.ndarray, "n height width channels"]) -> None:
+        """Begin as the principal components of training pictures, each as sure as the rate lets it be."""
+        begin_linear(self.encoder, self.decoder, self.latent_size, pixels, self.options.beta.weight)
 
     def phases(self) -> list[Phase]:
         """One phase; before it the critic's and after it the prior's, where there are such."""

@@ -62,6 +62,10 @@ class Learner(Protocol):
     watched: frozenset[str]
     """names among the terms that are looked at and not minimized"""
 
+    def begin(self, images: Images) -> None:
+        """Before the first step of a training: let the first weights depend on the training pictures."""
+        ...
+
     def step(self, step: int, batches: Sequence[Images]) -> Pending:
         """One step of every phase; its loss terms, named `phase/term`, perhaps still being computed."""
         ...

@@ -47,6 +47,9 @@ class NumpyLearner:
 
     # -- a step ------------------------------------------------------------------------------------------------
 
+    def begin(self, images: Images) -> None:
+        """Nothing: first weights are drawn."""
+
     def step(self, step: int, batches: Sequence[Images]) -> Values:
         """One step of the optimizer on a batch."""
         with np.errstate(all="ignore"):  # what is not finite is told by the loop, in one line

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import AveragedModel
 
 from sanggar.data.images import Images, ImageSpec, to_float, to_uint8
@@ -98,6 +98,15 @@ class TorchLearner:
         return min(chosen, self.options.batch_size)
 
     # -- a step ------------------------------------------------------------------------------------------------
+
+    def begin(self, images: Images) -> None:
+        """Let the first weights depend on training pictures where the network asks for some."""
+        if not self.model.begins_with:
+            return
+        self.model.begin(images.pixels[:: -(-len(images) // self.model.begins_with)])
+        if self.world > 1:  # two kinds of processor do not come to the same bits
+            for value in self.model.state_dict().values():
+                distributed.broadcast(value, 0)
 
     def step(self, step: int, batches: Sequence[Images]) -> dict[str, Tensor]:
         """One optimizer step of every phase, repeated where the phase asks for it."""
