@@ -7,6 +7,6 @@ import pytest
 from sanggar.models.flow import model
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model, "EXACT", ("midpoint", 3))

@@ -27,6 +27,7 @@ N = 6
 
 WITH_PRIORS = [*FAMILIES, *(f"{name} with a learned prior" for name in ("autoencoder", "vae"))]
 EVERY = pytest.mark.parametrize("name", WITH_PRIORS)
+pytestmark = pytest.mark.usefixtures("few_steps")
 AT_EACH_SIZE = pytest.mark.parametrize("spec", SIZES, ids=lambda spec: spec.size)
 
 

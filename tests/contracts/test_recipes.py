@@ -140,6 +140,7 @@ def test_it_trains(name: str, tmp_path: Path, request: pytest.FixtureRequest) ->
     assert (run.status, run.info["step"]) == ("finished", 2)
 
 
+@pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize("name", one_of_each().values())
 def test_it_is_measured_and_reported(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     small = small_data(name, request)

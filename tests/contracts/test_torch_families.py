@@ -22,6 +22,7 @@ N = 6
 TORCH = [name for name, family in FAMILIES.items() if issubclass(family, Model)]
 
 pytestmark = [
+    pytest.mark.usefixtures("few_steps"),
     pytest.mark.parametrize("name", TORCH),
     pytest.mark.parametrize("spec", SIZES, ids=lambda spec: spec.size),
 ]
