@@ -119,6 +119,31 @@ def test_what_pictures_do_not_say_is_left_to_learn(count: int, latents: int) -> 
     assert (mean.std(dim=0) < 1e-6).sum() >= latents - min(count - 1, 63)
 
 
+def test_pictures_that_are_all_the_same_say_nothing() -> None:
+    pixels = np.full((20, 9, 7, 1), 90, np.uint8)
+    model = VAE(VAEOptions(**STYLE, latent_size=4), GREY)
+    model.begin(pixels)
+    with torch.no_grad():
+        mean, log_variance = model.eval()._posterior(shown(pixels))
+        found = model.decoder(mean)
+    assert not mean.any() and not log_variance.any()
+    assert F.mse_loss(found, shown(pixels)).item() < 1e-6
+
+
+def test_what_a_decoder_is_told_besides_changes_nothing_yet() -> None:
+    spec = ImageSpec(9, 7, 1, tuple("abcdefghij"))
+    pixels = pictures(spec, 200)
+    one, other = (VAE(VAEOptions(**STYLE, latent_size=3, condition=condition), spec) for condition in ((), ("class",)))
+    for model in (one, other):
+        model.begin(pixels)
+        model.eval()
+    with torch.no_grad():
+        latents = one.encode(shown(pixels))
+        assert other.encode(shown(pixels)).equal(latents)
+        told = F.one_hot(torch.arange(200) % 10, 10).float()
+        assert other.decode(latents, told).equal(one.decode(latents, None))
+
+
 @pytest.mark.parametrize(
     ("model", "words"),
     [

@@ -24,9 +24,10 @@ from sanggar.models.base import (
     Terms,
     alone,
 )
-from sanggar.models.blocks import BEGINNERS, Activation, Norm, Patch, begin_linear, check_strides, encoder_and_decoder
+from sanggar.models.blocks import Activation, Norm, Patch, begin_linear, check_strides, encoder_and_decoder
 from sanggar.models.conditions import Condition, Conditions
 from sanggar.models.flow.matching import FlowSampling
+from sanggar.models.linear import BEGINNERS
 from sanggar.models.losses import PixelLoss, pixel_loss, to_picture
 from sanggar.models.noise import NoiseOptions, disturb
 from sanggar.models.priors import LearnedPrior, Noise, Prior, TemperatureSampling

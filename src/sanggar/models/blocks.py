@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from sanggar.data.images import CHUNK, ImageSpec, to_float
+from sanggar.data.images import ImageSpec
 from sanggar.errors import RecipeError
 from sanggar.models.base import Latents, Pictures
+from sanggar.models.linear import FromPictures, ToPictures, begin
 
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 Norm = Literal["none", "batch", "group", "instance", "pixel"]
@@ -193,38 +194,13 @@ class Upsample(nn.ConvTranspose2d):
         return y + self.bias.to(y.dtype).view(-1, 1, 1)
 
 
-COARSEST = 32
-"""Edge of the pictures whose principal components a linear path begins as: the finer ones are all alike"""
-BEGINNERS = 10_000
-"""Training pictures that they are found of"""
-
-
-@dataclass(frozen=True)
-class Coarse:
-    """Pictures averaged to a size at which a linear path is affordable."""
-
-    shape: tuple[int, int, int]
-    """channels, height, width"""
-
-    @staticmethod
-    def of_spec(spec: ImageSpec) -> Coarse:
-        """Of pictures like `spec`: as they are, where they are small."""
-        factor = -(-max(spec.height, spec.width) // COARSEST)
-        return Coarse((spec.channels, -(-spec.height // factor), -(-spec.width // factor)))
-
-    def of(self, images: Pictures) -> Float[Tensor, "batch channels h w"]:
-        """Pictures at that size."""
-        size = self.shape[1:]
-        return images if images.shape[2:] == size else nn.functional.adaptive_avg_pool2d(images, size)
-
-
 class Encoder(nn.Module):
     """Pictures to `outputs` numbers: a convolution a width, residual blocks after it, then a dense layer.
 
     With `scales` the dense layer is also given the mean of each channel at every resolution before the last.
     """
 
-    def __init__(self, ladder: Ladder, outputs: int, style: Style, coarse: Coarse | None) -> None:
+    def __init__(self, ladder: Ladder, outputs: int, style: Style, linear: FromPictures | None) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         self.ends: list[int] = []
@@ -237,7 +213,7 @@ class Encoder(nn.Module):
         self.convolutions, self.patch = nn.Sequential(*layers), ladder.patch
         seen = sum(ladder.widths[:-1]) if style.scales else 0
         self.dense = nn.Linear(prod(ladder.end) + seen, outputs)
-        self.coarse, self.linear = coarse, None if coarse is None else nn.Linear(prod(coarse.shape), outputs)
+        self.linear = linear
 
     def forward(self, images: Pictures) -> Float[Tensor, "batch outputs"]:
         """The code of each picture."""
@@ -247,9 +223,7 @@ class Encoder(nn.Module):
             seen.append(x.mean(dim=(2, 3)))
         # height, width, channels: the order in memory, so that flattening moves nothing
         code: Tensor = self.dense(torch.cat([*seen[:-1], x.permute(0, 2, 3, 1).flatten(1)], dim=1))
-        if self.coarse is not None and self.linear is not None:
-            code = code + self.linear(self.coarse.of(images).flatten(1))
-        return code
+        return code if self.linear is None else code + self.linear(images)
 
 
 class Decoder(nn.Module):
@@ -258,7 +232,7 @@ class Decoder(nn.Module):
     With `scales` the picture is a sum: each resolution before the last adds one of its own, enlarged.
     """
 
-    def __init__(self, ladder: Ladder, inputs: int, style: Style, coarse: Coarse | None) -> None:
+    def __init__(self, ladder: Ladder, inputs: int, style: Style, linear: ToPictures | None) -> None:
         super().__init__()
         self.start, self.patch = ladder.end, ladder.patch
         self.dense = nn.Linear(inputs, prod(self.start))
@@ -276,7 +250,7 @@ class Decoder(nn.Module):
         self.convolutions = nn.Sequential(*layers)
         painted = reversed(ladder.widths[:-1]) if style.scales else ()
         self.painted = nn.ModuleList(nn.Conv2d(width, ladder.channels, 1) for width in painted)
-        self.coarse, self.linear = coarse, None if coarse is None else nn.Linear(inputs, prod(coarse.shape))
+        self.linear = linear
 
     def forward(self, latents: Latents) -> Pictures:
         """The raw picture of each code."""
@@ -290,11 +264,7 @@ class Decoder(nn.Module):
         for picture in own:
             x = x + nn.functional.interpolate(picture, size, mode="bilinear")
         x = out_of_patches(x, self.patch)
-        if self.coarse is not None and self.linear is not None:
-            coarse: Pictures = self.linear(latents).unflatten(1, self.coarse.shape)
-            size = x.shape[2:]
-            x = x + (coarse if coarse.shape[2:] == size else nn.functional.interpolate(coarse, size, mode="bilinear"))
-        return x
+        return x if self.linear is None else x + self.linear(latents)
 
 
 @runtime_checkable
@@ -337,8 +307,8 @@ def encoder_and_decoder(shape: Shape, spec: ImageSpec, outputs: int, inputs: int
     ladder = Ladder(seen.channels, (seen.height, seen.width), shape.patch, shape.widths, strides)
     check_norm(shape.norm, ladder.sizes[-1])
     style = Style(shape.blocks, shape.activation, shape.norm, shape.residual, shape.scales)
-    coarse = Coarse.of_spec(spec) if shape.linear else None
-    return Encoder(ladder, outputs, style, coarse), Decoder(ladder, inputs, style, coarse)
+    inward, outward = (FromPictures(spec, outputs), ToPictures(spec, inputs)) if shape.linear else (None, None)
+    return Encoder(ladder, outputs, style, inward), Decoder(ladder, inputs, style, outward)
 
 
 @torch.no_grad()
@@ -346,44 +316,12 @@ def begin_linear(
     encoder: Encoder, decoder: Decoder, size: int, pixels: UInt8[np.ndarray, "n height width channels"],
     rate: float = 0.0,
 ) -> None:  # fmt: skip
-    """Let the linear paths be the best linear network of `size` latents, to which the convolutions add nothing yet.
-
-    Without a rate that is principal component analysis, each component divided by its deviation. An encoder of twice
-    as many numbers says means and log variances: with the weight `rate` of its KL divergence the best posteriors are
-    those of probabilistic principal components (Tipping & Bishop 1999; Lucas et al. 2019, arXiv:1911.02469).
-    """
-    from_pictures, to_pictures, coarse = encoder.linear, decoder.linear, encoder.coarse
-    assert coarse is not None and from_pictures is not None and to_pictures is not None
-    mean, components, variances = principal_components(coarse, pixels)
-    kept = variances[:size]
-    noise = rate * variances[size:].sum() / max(1, len(variances) - size)
-    signal = (kept - noise).clamp(min=0)
-    said = signal > 1e-9 * variances[0]  # fewer pictures than numbers: the rest says nothing so far
-    inward = torch.where(said[:, None], components[:, :size].T * (signal.sqrt() / kept.clamp(min=1e-30))[:, None], 0)
-    outward = torch.where(said, components[:, :size] * signal.sqrt(), 0)
-    for layer in (from_pictures, to_pictures, encoder.dense, decoder.convolutions[-1], *decoder.painted):
+    """Let the linear paths be the best ones of `size` latents, see `linear.begin`, and convolutions add nothing yet."""
+    assert encoder.linear is not None and decoder.linear is not None
+    for layer in (encoder.dense, decoder.convolutions[-1], *decoder.painted):
         for parameter in layer.parameters():
             parameter.zero_()
-    count = inward.shape[0]  # at most as many as a picture has values
-    from_pictures.weight[:count] = inward.to(from_pictures.weight)
-    from_pictures.bias[:count] = -(inward @ mean).to(from_pictures.weight)
-    to_pictures.weight[:, :count] = outward.to(to_pictures.weight)
-    to_pictures.bias.copy_(mean)
-    if from_pictures.out_features > size:
-        unsure = torch.where(said, noise / kept.clamp(min=1e-30), 1.0).clamp(1e-6, 1.0)
-        from_pictures.bias[size : size + count] = unsure.log().to(from_pictures.weight)
-
-
-def principal_components(
-    coarse: Coarse, pixels: UInt8[np.ndarray, "n height width channels"]
-) -> tuple[Float[Tensor, "values"], Float[Tensor, "values components"], Float[Tensor, "components"]]:
-    """The mean of coarse pictures, their principal components as columns, and the variance along each, falling."""
-    parts = (torch.from_numpy(np.array(pixels[i : i + CHUNK])) for i in range(0, len(pixels), CHUNK))
-    points = torch.cat([coarse.of(to_float(part)).flatten(1) for part in parts]).double()
-    mean = points.mean(dim=0)
-    points -= mean
-    variances, components = torch.linalg.eigh(points.T @ points / len(points))
-    return mean, components.flip(1), variances.flip(0).clamp(min=0)
+    begin(encoder.linear, decoder.linear, size, pixels, rate)
 
 
 def norm_and_activation(style: Style, width: int) -> list[nn.Module]:

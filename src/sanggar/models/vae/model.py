@@ -31,7 +31,6 @@ from sanggar.models.base import (
     alone,
 )
 from sanggar.models.blocks import (
-    BEGINNERS,
     Activation,
     Norm,
     Patch,
@@ -50,6 +49,7 @@ from sanggar.models.gan.objectives import (
     differentiates,
     penalty_terms,
 )
+from sanggar.models.linear import BEGINNERS
 from sanggar.models.priors import Noise, Normal, Prior, PriorOptions, TemperatureSampling
 from sanggar.models.vae.beside import Adversarial, Perceptual, PerceptualJudge
 from sanggar.models.vae.kl import Beta, Capacity, kl_divergence, kl_term, log_normal
