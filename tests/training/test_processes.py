@@ -18,8 +18,9 @@ LAUNCH = (
 )  # fmt: skip
 """`--multi_gpu` starts several processes whatever the device; `--cpu` starts one unless there is an MPI."""
 RECIPE = (
-    "train", "digits-denoising-autoencoder", "model.widths=[4,8]", "model.latent_size=6", "training.device=cpu",
-    "training.precision=fp32", "data.validation=700", "training.epochs=2", "training.validate_every=4",
+    "train", "digits-denoising-autoencoder", "model.widths=[4,8]", "model.latent_size=6", "model.linear=true",
+    "training.device=cpu", "training.precision=fp32", "data.validation=700", "training.epochs=2",
+    "training.validate_every=4",
     "training.augmentation={flip: true, translation: 0.2, rotation: 10}",
 )  # fmt: skip
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sanggar.data.images import ImageSpec
 from sanggar.errors import RecipeError
 from sanggar.models.base import Latents, Pictures
-from sanggar.models.linear import FromPictures, ToPictures, begin
+from sanggar.models.linear import LinearDecoder, LinearEncoder, begin
 
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 Norm = Literal["none", "batch", "group", "instance", "pixel"]
@@ -200,7 +200,7 @@ class Encoder(nn.Module):
     With `scales` the dense layer is also given the mean of each channel at every resolution before the last.
     """
 
-    def __init__(self, ladder: Ladder, outputs: int, style: Style, linear: FromPictures | None) -> None:
+    def __init__(self, ladder: Ladder, outputs: int, style: Style, linear: LinearEncoder | None) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         self.ends: list[int] = []
@@ -232,7 +232,7 @@ class Decoder(nn.Module):
     With `scales` the picture is a sum: each resolution before the last adds one of its own, enlarged.
     """
 
-    def __init__(self, ladder: Ladder, inputs: int, style: Style, linear: ToPictures | None) -> None:
+    def __init__(self, ladder: Ladder, inputs: int, style: Style, linear: LinearDecoder | None) -> None:
         super().__init__()
         self.start, self.patch = ladder.end, ladder.patch
         self.dense = nn.Linear(inputs, prod(self.start))
@@ -307,7 +307,7 @@ def encoder_and_decoder(shape: Shape, spec: ImageSpec, outputs: int, inputs: int
     ladder = Ladder(seen.channels, (seen.height, seen.width), shape.patch, shape.widths, strides)
     check_norm(shape.norm, ladder.sizes[-1])
     style = Style(shape.blocks, shape.activation, shape.norm, shape.residual, shape.scales)
-    inward, outward = (FromPictures(spec, outputs), ToPictures(spec, inputs)) if shape.linear else (None, None)
+    inward, outward = (LinearEncoder(spec, outputs), LinearDecoder(spec, inputs)) if shape.linear else (None, None)
     return Encoder(ladder, outputs, style, inward), Decoder(ladder, inputs, style, outward)
 
 

@@ -25,7 +25,7 @@ SUREST = 1e-6
 """Variance of a posterior that nothing is left out of"""
 
 
-class FromPictures(nn.Linear):
+class LinearEncoder(nn.Linear):
     """Numbers of pictures."""
 
     def __init__(self, spec: ImageSpec, outputs: int) -> None:
@@ -42,7 +42,7 @@ class FromPictures(nn.Linear):
         return super().forward(self.seen(images))
 
 
-class ToPictures(nn.Linear):
+class LinearDecoder(nn.Linear):
     """Pictures of numbers."""
 
     def __init__(self, spec: ImageSpec, inputs: int) -> None:
@@ -64,7 +64,7 @@ def coarse(spec: ImageSpec) -> tuple[int, int, int]:
 
 @torch.no_grad()
 def begin(
-    inward: FromPictures, outward: ToPictures, size: int, pixels: UInt8[np.ndarray, "n height width channels"],
+    inward: LinearEncoder, outward: LinearDecoder, size: int, pixels: UInt8[np.ndarray, "n height width channels"],
     rate: float,
 ) -> None:  # fmt: skip
     """Let both paths be the best linear network of `size` latents for these pictures.
@@ -91,7 +91,7 @@ def begin(
 
 
 def principal_components(
-    inward: FromPictures, pixels: UInt8[np.ndarray, "n height width channels"], size: int
+    inward: LinearEncoder, pixels: UInt8[np.ndarray, "n height width channels"], size: int
 ) -> tuple[Float[Tensor, "values"], Float[Tensor, "values components"], Float[Tensor, "components"], float]:
     """The mean of what `inward` sees, its first components as columns, each one's variance, and the others' mean."""
     parts = (torch.from_numpy(np.array(pixels[i : i + CHUNK])) for i in range(0, len(pixels), CHUNK))
