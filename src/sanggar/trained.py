@@ -148,6 +148,12 @@ class TrainedModel:
         return Likelihood(given.pixels, given.discrete, getattr(given, "deviation", None))
 
     @property
+    def linear(self) -> bool | None:
+        """Whether it has a linear path, which began as principal components; None where it could have none."""
+        linear: bool | None = getattr(self._model, "linear", None)
+        return linear
+
+    @property
     def learned_prior(self) -> str | None:
         """Kind of the prior that was learned; None where there is none."""
         kind: str | None = getattr(self._model, "learned_prior", None)

@@ -178,6 +178,16 @@ def test_a_learned_prior_that_is_behind_is_not_asked_to_be_learned(empty: View) 
     assert list(said(having(empty, *measurements, exploration={"prior": None}))) == ["learn_a_prior"]
 
 
+def test_what_is_behind_principal_components_is_told_to_begin_as_they_are_where_it_does_not_yet(empty: View) -> None:
+    behind, _ = CASES["below_pca"]
+    found = said(having(empty, *behind, reconstruction={"linear": False}))
+    assert list(found) == ["below_pca", "begin_linear"] and "`model.linear=true`" in found["begin_linear"]
+    for other in (True, None):
+        assert list(said(having(empty, *behind, reconstruction={"linear": other}))) == ["below_pca"]
+    ahead, _ = CASES["above_pca"]
+    assert list(said(having(empty, *ahead, reconstruction={"linear": False}))) == ["above_pca"]
+
+
 def test_of_each_kind_the_weightiest_is_said_in_their_order(empty: View) -> None:
     everything = [m for measurements, _ in CASES.values() for m in measurements]
     kinds = [d.kind for d in diagnose(having(empty, *everything))]
@@ -187,7 +197,7 @@ def test_of_each_kind_the_weightiest_is_said_in_their_order(empty: View) -> None
 
 
 def test_every_word_is_used_and_no_rule_lacks_words(empty: View) -> None:
-    known = {*CASES, "still_falling", "overfitted", "critic_wins", "critic_lost", "prior_behind"}
+    known = {*CASES, "still_falling", "overfitted", "critic_wins", "critic_lost", "prior_behind", "begin_linear"}
     assert known == set(labels.DIAGNOSES)
     assert len(RULES) == 12
 

@@ -80,6 +80,8 @@ class Autoencoder(Model):
 
     Options: ClassVar[type[Options]] = AutoencoderOptions
     SamplingOptions: type[SamplingOptions] = TemperatureSampling
+    linear: bool | None
+    """whether there is a linear path; none: there can be none"""
     prior: Prior | None
     conditions: Conditions
     noise_shape: tuple[int, ...]
@@ -91,6 +93,7 @@ class Autoencoder(Model):
         size = options.latent_size
         self.encoder, self.decoder = encoder_and_decoder(options, spec, size, size)
         self.begins_with = BEGINNERS if options.linear else 0
+        self.linear = None if options.loss == "bce" else options.linear
         with_prior.equip(self, options.prior, options.latent_size, spec)
         self.divisible = alone(self)
 

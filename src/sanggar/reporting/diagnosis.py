@@ -59,7 +59,7 @@ DECIBELS = 0.5
 
 
 def beside_pca(view: View) -> Iterator[Diagnosis]:
-    """Reconstructions beside those of as many principal components."""
+    """Reconstructions beside those of as many principal components, which a linear path would begin as."""
     network, pca = one(view, "reconstruction.psnr"), one(view, "reconstruction.psnr", PCA)
     if network is None or pca is None or abs(network.value - pca.value) < DECIBELS:
         return
@@ -70,6 +70,8 @@ def beside_pca(view: View) -> Iterator[Diagnosis]:
         yield Diagnosis("good", "above_pca", values, weight)
     else:
         yield Diagnosis("worse", "below_pca", values, weight)
+        if view.detail("reconstruction", "linear") is False:  # none: there can be no linear path, or an older run
+            yield Diagnosis("next", "begin_linear", values, weight)
 
 
 def beside_filters(view: View) -> Iterator[Diagnosis]:

@@ -227,6 +227,8 @@ DIAGNOSES: dict[str, str] = {
     "{pca:.1f} dB).",
     "below_pca": "It reconstructs {difference:.1f} dB worse than as many principal components, which train in seconds "
     "({psnr:.1f} and {pca:.1f} dB).",
+    "begin_linear": "What to change first: principal components reconstruct at {pca:.1f} dB, this network at "
+    "{psnr:.1f}. With `model.linear=true` it begins as they are, and learns what they cannot say.",
     "above_filter": "It denoises well: {difference:.1f} dB above the best classical filter at noise {level:g}.",
     "below_filter": "At noise {level:g} it denoises {difference:.1f} dB worse than the best classical filter.",
     "classifies": "It classifies {accuracy:.1%} of {n:,} test pictures rightly; always naming the largest class would "

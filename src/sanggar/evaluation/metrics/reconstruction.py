@@ -37,7 +37,8 @@ def measure(context: EvaluationContext, options: Options) -> Findings:
         size, beside = pca_reconstructions(context, FIDELITY)
         given: dict[str, Json] = {"size": size, "fitted_on": min(len(context.dataset.train), _needed(context))}
         measurements += _measurements(context, beside, given, PCA)
-    return Findings(measurements, extremes(pixels, test, test.pixels, values["psnr"]))
+    details = dict[str, Json](linear=model.linear)
+    return Findings(measurements, extremes(pixels, test, test.pixels, values["psnr"]), details=details)
 
 
 def _needed(context: EvaluationContext) -> int:

@@ -119,6 +119,8 @@ class VAE(Model):
     Options: ClassVar[type[Options]] = VAEOptions
     SamplingOptions: type[SamplingOptions] = TemperatureSampling
     latent_size: int
+    linear: bool | None
+    """whether there is a linear path; none: there can be none"""
     prior: Prior | None
     conditions: Conditions
     noise_shape: tuple[int, ...]
@@ -135,6 +137,7 @@ class VAE(Model):
         size = options.latent_size
         self.encoder, self.decoder = encoder_and_decoder(options, spec, 2 * size, size + self._of_decoder.width)
         self.begins_with = BEGINNERS if options.linear else 0
+        self.linear = None if options.likelihood.kind == "bernoulli" else options.linear
         self.likelihood = options.likelihood.build(spec.channels)
         self.critic: nn.Module | None = None
         if options.adversarial is not None:
