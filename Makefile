@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test fuzz trials lint wheel bench docs keys clean
+.PHONY: setup demo test test-all fuzz trials lint wheel bench docs keys clean
 
 setup: $(VENV)/.ready  ## create .venv and install everything
 
@@ -15,7 +15,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup  ## the tour: five networks trained, measured and reported on one page, in one to two minutes
 	$(BIN)/sanggar tour
 
-test: setup  ## the whole test suite
+test: setup  ## the tests that are quick, in about five minutes
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+test-all: setup  ## the whole test suite
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 MINUTES ?= 10

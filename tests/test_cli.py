@@ -53,6 +53,7 @@ def test_run_trains_evaluates_and_reports(run_cli: Cli, tmp_path: Path) -> None:
     assert run.report_file.read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.slow
 def test_run_of_a_network_that_tells_classes_apart(run_cli: Cli, tmp_path: Path) -> None:
     status, out, err = run_cli("run", "digits-ffnn", *TINY_FFNN, "--out", tmp_path / "run")
     assert status == 0
@@ -82,6 +83,7 @@ def test_train_names_its_folder_by_the_recipe(run_cli: Cli, tmp_path: Path, monk
     ]
 
 
+@pytest.mark.slow
 def test_evaluate_says_the_headlines(run_cli: Cli, copied_run: Run) -> None:
     before = read(copied_run)
     copied_run.evaluation_file.unlink()
@@ -101,12 +103,14 @@ def test_numbers_of_fewer_epochs_are_not_shown_for_more(run_cli: Cli, copied_run
     assert "sanggar evaluate" in err
 
 
+@pytest.mark.slow
 def test_measuring_says_the_step_of_the_weights_that_it_measured(run_cli: Cli, copied_run: Run) -> None:
     copied_run.update(status="stopped", step=40)  # made longer, stopped again: the weights are still the shorter run's
     run_cli("evaluate", copied_run.path)
     assert read(copied_run).step == 36
 
 
+@pytest.mark.slow
 def test_report_of_one_run_and_of_two(run_cli: Cli, copied_run: Run, tiny_run: Run, tmp_path: Path) -> None:
     assert run_cli("report", copied_run.path) == (0, f"{copied_run.report_file}\n", "")
     both = tmp_path / "both.html"

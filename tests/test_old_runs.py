@@ -388,6 +388,7 @@ def test_the_recipe_of_an_old_run_is_described(run_cli: Cli, unpacked: Path, nam
     assert "train_images" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MEASURED)
 def test_an_old_run_measured_again_has_the_same_measurements_under_the_same_protocols(
     run_cli: Cli, old: Copy, name: str
@@ -413,6 +414,7 @@ def test_an_old_run_measured_again_has_the_same_measurements_under_the_same_prot
         }
 
 
+@pytest.mark.slow
 def test_an_old_run_is_measured_by_other_options(run_cli: Cli, old: Copy) -> None:
     run = old("autoencoder")
     succeeds(run_cli, "evaluate", run.path, "evaluation.denoising.noise_levels=[0.5]", "evaluation.images=32")
@@ -423,6 +425,7 @@ def test_an_old_run_is_measured_by_other_options(run_cli: Cli, old: Copy) -> Non
     assert {m.tags["level"] for m in read(run).find("denoising.compared_psnr")} == {0.3, 0.6}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MEASURED)
 def test_a_report_of_an_old_run(run_cli: Cli, old: Copy, name: str) -> None:
     run = old(name)
@@ -433,6 +436,7 @@ def test_a_report_of_an_old_run(run_cli: Cli, old: Copy, name: str) -> None:
         assert labels.alarm(alarm)[:60].replace("'", "&#x27;") in page
 
 
+@pytest.mark.slow
 def test_a_report_of_all_of_them(run_cli: Cli, unpacked: Path, tmp_path: Path) -> None:
     out = tmp_path / "all.html"
     succeeds(run_cli, "report", *(unpacked / name for name in MEASURED), "--out", out)
@@ -440,6 +444,7 @@ def test_a_report_of_all_of_them(run_cli: Cli, unpacked: Path, tmp_path: Path) -
     assert all(name in page for name in MEASURED)
 
 
+@pytest.mark.slow
 def test_an_old_run_and_one_measured_today_share_their_rows(run_cli: Cli, old: Copy, unpacked: Path) -> None:
     run = Run(old("autoencoder").path.rename(unpacked.parent / "today"))
     succeeds(run_cli, "evaluate", run.path)
@@ -537,6 +542,7 @@ def test_an_old_run_reconstructs_encodes_and_interpolates(
     assert len(loaded(out)["images"]) == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "steps"), [("stopped", 54), ("stopped-gan", 20)])
 def test_an_old_run_that_was_stopped_goes_on_to_its_end(run_cli: Cli, old: Copy, name: str, steps: int) -> None:
     run = old(name)

@@ -224,6 +224,7 @@ def test_a_signal_keeps_what_is_done_and_says_how_to_go_on(stage: str, number: s
     assert not [file for file in tmp_path.rglob(".*") if file.name != ".lock"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
 @pytest.mark.parametrize("closed", ["<&- >&- 2>&-"])
 def test_closed_streams_do_not_stop_a_training(closed: str, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_page_does_what_it_says(beside: Path, run_cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
     commands = []
     for language, file, block in FENCE.findall(PAGE.read_text(encoding="utf-8")):

@@ -98,6 +98,7 @@ TRAININGS = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(model=MODELS | FEED_FORWARD, training=TRAININGS, seed=st.integers(0, 2**32 - 1))
 def test_resolving_what_was_resolved_changes_nothing(
     model: dict[str, Any], training: dict[str, Any], seed: int

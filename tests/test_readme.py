@@ -61,6 +61,7 @@ def lightened(words: list[str]) -> list[str]:
     return [demo if word == recipe else word for word in words] + [*tiny, f"evaluation.metrics=[{FIRST[family]}]"]
 
 
+@pytest.mark.slow
 def test_the_readme_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_cli: Cli) -> None:
     def lighter(source: str, overrides: Sequence[str] = (), **rest: Any) -> Run:
         return start.train(source, [*overrides, *quick], **rest)

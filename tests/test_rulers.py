@@ -66,6 +66,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run, list[str]]
     return path, sanggar.evaluate(run, say=said.append), said
 
 
+@pytest.mark.slow
 def test_pictures_without_a_judge_are_measured_by_a_ruler_of_their_own(own: tuple[Path, Run, list[str]]) -> None:
     path, run, said = own
     assert measured_by(run) == "judge numerals v1"
@@ -122,6 +123,7 @@ def test_what_a_search_goes_by_is_measured_by_it_too(
     assert context.data_key[0].endswith(" validation"), "floors of validation pictures are kept apart"
 
 
+@pytest.mark.slow
 def test_what_nothing_can_be_told_of_is_measured_by_the_general_judge(tmp_path: Path) -> None:
     path, said = digits(tmp_path / "noise.npz", np.random.default_rng(0).integers(0, 10, 1797)), list[str]()
     run = sanggar.train(recipe(path), out=tmp_path / "run", watch=lambda _: None)
@@ -219,6 +221,7 @@ def test_skill_is_above_saying_always_the_same(own: tuple[Path, Run, list[str]])
     assert found == {"class": pytest.approx((right - same) / (1 - same))}
 
 
+@pytest.mark.slow
 def test_attributes_alone_make_a_ruler(tmp_path: Path) -> None:
     """Pictures whose table says one thing that can be told, and one that cannot."""
     from PIL import Image

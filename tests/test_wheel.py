@@ -45,6 +45,7 @@ def test_the_wheel_holds_what_is_not_code(wheel: Path) -> None:
     assert {name.split("/")[0].split("-")[0] for name in names} == {"sanggar"}
 
 
+@pytest.mark.slow
 def test_the_installed_wheel_makes_a_report_without_pip(wheel: Path, tmp_path: Path) -> None:
     target, work = tmp_path / "target", tmp_path / "work"
     work.mkdir()

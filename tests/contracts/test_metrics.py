@@ -42,6 +42,7 @@ def identity(m: Measurement) -> str:
     return json.dumps([m.key, m.subject, m.tags], sort_keys=True)
 
 
+@pytest.mark.slow
 def test_it_needs_capabilities_that_exist_and_that_some_family_has(trained: Trained) -> None:
     contexts = [context_of(trained(family)) for family in FAMILIES]
     for name, metric in METRICS.items():
@@ -56,6 +57,7 @@ def test_its_options_are_a_part_of_the_recipe(context: EvaluationContext) -> Non
     assert all(isinstance(getattr(context.options, name), METRICS[name].Options) for name in having)
 
 
+@pytest.mark.slow
 def test_something_of_every_family_is_measured(found: dict[str, Findings]) -> None:
     assert any(m.headline for findings in found.values() for m in findings.measurements)
 

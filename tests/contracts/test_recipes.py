@@ -129,6 +129,7 @@ def narrow(model: dict[str, Any], key: str = "model") -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", recipe.shipped())
 def test_it_trains(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if name.endswith("-gpu") and best_device() == "cpu":
@@ -140,6 +141,7 @@ def test_it_trains(name: str, tmp_path: Path, request: pytest.FixtureRequest) ->
     assert (run.status, run.info["step"]) == ("finished", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize("name", one_of_each().values())
 def test_it_is_measured_and_reported(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:

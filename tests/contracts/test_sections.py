@@ -134,6 +134,7 @@ def alone(viewed: Callable[[str], View]) -> Callable[[str, str], str | None]:
     return cache(lambda section, family: written(section, viewed(family)))
 
 
+@pytest.mark.slow
 def test_every_section_has_something_to_say(alone: Callable[[str, str], str | None], copied: Trained) -> None:
     silent = {section for section in SECTIONS if not any(alone(section, family) for family in FAMILIES)}
     run = copied("autoencoder")

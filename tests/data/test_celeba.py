@@ -82,6 +82,7 @@ def test_a_copy_that_is_the_publishers_is_told_from_one_that_is_not(
     assert presence("celeba").state == "differs from the published"
 
 
+@pytest.mark.slow
 def test_report_3s_recipe_trains_on_this_layout(place: Path, tmp_path: Path) -> None:
     """All that is known of it here: the pictures cannot be had."""
     short = ["training.epochs=null", "training.steps=2", "training.batch_size=4", "training.device=cpu"]

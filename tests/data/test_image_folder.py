@@ -568,6 +568,7 @@ def test_a_plain_autoencoder_draws_from_a_mixture(trained: Callable[..., Run], r
     assert (first != other).any()
 
 
+@pytest.mark.slow
 def test_hardly_any_test_pictures_are_measured_as_far_as_they_go(tmp_path: Path) -> None:
     place = write_pictures(tmp_path / "few", 40, [f"class {i:02d}" for i in range(40)], table=False)
     run = sanggar.train(
@@ -585,6 +586,7 @@ def test_hardly_any_test_pictures_are_measured_as_far_as_they_go(tmp_path: Path)
     report(run)
 
 
+@pytest.mark.slow
 def test_the_latent_space_of_pictures_of_which_nothing_is_known_is_measured_as_well(
     trained: Callable[..., Run],
 ) -> None:

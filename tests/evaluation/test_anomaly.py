@@ -158,6 +158,7 @@ def test_every_odd_trial_score_and_kind_has_words(held_out: Findings) -> None:
         assert m.protocol.settings["trial"] in labels.VALUES["trial"]
 
 
+@pytest.mark.slow
 def test_what_is_measured_in_more_steps_does_not_compare(trained: Trained) -> None:
     model = TrainedModel(trained("vae"))
     dataset = model.plan.source.load(model.plan.data)

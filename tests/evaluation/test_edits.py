@@ -80,12 +80,14 @@ def test_what_was_chosen_on_validation_is_said_of_validation_too(plain: tuple[Ru
     assert of(plain[1], "edits.shift_validation")
 
 
+@pytest.mark.slow
 def test_no_two_measurements_have_one_name(plain: tuple[Run, Findings], conditional: tuple[Run, Findings]) -> None:
     for _, found in (plain, conditional):
         names = [(m.key, m.subject, *sorted(m.tags.items())) for m in found.measurements]
         assert len(set(names)) == len(names)
 
 
+@pytest.mark.slow
 def test_test_pictures_choose_nothing(plain: tuple[Run, Findings], tmp_path: Path) -> None:
     other = run_at(tmp_path / "run")
     measured(other, changed(lambda test: replace(test, attributes=there(test.attributes)[::-1].copy()), "test"))
@@ -168,6 +170,7 @@ def test_another_condition_is_the_method_where_latents_know_nothing(conditional:
         np.testing.assert_array_equal(part, model.decode(model.encode(few), given))
 
 
+@pytest.mark.slow
 def test_another_condition_is_not_the_method_where_the_decoder_does_not_heed_it(tmp_path: Path) -> None:
     run = run_at(tmp_path / "run", condition="right")
     found = measured(run)

@@ -65,6 +65,7 @@ def test_the_gain_is_the_difference_to_the_best(tiny_run: Run) -> None:
         assert gain.value == pytest.approx(network - max(ratios.values()))
 
 
+@pytest.mark.slow
 def test_measuring_again_gives_the_same_numbers_and_pictures(copied_run: Run) -> None:
     before, arrays, tools = read(copied_run), read_arrays(copied_run), read_tools(copied_run)
     for file in (copied_run.evaluation_file, copied_run.arrays_file, copied_run.tools_file):
@@ -101,6 +102,7 @@ def test_missing_or_foreign_weights_are_refused(family: str, copied: Trained) ->
         sanggar.evaluate(copied_run)
 
 
+@pytest.mark.slow
 def test_a_trained_run_is_measured_otherwise(copied_run: Run) -> None:
     identity, levels = copied_run.info["identity"], "evaluation.denoising.noise_levels=[0.4]"
     run = sanggar.evaluate(copied_run, [levels])
@@ -155,6 +157,7 @@ def test_pca_of_the_latents_size_stands_beside_reconstructions(tiny_run: Run) ->
     assert found.protocol.settings["fitted_on"] == len(train)
 
 
+@pytest.mark.slow
 def test_a_network_that_never_saw_noise_is_not_asked_about_it(tmp_path: Path) -> None:
     plain = ["model.noise.level=0", "evaluation.denoising.noise_levels=[]", "training.epochs=1", "evaluation.images=40"]
     run = sanggar.train("digits-denoising-autoencoder", plain, out=tmp_path / "run", watch=lambda _: None)
@@ -164,6 +167,7 @@ def test_a_network_that_never_saw_noise_is_not_asked_about_it(tmp_path: Path) ->
     assert "reconstruction.best" in load_arrays(run.arrays_file)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "said"), [("autoencoder", True), ("ffnn", False)])
 def test_a_judge_that_learned_from_these_test_pictures_is_said_to_have_where_it_measured(
     family: str, said: bool, tmp_path: Path
@@ -174,6 +178,7 @@ def test_a_judge_that_learned_from_these_test_pictures_is_said_to_have_where_it_
     assert any("judge digits v1 learned from pictures that are for test here" in alarm for alarm in alarms) is said
 
 
+@pytest.mark.slow
 def test_filters_are_compared_on_fewer_pictures_where_these_are_large(
     tiny_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +191,7 @@ def test_filters_are_compared_on_fewer_pictures_where_these_are_large(
     assert {(p.n, p.settings["tuned_on"]) for p in compared} == {(12, 7)}
 
 
+@pytest.mark.slow
 def test_what_depends_on_data_alone_is_computed_once_for_all_runs(
     copied_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -281,6 +281,7 @@ def test_fewer_pictures_than_features_are_said_and_the_distance_left_out(digits:
     assert {m.protocol.n for m in findings.measurements if not m.tags} == {64}
 
 
+@pytest.mark.slow
 def test_what_the_cache_holds_is_what_was_computed(
     digits: Dataset, copies: Findings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,6 +314,7 @@ def test_other_pictures_or_another_extractor_are_not_taken_for_these(cache: Path
     assert len(set(made)) == 3
 
 
+@pytest.mark.slow
 def test_data_without_a_judge_are_measured_by_the_general_one(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judges, "JUDGES", ("general", "mnist"))
     findings = measured(digits, noisy(digits.train))

@@ -47,6 +47,7 @@ def found(evaluation: Evaluation, key: str, **tags: str | float) -> Measurement:
     return m
 
 
+@pytest.mark.slow
 def test_each_phase_writes_its_own_losses_while_it_trains(vae: Run) -> None:
     first, last = vae.metrics()
     assert {"vae/distortion", "vae/divergence"} <= first["train"].keys()

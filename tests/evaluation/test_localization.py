@@ -44,6 +44,7 @@ def written_out(heat: np.ndarray, odd: np.ndarray) -> float:
     return float(np.mean((found[1:] + found[:-1]) / 2) * (grid[-1] / 0.3))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_overlap_with_regions_is_what_its_definition_says(seed: int, clearly: float) -> None:
     heat, odd = example(seed, clearly, n=4, edge=16)

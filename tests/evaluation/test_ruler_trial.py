@@ -23,6 +23,7 @@ def by_judge(glyphs: Dataset) -> list[Trial]:
     return trials(judge.features, glyphs.train.first(1500), glyphs.test.first(800), 0)
 
 
+@pytest.mark.slow
 def test_a_judge_passes_on_pictures_that_it_never_saw(by_judge: list[Trial]) -> None:
     assert {trial.fault: trial.passed for trial in by_judge} == {
         "blur": True, "noise": True, "palette": True, "dropped classes": True, "copies": True,
@@ -60,6 +61,7 @@ def test_spoiling_begins_with_the_pictures_as_they_are() -> None:
     np.testing.assert_array_equal(shifted(pixels, 100.0, draw), pixels[..., ::-1])
 
 
+@pytest.mark.slow
 def test_without_classes_groups_of_alike_pictures_are_dropped(glyphs: Dataset) -> None:
     train, test = (Images(split.first(n).pixels) for split, n in ((glyphs.train, 1500), (glyphs.test, 800)))
     judge = open_judge("mnist", "cpu")

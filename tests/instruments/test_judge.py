@@ -95,6 +95,7 @@ def for_test(plan: Plan, count: int) -> Images:
     return Images(pixels, found.labels[first])
 
 
+@pytest.mark.slow
 @EVERY
 def test_it_is_as_good_as_it_says(name: str) -> None:
     judge = open_judge(name, "cpu")

@@ -212,6 +212,7 @@ def test_the_same_moment_and_purpose_give_the_same_and_every_other_another() -> 
     assert not torch.equal(augment(images, AugmentationOptions(**ALL), step_context(4), "another"), known)
 
 
+@pytest.mark.slow
 @given(world=st.sampled_from([2, 3, 6]), probability=st.floats(0, 1))
 def test_processes_together_do_what_one_would(world: int, probability: float) -> None:
     images, share = pictures(6, 3, 8, 8), 6 // world

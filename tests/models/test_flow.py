@@ -121,6 +121,7 @@ def sliced(one: Tensor, other: Tensor) -> float:
     return float((sorted_[0] - sorted_[1]).abs().mean())
 
 
+@pytest.mark.slow
 def test_a_mixture_in_the_plane_is_recovered() -> None:
     draw = torch.Generator().manual_seed(0)
     centres = torch.tensor([[-2.0, 0.0], [1.0, 1.7], [1.0, -1.7]])

@@ -428,6 +428,7 @@ def test_truncation_draws_styles_to_their_mean_and_latents_to_zero() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_mean_style_is_kept_for_each_class() -> None:
     model = made(GREY, options("style", **given("projection")))
     assert isinstance(model.generator, StyleGenerator)
@@ -556,6 +557,7 @@ def test_the_same_seed_draws_the_same_pictures(trained: Any) -> None:
         model.sample(2, {})  # it was trained with a class always given
 
 
+@pytest.mark.slow
 def test_a_network_is_conditioned_on_attributes_as_on_the_class(tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures", 60)
     recipe = {

@@ -161,6 +161,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["autoencoder", "vae"])
 def test_begun_again_or_resumed_it_is_the_same_and_better_than_without(name: str, tmp_path: Path) -> None:
     recipe, tiny = {"autoencoder": ("digits-denoising-autoencoder", TINY), "vae": ("digits-vae", TINY_VAE)}[name]

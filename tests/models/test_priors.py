@@ -198,6 +198,7 @@ def ring(count: int) -> Tensor:
     return 10 + 3 * torch.stack([angle.cos(), angle.sin()], dim=1) + 0.1 * torch.randn(count, 2, generator=draw)
 
 
+@pytest.mark.slow
 def test_a_learned_prior_draws_latents_where_pictures_have_theirs() -> None:
     for prior, steps, rate in ((flow_prior(), 600, 5e-3), (mixture_prior(2, 12), 400, 5e-2)):
         learn(prior, ring(512), steps, rate)

@@ -111,6 +111,7 @@ def test_details_open_on_a_click(open_page: Open) -> None:
         assert details.evaluate("d => d.open")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["one", "classes"])
 def test_every_picture_is_shown_and_every_link_leads_somewhere(open_page: Open, name: str) -> None:
     page = open_page(name)

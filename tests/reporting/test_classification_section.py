@@ -142,6 +142,7 @@ def test_mistakes_are_shown_with_what_they_are_and_were_taken_for(whole: View, s
     assert f"24 of {wrong} mistakes on 200 test pictures" in html
 
 
+@pytest.mark.slow
 def test_mistakes_in_colour_and_names_that_are_not_ours_are_shown_as_they_are(
     copied: Trained, section: Callable[..., str]
 ) -> None:
@@ -184,6 +185,7 @@ def test_the_network_is_drawn_with_its_widths(section: Callable[..., str]) -> No
     assert {"dense1", "dense2", "weights", "gradients"} <= set(texts(section("network")))
 
 
+@pytest.mark.slow
 def test_weights_and_gradients_are_described_by_layer(whole: View, section: Callable[..., str]) -> None:
     said = words(section("neurons"))
     assert len(said) == 5

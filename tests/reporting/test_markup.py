@@ -121,6 +121,7 @@ class Files:
         return len(places)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*RUNS, *NEWER])
 def test_no_leaf_of_a_run_becomes_markup(name: str, trained: Trained, tmp_path: Path) -> None:
     if name in NEWER:

@@ -104,6 +104,7 @@ def changed(run: Run, change: Callable[[dict[str, Any]], None]) -> Run:
 # -- one file that loads nothing -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_from_elsewhere_and_nothing_runs(page: Page) -> None:
     for tag, attributes in page.elements:
         assert tag not in ("script", "iframe", "object", "embed", "base", "form")
@@ -132,6 +133,7 @@ PICTURES = {
 CLASSES = {"watched", "classes", "mistakes", "network", "neurons"}
 
 
+@pytest.mark.slow
 def test_a_page_is_whole(page: Page, request: pytest.FixtureRequest) -> None:
     assert page.html.lower().startswith("<!doctype html>")
     assert page.all("html") == [{"lang": "en"}]
@@ -189,6 +191,7 @@ def test_no_two_elements_have_the_same_id_and_every_reference_has_its_own(page: 
                 assert name in ids
 
 
+@pytest.mark.slow
 def test_a_network_that_was_shown_clean_pictures_has_no_row_of_them_twice(trained: Trained) -> None:
     rows = {family: page_of(trained(family)).section("extremes") for family in ("autoencoder", "vae")}
     shown = {family: section.count("<span>shown</span>") for family, section in rows.items()}
@@ -198,6 +201,7 @@ def test_a_network_that_was_shown_clean_pictures_has_no_row_of_them_twice(traine
 # -- names that are not ours -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ['<script>alert("x")<', "a&amp;b'\"><i>", r"$\frac$ 5$ 6$", "_under", "{{ 7*7 }}"])
 def test_names_are_shown_as_they_are(tiny_run: Run, tmp_path: Path, name: str) -> None:
     run = Run(shutil.copytree(tiny_run.path, tmp_path / name))
@@ -252,6 +256,7 @@ def test_several_runs_stand_side_by_side_and_the_best_of_a_row_is_bold(tiny_run:
         assert ["<b>" in cell for cell in cells] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_numbers_of_different_protocols_are_never_ranked(tiny_run: Run, copied_run: Run) -> None:
     alone = len(headline_rows(page_of(tiny_run)))
     page = page_of(tiny_run, changed(copied_run, lambda n: n["protocol"].update(n=n["protocol"]["n"] + 1)))
@@ -278,6 +283,7 @@ def test_runs_in_folders_of_the_same_name_keep_their_own_numbers(tiny_run: Run, 
 # -- without anything but the run ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_moved_run_is_reported_without_data_and_without_torch(copied_run: Run, tmp_path: Path) -> None:
     moved = copied_run.path.rename(tmp_path / "elsewhere")
     here = Path(report(moved, out=tmp_path / "here.html")).read_text()

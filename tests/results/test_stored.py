@@ -315,6 +315,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_several_changes_at_once_are_survived(old: dict[int, Run], data: st.DataObject) -> None:
     run = old[data.draw(st.sampled_from((1, 2)))]

@@ -103,6 +103,7 @@ def expected(weights: dict[str, Array], most: tuple[int, int]) -> tuple[list[lis
 # -- the graph -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @few
 @given(widths=SMALL, seed=SEEDS)
 def test_a_small_network_is_drawn_whole_and_once(widths: list[int], seed: int) -> None:
@@ -394,6 +395,7 @@ def test_the_most_confident_mistakes_first_and_grey_stays_grey(answers: dict[str
     figure.savefig(io.BytesIO())
 
 
+@pytest.mark.slow
 def test_pictures_as_floats_in_colour_and_with_one_probability_each(answers: dict[str, Any]) -> None:
     own = answers["probabilities"][np.arange(50), answers["predictions"]]
     titles = [ax.get_title() for ax in pictures.misclassified(**answers).axes]
@@ -454,6 +456,7 @@ def each(history: list[Epoch], answers: dict[str, Any]) -> Iterator[Figure]:
     yield pictures.misclassified(**answers, count=3)
 
 
+@pytest.mark.slow
 def test_nothing_is_shown_or_changed_and_the_colours_are_those_asked_for(
     history: list[Epoch], answers: dict[str, Any]
 ) -> None:

@@ -26,6 +26,7 @@ def one_run(tree: Any) -> None:
     tree["tables"]["activation"]["grid"] = {"model.activation": ["relu"]}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills processes")
 def test_a_dask_worker_that_is_killed_is_replaced_and_the_numbers_are_the_same(tmp_path: Path) -> None:
     distributed: Any = pytest.importorskip("distributed")
@@ -44,6 +45,7 @@ def test_a_dask_worker_that_is_killed_is_replaced_and_the_numbers_are_the_same(t
     assert values(findings) == values(done(tmp_path / "here", budget="quick"))
 
 
+@pytest.mark.slow
 def test_jobs_of_slurm_make_runs(tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     findings = done(tmp_path / "slurm", one_run, executor="slurm-local:time=5")
@@ -51,6 +53,7 @@ def test_jobs_of_slurm_make_runs(tmp_path: Path) -> None:
     assert list((tmp_path / "slurm" / "slurm").glob("*.out"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends Slurm's signal")
 def test_a_run_whose_job_is_ended_goes_on_in_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     local: Any = pytest.importorskip("submitit.local.local")

@@ -191,6 +191,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Found]:
     return out, searched(out, [RATE, WIDTH], sampler="tpe", trials=4)
 
 
+@pytest.mark.slow
 def test_one_that_is_made_longer_or_begun_again_goes_on_the_same(whole: tuple[Path, Found], tmp_path: Path) -> None:
     short = searched(tmp_path, [RATE, WIDTH], sampler="tpe", trials=2)
     trained = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/weights.safetensors")}
@@ -260,6 +261,7 @@ def test_a_measurement_on_validation_pictures_can_be_what_it_goes_by(tmp_path: P
     assert found.again[0].trial.value == max(value for value in values if value is not None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("little")
 def test_halving_trains_the_best_on_exactly(tmp_path: Path) -> None:
     options = [*SHORT[1:], "training.epochs=9", RATE]
@@ -294,6 +296,7 @@ def test_where_all_fail_it_ends_in_one_line(tmp_path: Path) -> None:
         searched(tmp_path, [RATE], maximize="ffnn/accurasy")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("little")
 def test_the_command(run_cli: Cli, tmp_path: Path) -> None:
     code, told, said = run_cli(

@@ -41,6 +41,7 @@ def test_faces_in_utkfaces_layout_are_measured_by_what_is_asked(places: Path) ->
     assert {cell.plan.spec.height for cell in study.cells} == {64}
 
 
+@pytest.mark.slow
 def test_celeba_in_its_publishers_layout_is_measured_by_what_is_asked(places: Path) -> None:
     write_celeba(places / "celeba", 40)
     study = read("celeba-vae", "quick")

@@ -92,6 +92,7 @@ def values(findings: Findings) -> dict[str, list[float]]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_table_shows_the_first_pictures_that_its_networks_draw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +130,7 @@ def stamps(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
+@pytest.mark.slow
 def test_every_row_has_what_its_runs_measured(toy: Path) -> None:
     before = stamps(toy / "runs")
     findings = done(toy)
@@ -249,6 +251,7 @@ def test_workers_of_other_versions_are_refused(tmp_path: Path, monkeypatch: pyte
     assert not Path(job.folder).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills processes")
 def test_a_killed_worker_is_replaced_and_the_numbers_are_the_same(toy: Path, tmp_path: Path) -> None:
     killed: list[int] = []
@@ -298,6 +301,7 @@ def ended(processes: Sequence[int], seconds: float) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes as Linux has them")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
 def test_a_command_that_ends_early_leaves_nobody_working_and_goes_on_the_same(
@@ -321,6 +325,7 @@ def test_a_full_disk_fails_a_run_in_words(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(troubles) == 2 and all("No space left on device" in trouble for trouble in troubles)
 
 
+@pytest.mark.slow
 def test_interrupted_it_goes_on(toy: Path, tmp_path: Path) -> None:
     class Enough(KeyboardInterrupt):
         pass
@@ -337,6 +342,7 @@ def test_interrupted_it_goes_on(toy: Path, tmp_path: Path) -> None:
     assert values(findings) == values(done(toy))
 
 
+@pytest.mark.slow
 def test_the_command_does_it_and_lists_them(
     toy: Path, run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -402,6 +408,7 @@ def test_a_name_leads_nowhere_else(tmp_path: Path) -> None:
     assert (tmp_path / "in" / "up-away-quick.html").is_file()
 
 
+@pytest.mark.slow
 def test_each_shipped_study_makes_sense() -> None:
     for name in shipped():
         for budget in read_options(name).budgets or ["full"]:

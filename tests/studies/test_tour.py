@@ -34,6 +34,7 @@ def test_it_needs_no_files_and_shows_every_system() -> None:
     assert sorted(families) == ["autoencoder", "ffnn", "gan", "gan", "vae"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_the_command_makes_one_page(run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, told, said = run_cli("tour", "--out", str(tmp_path))

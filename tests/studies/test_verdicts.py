@@ -77,6 +77,7 @@ def test_of_several_claims_each_has_to_be_the_clearer() -> None:
     assert {v.outcome for v in clear.values()} == {"borne out"}, "once the clear one is said, one is left"
 
 
+@pytest.mark.slow
 def test_claims_that_hold_by_chance_are_as_rare_as_said() -> None:
     draw, wrong = np.random.default_rng(0), 0
     for _ in range(200):

@@ -136,6 +136,7 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, ten_milliseconds: None) -> 
         configure(place, 10.0, "ffnn")
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_recipe_that_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder(tmp_path / "icons", 60, edge=16)

@@ -535,6 +535,7 @@ def test_in_bf16_noise_and_losses_stay_float32_and_precision_is_chosen_anew(tmp_
         assert {array.dtype for array in weights(run).values()} == {np.dtype(np.float32)}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler")
 def test_a_compiled_network_learns_what_the_plain_one_learns(tmp_path: Path) -> None:
     plain, compiled = (train(tmp_path / str(c), Line, steps=3, compile=c)[0] for c in (False, True))

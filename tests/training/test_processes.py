@@ -40,6 +40,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, done.stdout
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(two: tuple[Path, str], tmp_path: Path, run_cli: Cli) -> None:
     status, _, err = run_cli(*RECIPE, "training.batch_size=64", "--out", tmp_path / "alone")
     assert status == 0, err
@@ -51,6 +52,7 @@ def test_two_processes_learn_what_one_learns(two: tuple[Path, str], tmp_path: Pa
         assert a["validation"] == pytest.approx(b["validation"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_play_one_game(tmp_path: Path, run_cli: Cli) -> None:
     """Without batch norm, which goes by each process's own pictures; critic, penalty and augmentation steer alike."""
     recipe = (
@@ -81,6 +83,7 @@ def test_two_processes_write_one_run_and_say_so_once(two: tuple[Path, str]) -> N
     assert said == "Run: runs/digits-denoising-autoencoder (finished, step 22)\n"
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_halved_is_refused_in_one_line(tmp_path: Path) -> None:
     done = sanggar(tmp_path, *LAUNCH, *RECIPE, "training.batch_size=33")
     assert done.returncode != 0

@@ -226,6 +226,7 @@ def test_a_finished_run_without_weights_gets_them(family: str, undisturbed: Undi
     assert result(path) == result(undisturbed(SHORT[family]))
 
 
+@pytest.mark.slow
 def test_a_process_started_from_a_shell_survives_a_kill(undisturbed: Undisturbed, tmp_path: Path) -> None:
     path = tmp_path / "run"
     command = [sys.executable, "-m", "sanggar", "train"]
