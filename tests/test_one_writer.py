@@ -48,6 +48,7 @@ def intact(path: Path) -> Run:
 # -- pairs -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @forks
 @pytest.mark.parametrize(
     ("one", "other"), [("resume", "resume"), ("resume", "evaluate"), ("evaluate", "evaluate"), ("report", "resume")]
@@ -107,6 +108,7 @@ with alone_in(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.slow
 def test_who_holds_a_run_is_said_and_its_death_frees_it(
     copied_run: Run, monkeypatch: pytest.MonkeyPatch, run_cli: Cli
 ) -> None:
@@ -202,6 +204,7 @@ def stopped(module: str, name: str, number: int, arguments: list[str], folder: P
     cli.main(arguments)
 
 
+@pytest.mark.slow
 @forks
 @pytest.mark.parametrize(
     ("stage", "number"),

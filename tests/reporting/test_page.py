@@ -180,6 +180,7 @@ def test_every_picture_and_chart_is_there_in_words(page: Page) -> None:
     assert all(image["alt"].strip() for image in page.all("img"))
 
 
+@pytest.mark.slow
 def test_no_two_elements_have_the_same_id_and_every_reference_has_its_own(page: Page) -> None:
     ids = Counter(attributes["id"] for _, attributes in page.elements if "id" in attributes)
     assert [name for name, count in ids.items() if count > 1] == []

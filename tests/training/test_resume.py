@@ -135,6 +135,7 @@ def test_no_family_is_spared() -> None:
     assert set(SMALL) == set(FAMILIES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "every", "most"), [("autoencoder", 5, 5), ("ffnn", 5, 4)])
 def test_killed_at_stages_of_writes(
     family: str, every: int, most: int, undisturbed: Undisturbed, tmp_path: Path
@@ -159,6 +160,7 @@ def test_killed_at_stages_of_writes(
     assert resumed == len(events) - unstarted > most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "longest"), [("autoencoder", 0.6), ("ffnn", 0.3)])
 def test_killed_again_and_again_at_random_moments(
     family: str, longest: float, undisturbed: Undisturbed, tmp_path: Path
@@ -240,6 +242,7 @@ def test_a_process_started_from_a_shell_survives_a_kill(undisturbed: Undisturbed
     assert result(path) == result(undisturbed(LONG["autoencoder"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "number", "status"),
     [
@@ -268,6 +271,7 @@ def test_asked_to_stop_it_stops_between_two_steps(
     assert result(path) == result(undisturbed(LONG[family]))
 
 
+@pytest.mark.slow
 @OF_EACH_FAMILY
 def test_made_longer_it_equals_one_trained_that_long_at_once(family: str, tmp_path: Path) -> None:
     said, once, later = tmp_path / "said", tmp_path / "once", tmp_path / "later"
