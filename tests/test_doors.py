@@ -71,6 +71,7 @@ def test_good_files_are_read(name: str, tmp_path: Path) -> None:
         assert not said or name in ("picture", "arrays"), said  # of which some are of another mode, or no archive
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DOORS)
 def test_changed_files_are_read_or_refused_in_words(name: str, tmp_path: Path) -> None:
     door, draw = DOORS[name], random.Random(name)

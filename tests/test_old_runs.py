@@ -554,6 +554,7 @@ def test_an_old_run_that_was_stopped_goes_on_to_its_end(run_cli: Cli, old: Copy,
     succeeds(run_cli, "report", run.path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "longer"), [
     ("autoencoder", "training.epochs=3"),
     ("ffnn", "training.epochs=3"),

@@ -89,6 +89,7 @@ def test_its_steps_give_finite_terms_of_the_same_names(name: str, training: dict
     assert not same(frozen(learner), before)
 
 
+@pytest.mark.slow
 @PLAIN_AND_RICH
 def test_what_it_minimizes_falls(name: str, training: dict[str, Any], digits: Dataset) -> None:
     learner = made(name, **training)
@@ -128,6 +129,7 @@ def test_what_it_draws_is_addressed_and_its_pictures_stay_as_they_are(name: str,
 # -- looking at the network --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @PLAIN_AND_RICH
 def test_to_evaluate_is_the_same_twice_and_changes_nothing(
     name: str, training: dict[str, Any], digits: Dataset

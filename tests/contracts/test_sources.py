@@ -112,6 +112,7 @@ def test_its_pictures_are_counted_before_they_are_read(
         assert source.memory(asked(name, options)) >= data.train.pixels.nbytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOURCES)
 def test_its_fingerprint_is_of_its_content_alone(name: str, options: type[DataOptions]) -> None:
     one, other = load(name, options, validation=100), load(name, options, validation=101, seed=1)

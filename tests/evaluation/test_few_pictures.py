@@ -32,6 +32,7 @@ def run_of(place: Path, family: str, out: Path, **data: object) -> Run:
     return sanggar.evaluate(sanggar.train(plain, out=out, watch=lambda _: None))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "count", "folders", "alarms"), [
     ("autoencoder", 4, ("a", "b"), {"latent.no_map"}),
     ("vae", 12, ("a", "b"), {"anomaly.not_measured", "latent.no_map"}),

@@ -228,6 +228,7 @@ EXACT = {"flip": True, "translation": 0.25, "cutout": 0.5}
 WAYS: dict[str, dict[str, Any]] = {"exact": EXACT, "rotation": {"rotation": 20}, "colour": {"colour": 1}, "all": ALL}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_gradients_flow(way: str) -> None:
     images = pictures(2, 3, 4, 3).double().requires_grad_()

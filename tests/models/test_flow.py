@@ -54,6 +54,7 @@ def swirl(x: Tensor, t: Tensor) -> Tensor:
     return torch.stack([x[:, 1] * torch.cos(3 * t), torch.sin(2 * x[:, 0]) + t**2], dim=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("midpoint", 2), ("heun", 2)])
 def test_solvers_converge_at_their_order(solver: Solver, order: int) -> None:
     x = torch.randn(50, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

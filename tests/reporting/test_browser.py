@@ -77,6 +77,7 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["one", "two", "classes"])
 def test_the_page_fits_a_phone(open_page: Open, name: str) -> None:
     page = open_page(name)

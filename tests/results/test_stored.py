@@ -137,6 +137,7 @@ def test_a_measurement_needs_each_of_its_parts(run: Run) -> None:
             assert isinstance(outcome(run, changed(tree, place, lambda holder, key: holder.__delitem__(key))), str)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", OTHERS, ids=lambda other: repr(other)[:12])
 def test_nothing_of_another_type_is_accepted_in_silence(run: Run, other: object) -> None:
     tree = stored(run)

@@ -21,6 +21,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_PUBLISHED)
 def test_its_networks_are_measured_by_what_is_asked(name: str) -> None:
     budgets = read_options(name).budgets
