@@ -22,6 +22,7 @@ from sanggar.trained import TrainedModel
 from sanggar.training.describe import describe
 from sanggar.training.learners.base import decay_after
 from sanggar.training.learners.torch import TorchLearner
+from sanggar.training.loop import Record
 from typed import there
 
 SMALL = ("model.widths=[4,8]", "model.latent_size=6", *BRIEF, "training.epochs=null", "training.steps=12",
@@ -180,3 +181,28 @@ def test_a_lines_losses_are_means_over_the_steps_that_a_phase_took(tmp_path: Pat
     for name in ("vae/distortion", "prior/velocity"):
         wanted = np.mean([terms[name] for terms in taken if name in terms])
         assert last["train"][name] == pytest.approx(wanted, rel=1e-6)
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [4, 5, 6])
+def test_a_run_that_stops_where_its_mixture_begins_goes_on_the_same(step: int, tmp_path: Path) -> None:
+    chosen = [
+        *SMALL, "training.epochs=null", "training.steps=10", "training.checkpoint_every=1", "training.ema=0.5",
+        "model.prior={kind: mixture, components: 3, share: 0.5}",
+    ]  # fmt: skip
+
+    def stop(record: Record) -> None:
+        if record.step == step:
+            raise Stop
+
+    whole = sanggar.train("digits-vae", chosen, out=tmp_path / "whole")
+    with pytest.raises(Stop):
+        sanggar.train("digits-vae", chosen, out=tmp_path / "stopped", watch=stop)
+    again = sanggar.resume(tmp_path / "stopped")
+    assert again.weights_file.read_bytes() == whole.weights_file.read_bytes()
+    seen = sanggar.open(whole)._model.prior.scale.seen
+    assert seen > 5 * 8, "it began with more than the batches that it learned of"

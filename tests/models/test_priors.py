@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import multivariate_normal
+from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from sanggar.data.images import ImageSpec
+from sanggar.data.images import ImageSpec, to_float
 from sanggar.errors import RecipeError, RunError
 from sanggar.models.autoencoder import Autoencoder, AutoencoderOptions
 from sanggar.models.base import Batch, StepContext
@@ -18,6 +19,7 @@ from sanggar.models.capabilities import capabilities_of
 from sanggar.models.conditions import Conditions
 from sanggar.models.flow.matching import FlowSampling, gradients, guided, log_density
 from sanggar.models.priors import (
+    SMALLEST,
     FlowPrior,
     FlowPriorOptions,
     MixtureOptions,
@@ -253,17 +255,53 @@ def test_a_prior_leaves_no_trace_in_what_it_is_learned_from() -> None:
     assert model.encoder.training
 
 
-def test_a_mixture_begins_where_the_first_latents_are() -> None:
-    model = vae(prior={"kind": "mixture", "components": 6}).train()
-    phase, prior = model.phases()[-1], there(model.prior)
-    assert isinstance(prior, MixturePrior)
-    before, batch = prior.means.detach().clone(), Batch(torch.rand(4, 1, 8, 8))
-    phase.prepared(batch)
-    latents = model.encode(batch.images)
-    begun = prior.scale.inward(latents)[[0, 1, 2, 3, 0, 1]] + 0.1 * before
-    assert torch.allclose(prior.means, begun, atol=1e-5)
-    phase.prepared(Batch(torch.rand(4, 1, 8, 8)))
-    assert torch.allclose(prior.means, begun, atol=1e-5), "only at the beginning"
+def test_a_mixture_begins_as_expectation_maximization_leaves_it() -> None:
+    draw = torch.Generator().manual_seed(0)
+    centres = torch.tensor([[-3.0, 0.0], [3.0, 0.0], [0.0, 5.0]])
+    latents = centres[torch.randint(3, (900,), generator=draw)] + torch.randn(900, 2, generator=draw)
+    prior = mixture_prior(2, 3)
+    prior.begin(latents)
+    fitted = GaussianMixture(3, reg_covar=SMALLEST, random_state=0).fit(prior.scale.inward(latents).double().numpy())
+    found = prior.log_density(latents, torch.ones(900, 2)) + prior.scale.log_scale
+    wanted = fitted.score_samples(prior.scale.inward(latents).double().numpy())
+    assert found.detach().numpy() == pytest.approx(wanted, abs=1e-2)
+    begun = {name: value.clone() for name, value in prior.state_dict().items()}
+    prior.begin(latents[:0])
+    assert all(torch.equal(value, begun[name]) for name, value in prior.state_dict().items())
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_of_few_latents_few_components_are_made(count: int) -> None:
+    latents = torch.randn(count, 3, generator=torch.Generator().manual_seed(0))
+    prior = mixture_prior(3, 6)
+    prior.begin(latents)
+    drawn = prior.draw(torch.randn(500, 4), None, TemperatureSampling())
+    assert drawn.isfinite().all()
+    if count > 1:
+        assert (drawn.std(dim=0) < 2 * latents.std(dim=0) + 0.1).all()
+        assert (prior.logits.softmax(dim=0) > 1e-6).sum() == 1
+    same = mixture_prior(3, 6)
+    same.begin(latents[:1].repeat(40, 1))
+    near = same.draw(torch.randn(500, 4), None, TemperatureSampling())
+    assert torch.allclose(near, latents[:1].expand(500, 3), atol=1e-3)
+
+
+def test_a_mixture_is_begun_with_draws_from_posteriors_when_its_phase_begins() -> None:
+    model = vae(prior={"kind": "mixture", "components": 2, "share": 0.5}).train()
+    *_, phase = model.phases()
+    prior = there(model.prior)
+    assert phase.begin is not None and phase.steps(10)[0] == 5
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
+    before = {name: value.clone() for name, value in model.encoder.state_dict().items()}
+    phase.begin(pixels)
+    assert all(torch.equal(value, before[name]) for name, value in model.encoder.state_dict().items())
+    with torch.no_grad():
+        mean, log_variance = model.eval()._posterior(to_float(torch.from_numpy(pixels)))
+    assert prior.scale.mean.numpy() == pytest.approx(mean.mean(dim=0).numpy(), abs=0.3)
+    variance = prior.scale.second - prior.scale.mean[:, None] * prior.scale.mean
+    assert variance.diagonal().numpy() == pytest.approx(
+        (mean.var(dim=0) + log_variance.exp().mean(dim=0)).numpy(), rel=0.5
+    )
 
 
 def test_a_prior_may_know_the_class_where_the_decoder_does_not() -> None:

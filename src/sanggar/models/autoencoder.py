@@ -92,7 +92,6 @@ class Autoencoder(Model):
         self.options, self.noise, self.latent_size = options, options.noise, options.latent_size
         size = options.latent_size
         self.encoder, self.decoder = encoder_and_decoder(options, spec, size, size)
-        self.begins_with = BEGINNERS if options.linear else 0
         self.linear = None if options.loss == "bce" else options.linear
         with_prior.equip(self, options.prior, options.latent_size, spec)
         self.divisible = alone(self)
@@ -104,8 +103,11 @@ class Autoencoder(Model):
     def phases(self) -> list[Phase]:
         """One phase, and after it the prior's where one is learned."""
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
-        phase = Phase("autoencoder", parameters, self.loss, span=with_prior.spans(self.options.prior)[0])
-        return [phase, *with_prior.prior_phases(self.prior, self.encoder, self.prior_loss)]
+        phase = Phase(
+            "autoencoder", parameters, self.loss, span=with_prior.spans(self.options.prior)[0],
+            begins_with=BEGINNERS if self.options.linear else 0, begin=self.begin,
+        )  # fmt: skip
+        return [phase, *with_prior.prior_phases(self.prior, self.encoder, self.prior_loss, self._latents)]
 
     def loss(self, batch: Batch, context: StepContext) -> Terms:
         """How far the reconstruction of the disturbed pictures is from the clean ones."""
@@ -116,6 +118,10 @@ class Autoencoder(Model):
         """The loss of a learned prior, over the pictures' latents."""
         assert self.prior is not None and batch.encoded is not None
         return with_prior.prior_terms(self.prior, batch.encoded, batch, context)
+
+    def _latents(self, encoded: Latents, noise: Latents) -> Latents:
+        """What a prior is learned of: the latents themselves."""
+        return encoded
 
     def encode(self, images: Pictures) -> Latents:
         """The latent vector of each picture."""

@@ -113,6 +113,10 @@ class Phase:
     span: tuple[float, float] = (0.0, 1.0)
     """from which share of the training to which the phase takes its steps; schedules run over them alone, and
     `StepContext.steps` is where they end"""
+    begins_with: int = 0
+    """training pictures that `begin` is given; 0: it is not called"""
+    begin: Callable[[UInt8[np.ndarray, "n height width channels"]], None] | None = None
+    """what precedes the phase's first step: its parameters are made of training pictures, spread over the split"""
 
     def prepared(self, batch: Batch) -> Batch:
         """The batch as the loss takes it."""
@@ -163,8 +167,6 @@ class Model(nn.Module):
     costly: frozenset[str] = frozenset()
     """names of capabilities that take too long for all pictures of a split: metrics that need one are measured where
     the recipe names them"""
-    begins_with: int = 0
-    """training pictures that `begin` is given before the first step; 0: it is not called"""
     at_once: int = CHUNK
     """pictures or latents that `compute` hands to a capability at a time; `build` fits it to the pictures' size"""
     divisible: bool = False
@@ -202,10 +204,6 @@ class Model(nn.Module):
     def place(self, device: torch.device) -> Model:
         """Move to a device, the weights in the memory order that pictures have."""
         return self.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-    def begin(self, pixels: UInt8[np.ndarray, "n height width channels"]) -> None:
-        """Let the first weights depend on training pictures, up to `begins_with` of them, spread over the split."""
-        raise NotImplementedError
 
     def use_judge(self, judge: Any) -> None:
         """Take the instrument that `perceptual_judge` names: no part of the network, neither trained nor saved."""

@@ -8,8 +8,10 @@ the weight of a VAE's rate can be small, for sharp reconstructions, and what is 
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from pydantic import Field
@@ -38,6 +40,14 @@ Count = Annotated[int, Field(ge=1)]
 Noise = Float[Tensor, "batch numbers"]
 MOMENTUM = 0.01
 """Least weight of a batch in the running moments, where the latents are not yet what they will be"""
+SEEN = 128
+"""Latents that count as one batch in the moments, of those that a prior begins with"""
+ROUNDS = 20
+"""of expectation maximization at most"""
+UNUSED = -20.0
+"""Logarithm of the weight of a component that there are too few latents for"""
+ROUNDED = 1e-5
+"""Share of a mean's square below which a variance is no more than the rounding of both"""
 SMALLEST = 1e-3
 """A component's deviation is at least this share of the latents', or a single picture could have all to itself; and so
 much of its own variance is added to each number's, which some that say nothing new would have none of"""
@@ -147,7 +157,7 @@ class Whitened(nn.Module):
         """The covariance's Cholesky factor. Few batches tell little of how latents go together: the fewer, the less."""
         mean = self.mean.double()
         covariance = self.second.double() - mean[:, None] * mean
-        own = covariance.diagonal().clamp(min=1e-12)
+        own = covariance.diagonal().clamp(min=1e-12).maximum(ROUNDED * mean.square())
         together = (covariance - torch.diag(covariance.diagonal())) * (1 - 1 / (1 + self.seen**2))
         found: Tensor = torch.linalg.cholesky(together + torch.diag(own * (1 + SMALLEST)))
         return found.to(self.mean.dtype)
@@ -179,6 +189,8 @@ class Learned(nn.Module):
 
     noise_size: int
     """numbers that a latent is made of"""
+    begins_with: ClassVar[int] = 0
+    """training pictures whose latents `begin` is given"""
 
     def __init__(self, options: LearnedOptions, size: int, conditions: Conditions) -> None:
         super().__init__()
@@ -194,15 +206,20 @@ class Learned(nn.Module):
         return torch.cat([condition[:, place] for place in self.places], dim=1)
 
     def begin(self, latents: Latents) -> None:
-        """What is made of the first latents, before anything is learned: nothing."""
+        """What is made of the latents of `begins_with` pictures, before anything is learned: nothing."""
 
 
 class MixturePrior(Learned):
     """A mixture of Gaussians, learned by its likelihood. A condition changes their weights.
 
+    It begins as expectation maximization leaves it, which gradients alone are long behind: from anywhere else, many
+    components would stay for nothing.
+
     A latent is made of one number more than it has: by its place in the normal distribution, the first chooses the
     component.
     """
+
+    begins_with: ClassVar[int] = 20_000
 
     def __init__(self, options: MixtureOptions, size: int, conditions: Conditions) -> None:
         super().__init__(options, size, conditions)
@@ -219,13 +236,27 @@ class MixturePrior(Learned):
 
     @torch.no_grad()
     def begin(self, latents: Latents) -> None:
-        """Put the components where the first latents are: from anywhere else, many of them would stay for nothing."""
-        self.scale.see(latents)
-        self.scale.agree()
-        rows = torch.arange(len(self.means), device=latents.device) % len(latents)
-        self.means.copy_(self.scale.inward(latents)[rows] + 0.1 * self.means)  # fewer latents than components: apart
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.broadcast(self.means, 0)
+        """Fit the components to latents, by scikit-learn. Of few latents some components are given no weight."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.mixture import GaussianMixture
+        from threadpoolctl import threadpool_limits
+
+        for first in range(0, len(latents), SEEN):
+            self.scale.see(latents[first : first + SEEN])
+        if len(latents) < 2:
+            return
+        points = self.scale.inward(latents).double().cpu().numpy()
+        count = max(1, min(len(self.means), len(points) // (2 * points.shape[1])))
+        estimator = GaussianMixture(count, reg_covar=SMALLEST, max_iter=ROUNDS, random_state=0)
+        with warnings.catch_warnings(), threadpool_limits(1):  # sums of several threads come in any order
+            warnings.simplefilter("ignore", ConvergenceWarning)  # it is learned on
+            estimator.fit(points)
+        lower = torch.from_numpy(np.linalg.cholesky(estimator.covariances_))
+        raw = (lower.diagonal(dim1=1, dim2=2) - SMALLEST).clamp(min=SMALLEST).expm1().log()  # what softplus undoes
+        self.factors[:count] = (lower.tril(-1) + torch.diag_embed(raw)).to(self.factors)
+        self.means[:count] = torch.from_numpy(estimator.means_).to(self.means)
+        self.logits.fill_(UNUSED)
+        self.logits[:count] = torch.from_numpy(estimator.weights_).log().to(self.logits)
 
     def _triangles(self) -> Float[Tensor, "components latent latent"]:
         below, diagonal = self.factors.tril(-1), self.factors.diagonal(dim1=1, dim2=2)

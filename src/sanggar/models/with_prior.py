@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from sanggar.data.images import ImageSpec
+from sanggar.data.images import CHUNK, ImageSpec, to_float
 from sanggar.models.base import Batch, Latents, Phase, Pictures, StepContext, Terms
 from sanggar.models.conditions import Condition, Conditions
 from sanggar.models.flow.matching import SOLVERS, FlowSampling, Nats, gradients
@@ -74,22 +75,31 @@ def spans(options: PriorOptions | None) -> tuple[tuple[float, float], tuple[floa
 
 
 def prior_phases(
-    prior: Prior | None, encoder: nn.Module, loss: Callable[[Batch, StepContext], Terms]
+    prior: Prior | None, encoder: nn.Module, loss: Callable[[Batch, StepContext], Terms],
+    latents: Callable[[Float[Tensor, "batch outputs"], Latents], Latents],
 ) -> list[Phase]:  # fmt: skip
-    """The phase in which a prior is learned, of pictures that are encoded once for all its steps; None: no phase."""
+    """The phase in which a prior is learned, of pictures that are encoded once for all its steps; None: no phase.
+
+    `latents` makes them of what the encoder says, and of noise.
+    """
     if prior is None:
         return []
     options, scale = prior.options, prior.scale
 
     def encoded(batch: Batch) -> Batch:
-        found = detached(encoder, batch.images)
-        if prior.training and not scale.seen:
-            prior.begin(found[:, : len(scale.mean)])  # of a posterior the means
-        return replace(batch, encoded=found)
+        return replace(batch, encoded=detached(encoder, batch.images))
+
+    def begin(pixels: UInt8[np.ndarray, "n height width channels"]) -> None:
+        draw, parts = torch.Generator().manual_seed(0), []
+        for first in range(0, len(pixels), CHUNK):
+            images = to_float(torch.from_numpy(np.array(pixels[first : first + CHUNK])).to(scale.mean.device))
+            noise = torch.randn(len(images), len(scale.mean), generator=draw).to(scale.mean.device)
+            parts.append(latents(detached(encoder, images), noise))
+        prior.begin(torch.cat(parts))
 
     phase = Phase(
         "prior", list(prior.parameters()), loss, options.optimizer, repeats=options.draws, prepare=encoded,
-        after=lambda _: scale.agree(), span=spans(options)[1],
+        after=lambda _: scale.agree(), span=spans(options)[1], begins_with=prior.begins_with, begin=begin,
     )  # fmt: skip
     return [phase]
 

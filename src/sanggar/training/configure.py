@@ -191,7 +191,7 @@ def _network(choices: Choices, looked: Look, edge: int, family: str) -> None:
             latent,
             "two numbers for each pixel of an edge, fewer where pictures are few",
         )
-        choices.choose("model.linear", True, "begins as principal components: all the time goes into what they cannot say")
+        choices.choose("model.linear", True, "begins as principal components: the time goes into what they cannot say")
         choices.choose("model.norm", "group", "goes by each picture alone: batches may be small")
         choices.choose("model.activation", "silu")
         prior: Tree = {"kind": "flow", "width": 256, "draws": 8, "share": 0.3}

@@ -78,7 +78,6 @@ def train(
             folder = claimed_folder(plan.name)
             stack.callback(_without_run, [folder, *made])
         learner, batches = _set_up(plan, dataset, folder)
-        learner.begin(dataset.train)
         run = None
         if learner.rank == 0:
             check_vacant(folder)
@@ -128,8 +127,6 @@ def _resume(
     if kept is not None:
         arrays, progress = kept
         learner.load_state(arrays)
-    else:
-        learner.begin(dataset.train)
     if learner.rank == 0:
         run.extend(plan.yaml(), plan.identity(dataset.fingerprint), status="training")
     return _walk(plan, learner, batches, dataset, progress, run if learner.rank == 0 else None, watch, hooks) or run
@@ -150,6 +147,7 @@ def _set_up(plan: Plan, dataset: Dataset, folder: Path, begun: Tree | None = Non
         check_memory(2 * weights, "model: gradients and an optimizer's state of so large a network", RecipeError)
     if len(phases := learner.phases()) > 1:
         _check_phases(plan.training, [phase.split()[0] for phase in phases])
+    learner.begins_with(dataset.train)
     return learner, Batches(dataset.train, size, plan.training.seed, learner.draws, learner.rank, learner.world)
 
 

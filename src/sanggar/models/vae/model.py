@@ -136,7 +136,6 @@ class VAE(Model):
         with_prior.equip(self, options.prior, options.latent_size, spec, options.condition)
         size = options.latent_size
         self.encoder, self.decoder = encoder_and_decoder(options, spec, 2 * size, size + self._of_decoder.width)
-        self.begins_with = BEGINNERS if options.linear else 0
         self.linear = None if options.likelihood.kind == "bernoulli" else options.linear
         self.likelihood = options.likelihood.build(spec.channels)
         self.critic: nn.Module | None = None
@@ -166,7 +165,11 @@ class VAE(Model):
         parts: list[nn.Module] = [self.encoder, self.decoder, self.likelihood]
         parameters = [parameter for part in parts for parameter in part.parameters()]
         span = with_prior.spans(self.options.prior)
-        phases = [Phase("vae", parameters, self.loss, watched=("rate", "beta"), span=span[0])]
+        vae = Phase(
+            "vae", parameters, self.loss, watched=("rate", "beta"), span=span[0],
+            begins_with=BEGINNERS if self.options.linear else 0, begin=self.begin,
+        )  # fmt: skip
+        phases = [vae]
         if self.critic is not None and self.options.adversarial is not None:
             optimizer = self.options.adversarial.optimizer
             critic = Phase(
@@ -174,7 +177,7 @@ class VAE(Model):
                 watched=("accuracy",), span=span[0],
             )  # fmt: skip
             phases.insert(0, critic)
-        return [*phases, *with_prior.prior_phases(self.prior, self.encoder, self.prior_loss)]
+        return [*phases, *with_prior.prior_phases(self.prior, self.encoder, self.prior_loss, self._latents)]
 
     # -- the losses --------------------------------------------------------------------------------------------
 
@@ -235,9 +238,13 @@ class VAE(Model):
     def prior_loss(self, batch: Batch, context: StepContext) -> Terms:
         """The loss of a learned prior, over draws of the posterior."""
         assert self.prior is not None and batch.encoded is not None
-        mean, log_variance = _normal(batch.encoded)
-        latents = mean + torch.exp(log_variance / 2) * context.normal("posterior of prior", (self.latent_size,))
+        latents = self._latents(batch.encoded, context.normal("posterior of prior", (self.latent_size,)))
         return with_prior.prior_terms(self.prior, latents, batch, context)
+
+    def _latents(self, encoded: Float[Tensor, "batch outputs"], noise: Latents) -> Latents:
+        """What a prior is learned of: draws from posteriors."""
+        mean, log_variance = _normal(encoded)
+        return mean + torch.exp(log_variance / 2) * noise
 
     def _drawn(self, mean: Latents, log_variance: Latents, context: StepContext) -> Latents:
         """A draw from the posterior of each of the batch's first pictures."""

@@ -62,8 +62,8 @@ class Learner(Protocol):
     watched: frozenset[str]
     """names among the terms that are looked at and not minimized"""
 
-    def begin(self, images: Images) -> None:
-        """Before the first step of a training: let the first weights depend on the training pictures."""
+    def begins_with(self, images: Images) -> None:
+        """Before the first step that is taken: these are the training pictures, which weights may begin with."""
         ...
 
     def step(self, step: int, batches: Sequence[Images]) -> Pending:

@@ -72,6 +72,7 @@ class TorchLearner:
             )
         rows = slice(self.rank * share, (self.rank + 1) * share)
         self.context = StepContext(options.seed, 0, self.steps, options.batch_size, rows, self.device)
+        self._training: Images | None = None
         self._tracks_as = plan.name if options.tracker else None
         self._threads = torch.get_num_threads()
         pixels = options.batch_size * spec.height * spec.width
@@ -99,17 +100,24 @@ class TorchLearner:
 
     # -- a step ------------------------------------------------------------------------------------------------
 
-    def begin(self, images: Images) -> None:
-        """Let the first weights depend on training pictures where the network asks for some."""
-        if not self.model.begins_with:
-            return
-        self.model.begin(images.pixels[:: -(-len(images) // self.model.begins_with)])
-        if self.world > 1:  # two kinds of processor do not come to the same bits
-            for value in self.model.state_dict().values():
-                distributed.broadcast(value, 0)
+    def begins_with(self, images: Images) -> None:
+        """Take note of the training pictures, of which phases that ask for some are given them when they begin."""
+        self._training = images
+
+    def _begin(self, step: int) -> None:
+        """Let what phases that begin with this step learn depend on training pictures, where they ask for some."""
+        for phase in self._phases:
+            if not phase.begins_with or phase.begin is None or self._training is None:
+                continue
+            if step == phase.steps(self.steps)[0] < phase.steps(self.steps)[1]:
+                phase.begin(self._training.pixels[:: -(-len(self._training) // phase.begins_with)])
+                if self.world > 1:  # two kinds of processor do not come to the same bits
+                    for value in self.model.state_dict().values():
+                        distributed.broadcast(value, 0)
 
     def step(self, step: int, batches: Sequence[Images]) -> dict[str, Tensor]:
         """One optimizer step of every phase, repeated where the phase asks for it."""
+        self._begin(step)
         moments = [replace(self.context, step=step, steps=self.steps, draw=draw) for draw in range(len(batches))]
         shown = [self._augmented(self._batch(images), at) for images, at in zip(batches, moments, strict=True)]
         terms: dict[str, Tensor] = {}
