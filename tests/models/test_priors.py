@@ -266,8 +266,12 @@ def test_a_mixture_begins_as_expectation_maximization_leaves_it() -> None:
     wanted = fitted.score_samples(prior.scale.inward(latents).double().numpy())
     assert found.detach().numpy() == pytest.approx(wanted, abs=1e-2)
     begun = {name: value.clone() for name, value in prior.state_dict().items()}
-    prior.begin(latents[:0])
+    for nothing in (latents[:0], latents[:1], latents * math.nan):
+        prior.begin(nothing)
     assert all(torch.equal(value, begun[name]) for name, value in prior.state_dict().items())
+    prior.begin(latents + 10)
+    moved = prior.scale.mean - begun["scale.mean"]
+    assert torch.allclose(moved, torch.full((2,), 10.0), atol=1e-4), "what latents were before is forgotten"
 
 
 @pytest.mark.parametrize("count", [1, 2, 9])

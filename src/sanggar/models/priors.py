@@ -94,7 +94,7 @@ class MixtureOptions(LearnedOptions):
 
     kind: Literal["mixture"]
     components: Annotated[int, Field(ge=1, le=1000)] = 40
-    """Gaussians"""
+    """Gaussians; fewer have any weight where there are few pictures for the numbers of a latent"""
     optimizer: OptimizerOptions = Adam(learning_rate=0.01)
     """the prior's own"""
 
@@ -241,10 +241,11 @@ class MixturePrior(Learned):
         from sklearn.mixture import GaussianMixture
         from threadpoolctl import threadpool_limits
 
+        if len(latents) < 2 or not latents.isfinite().all():  # the loop says that a training has diverged
+            return
+        self.scale.seen.zero_()  # of a training that was made longer, latents were others before
         for first in range(0, len(latents), SEEN):
             self.scale.see(latents[first : first + SEEN])
-        if len(latents) < 2:
-            return
         points = self.scale.inward(latents).double().cpu().numpy()
         count = max(1, min(len(self.means), len(points) // (2 * points.shape[1])))
         estimator = GaussianMixture(count, reg_covar=SMALLEST, max_iter=ROUNDS, random_state=0)
