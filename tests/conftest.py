@@ -118,6 +118,10 @@ def trained(shared: Path) -> Trained:
     return run_of
 
 
+class Stop(Exception):
+    """Raised to end a training where a test wants it."""
+
+
 def context_of(run: Run) -> EvaluationContext:
     """What metrics are given to measure of a run."""
     model = TrainedModel(run)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import sanggar
-from conftest import BRIEF
+from conftest import BRIEF, Stop
 from sanggar.data.batches import Batches
 from sanggar.errors import RecipeError
 from sanggar.plan import resolve
@@ -181,10 +181,6 @@ def test_a_lines_losses_are_means_over_the_steps_that_a_phase_took(tmp_path: Pat
     for name in ("vae/distortion", "prior/velocity"):
         wanted = np.mean([terms[name] for terms in taken if name in terms])
         assert last["train"][name] == pytest.approx(wanted, rel=1e-6)
-
-
-class Stop(Exception):
-    pass
 
 
 @pytest.mark.slow

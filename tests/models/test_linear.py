@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from torch.nn import functional as F
 
 import sanggar
-from conftest import TINY, TINY_VAE
+from conftest import TINY, TINY_VAE, Stop
 from sanggar.data.images import ImageSpec, to_float
 from sanggar.errors import RecipeError
 from sanggar.models.autoencoder import Autoencoder, AutoencoderOptions
@@ -155,10 +155,6 @@ def test_what_a_decoder_is_told_besides_changes_nothing_yet() -> None:
 def test_pictures_told_by_odds_are_refused(model: dict[str, Any], words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         resolve(Recipe("t", data={"source": "digits"}, model={**model, "linear": True}, training={"steps": 1}))
-
-
-class Stop(Exception):
-    pass
 
 
 @pytest.mark.slow

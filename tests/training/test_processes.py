@@ -19,7 +19,8 @@ LAUNCH = (
 """`--multi_gpu` starts several processes whatever the device; `--cpu` starts one unless there is an MPI."""
 RECIPE = (
     "train", "digits-denoising-autoencoder", "model.widths=[4,8]", "model.latent_size=6", "model.linear=true",
-    "training.device=cpu", "training.precision=fp32", "data.validation=700", "training.epochs=2",
+    "model.prior={kind: mixture, components: 3, share: 0.5}", "training.device=cpu",
+    "training.precision=fp32", "data.validation=700", "training.epochs=2",
     "training.validate_every=4",
     "training.augmentation={flip: true, translation: 0.2, rotation: 10}",
 )  # fmt: skip

@@ -67,10 +67,15 @@ class AutoencoderOptions(Options):
     loss: PixelLoss = "mse"
     """what the decoder's picture is judged by; `bce` takes pixels as probabilities, `psnr` is minus the PSNR in dB"""
 
+    @property
+    def odds(self) -> bool:
+        """Whether raw pictures are logarithms of odds, which principal components are not."""
+        return self.loss == "bce"
+
     @model_validator(mode="after")
     def _as_many(self) -> AutoencoderOptions:
         check_strides(self)
-        if self.linear and self.loss == "bce":
+        if self.linear and self.odds:
             raise ValueError("linear: principal components are no logarithms of odds; choose another loss than bce")
         return self
 
@@ -92,7 +97,7 @@ class Autoencoder(Model):
         self.options, self.noise, self.latent_size = options, options.noise, options.latent_size
         size = options.latent_size
         self.encoder, self.decoder = encoder_and_decoder(options, spec, size, size)
-        self.linear = None if options.loss == "bce" else options.linear
+        self.linear = None if options.odds else options.linear
         with_prior.equip(self, options.prior, options.latent_size, spec)
         self.divisible = alone(self)
 

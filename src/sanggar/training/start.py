@@ -147,7 +147,7 @@ def _set_up(plan: Plan, dataset: Dataset, folder: Path, begun: Tree | None = Non
         check_memory(2 * weights, "model: gradients and an optimizer's state of so large a network", RecipeError)
     if len(phases := learner.phases()) > 1:
         _check_phases(plan.training, [phase.split()[0] for phase in phases])
-    learner.begins_with(dataset.train)
+    learner.learns_from(dataset.train)
     return learner, Batches(dataset.train, size, plan.training.seed, learner.draws, learner.rank, learner.world)
 
 

@@ -103,12 +103,17 @@ class VAEOptions(Options):
     perceptual: Perceptual | None = None
     adversarial: Adversarial | None = None
 
+    @property
+    def odds(self) -> bool:
+        """Whether raw pictures are logarithms of odds, which principal components are not."""
+        return self.likelihood.kind == "bernoulli"
+
     @model_validator(mode="after")
     def _make_sense(self) -> VAEOptions:
         check_strides(self)
         if self.capacity is not None and (self.beta != Beta() or self.free_bits):
             raise ValueError("capacity: it steers the KL divergence in place of beta and free_bits; give one of them")
-        if self.linear and self.likelihood.kind == "bernoulli":
+        if self.linear and self.odds:
             raise ValueError("linear: principal components are no logarithms of odds; choose another likelihood")
         return self
 
@@ -136,7 +141,7 @@ class VAE(Model):
         with_prior.equip(self, options.prior, options.latent_size, spec, options.condition)
         size = options.latent_size
         self.encoder, self.decoder = encoder_and_decoder(options, spec, 2 * size, size + self._of_decoder.width)
-        self.linear = None if options.likelihood.kind == "bernoulli" else options.linear
+        self.linear = None if options.odds else options.linear
         self.likelihood = options.likelihood.build(spec.channels)
         self.critic: nn.Module | None = None
         if options.adversarial is not None:

@@ -62,7 +62,7 @@ class Learner(Protocol):
     watched: frozenset[str]
     """names among the terms that are looked at and not minimized"""
 
-    def begins_with(self, images: Images) -> None:
+    def learns_from(self, images: Images) -> None:
         """Before the first step that is taken: these are the training pictures, which weights may begin with."""
         ...
 

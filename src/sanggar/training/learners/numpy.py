@@ -47,7 +47,7 @@ class NumpyLearner:
 
     # -- a step ------------------------------------------------------------------------------------------------
 
-    def begins_with(self, images: Images) -> None:
+    def learns_from(self, images: Images) -> None:
         """Nothing: first weights are drawn."""
 
     def step(self, step: int, batches: Sequence[Images]) -> Values:

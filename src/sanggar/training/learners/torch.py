@@ -100,7 +100,7 @@ class TorchLearner:
 
     # -- a step ------------------------------------------------------------------------------------------------
 
-    def begins_with(self, images: Images) -> None:
+    def learns_from(self, images: Images) -> None:
         """Take note of the training pictures, of which phases that ask for some are given them when they begin."""
         self._training = images
 
@@ -109,7 +109,7 @@ class TorchLearner:
         for phase in self._phases:
             if not phase.begins_with or phase.begin is None or self._training is None:
                 continue
-            if step == phase.steps(self.steps)[0] < phase.steps(self.steps)[1]:
+            if step == phase.steps(self.steps)[0]:
                 phase.begin(self._training.pixels[:: -(-len(self._training) // phase.begins_with)])
                 if self.world > 1:  # two kinds of processor do not come to the same bits
                     for value in self.model.state_dict().values():
