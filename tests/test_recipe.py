@@ -48,6 +48,7 @@ def test_yaml_is_read_as_1_2() -> None:
 
 
 @example(data={}, model={"_": "\x85", "a": "b\u2028c"}, about="")
+@example(data={}, model={"_": ":0", "a": ["?x", ": )"], ":-": 1, "? ": 2}, about=":0")
 @given(data=TREES, model=TREES, about=st.text("abc é:#'\"\n").map(str.strip))
 def test_a_recipe_written_as_yaml_is_read_back_unchanged(
     data: dict[str, Any], model: dict[str, Any], about: str

@@ -44,8 +44,11 @@ def to_yaml(tree: Content) -> str:
 
 
 def _quoted(representer: SafeRepresenter, text: str) -> ScalarNode:
-    """Text with the line breaks of other alphabets in double quotes: the writer folds them away elsewhere."""
-    style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
+    """Text in double quotes where the writer would spoil it: it folds the line breaks of other alphabets away, and its
+    reader takes no text that begins as a key does.
+    """
+    spoiled = text.startswith((":", "?")) or any(mark in text for mark in "\x85\u2028\u2029")
+    style = '"' if spoiled else None
     return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
