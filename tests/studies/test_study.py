@@ -460,6 +460,21 @@ def test_figures_of_several_quantities_are_a_table_of_their_own(toy: Path) -> No
     assert "train.categorical_cross_entropy, epoch 99" in html
 
 
+def test_a_single_row_has_a_line_for_each_quantity_and_a_chart_of_all_its_tags(toy: Path) -> None:
+    def alone(tree: Any) -> None:
+        width = tree["tables"]["width"]
+        del width["rows"]["4"], width["reported"], tree["claims"]
+        recall = [{"key": "classification.recall", "tags": {"class": digit}} for digit in "38"]
+        width["metrics"] = [*recall, "classification.accuracy"]
+
+    text = markdown(done(toy, alone))
+    assert "|  | 8 |\n|---|---|\n| recall, class 3 ↑ | " in text
+    assert "\n| recall, class 8 ↑ | " in text
+    html = (toy / "toy-full.html").read_text(encoding="utf-8")
+    (alt,) = re.findall(r'aria-label="(recall ↑, a dot for each run[^"]*)"', html)
+    assert re.search(r": class 3 [\d.]+; class 8 [\d.]+\.$", alt)
+
+
 def test_a_claim_of_two_quantities_is_of_other_pictures_and_not_measured_otherwise() -> None:
     def measured(key: str, value: float, split: Any, n: int, **settings: Any) -> dict[int, Measurement]:
         protocol = Protocol(split=split, n=n, data="digits", settings=settings)

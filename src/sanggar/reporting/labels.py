@@ -304,9 +304,10 @@ def label(m: Measurement, *leaving_out: str) -> str:
     return ", ".join([template.format_map(settings), *tags])
 
 
-def label_with_subject(m: Measurement) -> str:
+def label_with_subject(m: Measurement, *leaving_out: str) -> str:
     """The same, with the subject where it is not the network."""
-    return label(m) if m.subject == NETWORK else f"{label(m)}: {subject(m.subject)}"
+    of = label(m, *leaving_out)
+    return of if m.subject == NETWORK else f"{of}: {subject(m.subject)}"
 
 
 def subject(name: str) -> str:

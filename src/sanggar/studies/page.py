@@ -102,9 +102,15 @@ def _seeds(row: Row) -> int:
 
 
 def _lines(findings: Findings, name: str, rows: Sequence[Row]) -> Lines:
-    """A table of a study: a line a row, a column a quantity, then what was reported and what is said to it."""
+    """A table of a study: a line a row, a column a quantity, then what was reported and what is said to it.
+
+    Where there is one row, a line a quantity: many columns are hard to read.
+    """
     metrics = findings.study.tables[name].metrics
     any_reported = any(findings.reported[name, row.name] for row in rows) and not _apart(findings, name)
+    if len(rows) == 1 and not any_reported:
+        (row,) = rows
+        return [["", row.name], *([_headed(quantity, rows), _cell(row, quantity)] for quantity in metrics)]
     head = ["", *(_headed(quantity, rows) for quantity in metrics)]
     lines = [head + ["reported", "verdict"] * any_reported]
     for row in rows:
@@ -145,8 +151,12 @@ def _because(options: Table) -> str:
 
 
 def _by_row(findings: Findings, name: str, rows: Sequence[Row]) -> str:
-    """The first quantity of a table as a chart, a line a row."""
-    quantity = findings.study.tables[name].metrics[0]
+    """The first quantity of a table as a chart, a line a row; of a single row a line for each of its tags."""
+    quantity, *others = findings.study.tables[name].metrics
+    alike = [other for other in others if (other.key, other.subject) == (quantity.key, quantity.subject)]
+    if len(rows) == 1 and alike:
+        lines = {_tags(of): (rows[0].values(of), list[float]()) for of in (quantity, *alike)}
+        return _dots(_headed(quantity, rows, *quantity.tags), lines)
     reported = {row.name: [f.value for f, _ in findings.reported[name, row.name] if f.of == quantity] for row in rows}
     return _dots(_headed(quantity, rows), {row.name: (row.values(quantity), reported[row.name]) for row in rows})
 
@@ -156,11 +166,13 @@ def _by_figure(findings: Findings, name: str, rows: Sequence[Row]) -> str:
     figures = [(row, figure) for row in rows for figure, _ in findings.reported[name, row.name]]
     if len({(row.name, figure.of.key) for row, figure in figures}) > 1:
         return ""
-    lines = {
-        ", ".join(labels.tag(*tag) for tag in figure.of.tags.items()): (row.values(figure.of), [figure.value])
-        for row, figure in figures
-    }
-    return _dots(labels.LABELS.get(figures[0][1].of.key, figures[0][1].of.key), lines)
+    lines = {_tags(figure.of): (row.values(figure.of), [figure.value]) for row, figure in figures}
+    row, figure = figures[0]
+    return _dots(_headed(figure.of, [row], *figure.of.tags), lines)
+
+
+def _tags(quantity: Quantity) -> str:
+    return ", ".join(labels.tag(*tag) for tag in quantity.tags.items())
 
 
 def _dots(quantity: str, lines: Mapping[str, tuple[list[float], list[float]]]) -> str:
@@ -180,13 +192,14 @@ def _dots(quantity: str, lines: Mapping[str, tuple[list[float], list[float]]]) -
     return svg(figure, f"{quantity}, a dot for each run, a ring for what was reported: {'; '.join(means)}.")
 
 
-def _headed(quantity: Quantity, rows: Iterable[Row]) -> str:
+def _headed(quantity: Quantity, rows: Iterable[Row], *leaving_out: str) -> str:
+    """What a quantity is in words, as what was measured says it; but for the tags that are left out."""
     m = next((m for row in rows for m in row.measured.get(str(quantity), {}).values()), None)
     if m is None:
         label = labels.LABELS.get(quantity.key, quantity.key)
         return str(quantity) if "{" in label else str(quantity).replace(quantity.key, label, 1)
     arrow = {"higher": " ↑", "lower": " ↓", None: ""}[m.better]
-    return f"{labels.label_with_subject(m)}{arrow}"
+    return f"{labels.label_with_subject(m, *leaving_out)}{arrow}"
 
 
 def _cell(row: Row, quantity: Quantity) -> str:
