@@ -26,7 +26,7 @@ install_import_hook([f"sanggar.{room}" for room in ROOMS], "beartype.beartype")
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -86,6 +86,14 @@ DEMOS = {
 """By family: a recipe on digits, and what makes it small. A family that is not here is trained as it comes."""
 
 Trained = Callable[[str], Run]
+
+
+def quick_first(values: Iterable[object]) -> list[object]:
+    """Parameters of a test of which `make test` runs the first alone; the others are `slow`."""
+    first, *others = values
+    return [first, *(pytest.param(value, marks=pytest.mark.slow) for value in others)]
+
+
 Cli = Callable[..., tuple[int, str, str]]
 
 

@@ -27,9 +27,13 @@ def test_the_page_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == keys.page(), "make keys writes it anew"
 
 
+@pytest.fixture(scope="module")
+def known() -> set[str]:
+    return {key.path for key in keys.all_keys()}
+
+
 @pytest.mark.parametrize("name", shipped())
-def test_every_key_of_a_resolved_recipe_is_explained(name: str) -> None:
-    known = {key.path for key in keys.all_keys()}
+def test_every_key_of_a_resolved_recipe_is_explained(name: str, known: set[str]) -> None:
     written = set(paths(resolve(read(name)).tree())) - {"data", "model", "training", "evaluation"}
     assert written <= known | {path.rsplit(".", 1)[0] for path in known}
 

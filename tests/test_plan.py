@@ -283,15 +283,18 @@ def fits(value: Any, rule: dict[str, Any], definitions: dict[str, Any]) -> bool:
     return True
 
 
+@pytest.fixture(scope="module")
+def rules() -> dict[str, Any]:
+    return schema()
+
+
 @pytest.mark.parametrize("name", shipped())
-def test_a_shipped_recipe_fits_the_schema_written_and_resolved(name: str) -> None:
-    rules = schema()
+def test_a_shipped_recipe_fits_the_schema_written_and_resolved(name: str, rules: dict[str, Any]) -> None:
     assert fits(read(name).tree(), rules, rules["$defs"])
     assert fits(resolve(read(name)).tree(), rules, rules["$defs"])
 
 
-def test_the_schema_knows_every_source_and_family_and_refuses_what_it_does_not_know() -> None:
-    rules = schema()
+def test_the_schema_knows_every_source_and_family_and_refuses_what_it_does_not_know(rules: dict[str, Any]) -> None:
     definitions = rules["$defs"]
     sources = [definitions[f"data_{name}"]["properties"]["source"]["const"] for name in SOURCES]
     assert sources == list(SOURCES)
@@ -304,10 +307,9 @@ def test_the_schema_knows_every_source_and_family_and_refuses_what_it_does_not_k
     assert not fits({**tree, "training": {**tree["training"], "optimizer": {"kind": "adm"}}}, rules, definitions)
 
 
-def test_every_reference_in_the_schema_is_defined() -> None:
-    text = str(schema())
-    named = {part.split("'")[0] for part in text.split("#/$defs/")[1:]}
-    assert named <= set(schema()["$defs"])
+def test_every_reference_in_the_schema_is_defined(rules: dict[str, Any]) -> None:
+    named = {part.split("'")[0] for part in str(rules).split("#/$defs/")[1:]}
+    assert named <= set(rules["$defs"])
 
 
 def test_attributes_to_measure_are_those_wanted_else_the_first_twelve() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import SLIM, quick_first
 from sanggar.data.batches import Batches
 from sanggar.data.images import Images
 from sanggar.data.sources import SOURCES, DataOptions, Dataset
@@ -32,7 +33,7 @@ RICH: dict[str, Any] = {
 }  # fmt: skip
 
 pytestmark = pytest.mark.parametrize("name", FAMILIES)
-PLAIN_AND_RICH = pytest.mark.parametrize("training", [PLAIN, RICH], ids=["plain", "rich"])
+PLAIN_AND_RICH = pytest.mark.parametrize("training", quick_first([RICH, PLAIN]), ids=["rich", "plain"])
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,8 @@ def digits() -> Dataset:
 
 def planned(name: str, **training: Any) -> Plan:
     chosen = {"steps": 20, "batch_size": BATCH, "device": "cpu", "precision": "fp32", **training}
-    return resolve(Recipe("t", data={"source": "digits"}, model={"family": name}, training=chosen))
+    model = {"family": name, **SLIM.get(name, {})}
+    return resolve(Recipe("t", data={"source": "digits"}, model=model, training=chosen))
 
 
 def made(name: str, **training: Any) -> Learner:

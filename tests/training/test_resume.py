@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import Cli
+from conftest import Cli, quick_first
 from sanggar.data.downloads import Download, read_digits
 from sanggar.data.images import Images
 from sanggar.data.sources import SOURCES
@@ -93,6 +93,7 @@ CONSTANT = {
 
 Undisturbed = Callable[[tuple[str, ...]], Path]
 OF_EACH_FAMILY = pytest.mark.parametrize("family", SMALL)
+QUICKLY_OF_ONE = pytest.mark.parametrize("family", quick_first(SMALL))
 
 
 def result(path: Path) -> dict[str, bytes]:
@@ -184,7 +185,7 @@ def test_killed_again_and_again_at_random_moments(
     assert result(path) == result(undisturbed(LONG[family]))
 
 
-@OF_EACH_FAMILY
+@QUICKLY_OF_ONE
 def test_killed_after_a_checkpoint_it_goes_on_and_leaves_nothing_lying_about(
     family: str, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
@@ -209,7 +210,7 @@ def test_a_line_cut_short_is_written_anew(undisturbed: Undisturbed, tmp_path: Pa
     assert [line["step"] for line in Run(path).timing()] == [4, 8]
 
 
-@OF_EACH_FAMILY
+@QUICKLY_OF_ONE
 def test_killed_before_the_first_checkpoint_it_starts_over(
     family: str, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
@@ -286,7 +287,7 @@ def test_made_longer_it_equals_one_trained_that_long_at_once(family: str, tmp_pa
     assert (later / "recipe.yaml").read_text() == (once / "recipe.yaml").read_text()
 
 
-@OF_EACH_FAMILY
+@QUICKLY_OF_ONE
 def test_a_rate_that_explodes_ends_in_one_line_that_names_the_last_good_checkpoint(family: str, tmp_path: Path) -> None:
     path, said = tmp_path / "run", tmp_path / "said"
     too_fast = ("training.optimizer={kind: sgd, learning_rate: 1e18}", "training.clip_gradient=null")
