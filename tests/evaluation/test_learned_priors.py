@@ -165,10 +165,15 @@ def test_pictures_may_be_augmented_and_no_loss_says_when_to_stop(tmp_path: Path)
         sanggar.train("digits-vae", [*SMALL, PRIOR, patience], out=tmp_path / "stopped")
 
 
-def test_a_length_that_leaves_a_phase_no_step_is_refused_and_any_share_is_described(tmp_path: Path) -> None:
+def test_the_smallest_share_is_a_step_and_a_length_that_has_none_is_refused(tmp_path: Path) -> None:
     little = "model.prior={kind: flow, width: 8, blocks: 1, share: 0.01}"
-    with pytest.raises(RecipeError, match=r"12 steps are too few: .* none for the phase 'prior'"):
-        sanggar.train("digits-vae", [*SMALL, little], out=tmp_path / "run")
+    run = sanggar.train("digits-vae", [*SMALL, little, "training.steps=2"], out=tmp_path / "run", watch=lambda _: None)
+    assert {"vae", "prior"} == {name.split("/")[0] for name in run.metrics()[-1]["train"]}
+    with pytest.raises(RecipeError, match=r"training.steps: 1 is too few: there is none for the phase 'vae'"):
+        sanggar.train("digits-vae", [*SMALL, little, "training.steps=1"], out=tmp_path / "one")
+
+
+def test_any_share_is_described() -> None:
     half = describe("digits-vae", [*SMALL, "model.prior={kind: flow, width: 8, blocks: 1, share: 0.6}"])
     assert half.cost.steps == 12 and half.cost.seconds_a_step > 0
 

@@ -123,8 +123,12 @@ class Phase:
         return batch if self.prepare is None else self.prepare(batch)
 
     def steps(self, planned: int) -> tuple[int, int]:
-        """The first of its steps, and the one after its last."""
-        return round(self.span[0] * planned), round(self.span[1] * planned)
+        """The first of its steps, and the one after its last: however small its share, one of two or more."""
+        first, end = (
+            round(share * planned) if share in (0, 1) else min(max(round(share * planned), 1), planned - 1)
+            for share in self.span
+        )
+        return first, end
 
 
 class SamplingOptions(Options):

@@ -95,6 +95,9 @@ class MixtureOptions(LearnedOptions):
     kind: Literal["mixture"]
     components: Annotated[int, Field(ge=1, le=1000)] = 40
     """Gaussians; fewer have any weight where there are few pictures for the numbers of a latent"""
+    share: float = Field(default=0.1, ge=0, lt=1)
+    """share of the training, its end, in which the prior is learned and the rest of the network stands still; 0: both
+    are learned all along"""
     optimizer: OptimizerOptions = Adam(learning_rate=0.01)
     """the prior's own"""
 

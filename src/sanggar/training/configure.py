@@ -194,10 +194,13 @@ def _network(choices: Choices, looked: Look, edge: int, family: str) -> None:
         choices.choose("model.linear", True, "begins as principal components: the time goes into what they cannot say")
         choices.choose("model.norm", "group", "goes by each picture alone: batches may be small")
         choices.choose("model.activation", "silu")
-        prior: Tree = {"kind": "flow", "width": 256, "draws": 8, "share": 0.3}
+        prior: Tree = {"kind": "mixture"}
         if names:
             prior["condition"] = names
-        choices.choose("model.prior", prior, f"latents are drawn where pictures have theirs; {why}")
+        choices.choose(
+            "model.prior", prior,
+            f"latents are drawn where pictures have theirs; it takes a few pictures, where a flow takes many; {why}",
+        )  # fmt: skip
     if family == "vae":
         choices.choose("model.likelihood", {"kind": "gaussian"}, "its deviation is learned")
         choices.choose(

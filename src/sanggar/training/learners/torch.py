@@ -403,8 +403,8 @@ class TorchLearner:
             first, end = phase.steps(steps)
             if first >= end:
                 raise RecipeError(
-                    f"{steps:,} steps are too few: between {phase.span[0]:.0%} and {phase.span[1]:.0%} of them there "
-                    f"is none for the phase {phase.name!r}. Train longer, or change its share (model.prior.share)."
+                    f"training.steps: {steps:,} is too few: there is none for the phase {phase.name!r}, between "
+                    f"{phase.span[0]:.0%} and {phase.span[1]:.0%} of them. Train longer."
                 )
         bounds = sorted({bound for phase in self._phases for bound in phase.steps(steps)} | {0, steps})
         return list(pairwise(bounds))
