@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import anomaly, autoencoder, ffnn, gan, machine, prepare, rulers, search, seeds, shared, vae
+from benchmarks import anomaly, autoencoder, ffnn, gan, ladder, machine, prepare, rulers, search, seeds, shared, vae
 
 BENCHMARKS = {
     "autoencoder": autoencoder.main,
     "ffnn": ffnn.main,
     "gan": gan.main,
     "anomaly": anomaly.main,
+    "ladder": ladder.main,
     "prepare": prepare.main,
     "rulers": rulers.main,
     "search": search.main,
