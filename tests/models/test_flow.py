@@ -42,11 +42,17 @@ def context(count: int, step: int = 0, split: str = "train") -> StepContext:
     return StepContext(0, step, 100, count, slice(count), torch.device("cpu"), split=split)
 
 
-def of_gaussian(x: Tensor, t: Tensor) -> Tensor:
-    """The velocity from N(0, 1) to N(MEAN, DEVIATION²): the mean of x₁ − x₀ where x_t is known."""
+def of_gaussian(x: Tensor, t: Tensor, deviation: float = DEVIATION) -> Tensor:
+    """The velocity from N(0, 1) to N(MEAN, deviation²): the mean of x₁ − x₀ where x_t is known."""
     t = t[:, None]
-    variance = (1 - t) ** 2 + (t * DEVIATION) ** 2
-    return MEAN + (t * DEVIATION**2 - (1 - t)) / variance * (x - t * MEAN)
+    variance = (1 - t) ** 2 + (t * deviation) ** 2
+    return MEAN + (t * deviation**2 - (1 - t)) / variance * (x - t * MEAN)
+
+
+def gaussian(deviation: float) -> tuple[Tensor, Tensor]:
+    """Draws from N(MEAN, deviation²), three numbers each, and the logarithms of their densities."""
+    x = MEAN + deviation * torch.randn(200, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return x, -0.5 * (((x - MEAN) / deviation) ** 2).sum(dim=1) - 3 * math.log(deviation * math.sqrt(2 * math.pi))
 
 
 def swirl(x: Tensor, t: Tensor) -> Tensor:
@@ -80,15 +86,22 @@ def test_the_way_back_leads_to_where_one_came_from(solver: Solver) -> None:
 
 
 def test_the_density_of_a_gaussian_flow_is_the_closed_form() -> None:
-    x = MEAN + DEVIATION * torch.randn(200, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    wanted = -0.5 * (((x - MEAN) / DEVIATION) ** 2).sum(dim=1) - 3 * math.log(DEVIATION * math.sqrt(2 * math.pi))
+    x, wanted = gaussian(DEVIATION)
     with gradients():
-        found = log_density(of_gaussian, x, "midpoint", 64, None)
+        found = log_density(of_gaussian, x, None, "midpoint", 64, 1.0)
         # each number's slope is the same everywhere and none depends on another: every probe of signs is exact
         probe = torch.where(torch.rand(200, 3, generator=torch.Generator().manual_seed(1)) < 0.5, -1.0, 1.0).double()
-        estimated = log_density(of_gaussian, x, "midpoint", 64, probe)
+        estimated = log_density(of_gaussian, x, probe, "midpoint", 64, 1.0)
     assert float((found - wanted).abs().max()) < 1e-3
     assert torch.allclose(estimated, found)
+
+
+@pytest.mark.parametrize("deviation", [DEVIATION, 0.03, 0.6 * BIN])
+def test_a_density_is_exact_where_data_lie_close_together(deviation: float) -> None:
+    x, wanted = gaussian(deviation)
+    with gradients():
+        found = log_density(lambda x, t: of_gaussian(x, t, deviation), x, None)
+    assert float((found - wanted).abs().max()) / 3 < 0.01, "nats a number, as it is measured"
 
 
 def test_hutchinsons_estimate_has_no_bias() -> None:
@@ -99,8 +112,8 @@ def test_hutchinsons_estimate_has_no_bias() -> None:
         return torch.tanh(x @ torch.tensor([[0.5, 1.0], [-0.4, 0.3]], dtype=torch.float64)) * (1 - t[:, None])
 
     with gradients():
-        exact = float(log_density(mixing, x[:1], "midpoint", 20, None)[0])
-        estimates = log_density(mixing, x, "midpoint", 20, probe)
+        exact = float(log_density(mixing, x[:1], None)[0])
+        estimates = log_density(mixing, x, probe)
     spread = float(estimates.std()) / math.sqrt(len(estimates))
     assert spread > 0
     assert abs(float(estimates.mean()) - exact) < 4 * spread

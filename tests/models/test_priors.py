@@ -183,7 +183,7 @@ def test_with_a_linear_gaussian_model_the_latent_flow_gives_the_exact_marginal()
     given = log_prob(torch.distributions.Normal(z @ a.T, deviation), x).sum(dim=1)
     inferred = log_prob(torch.distributions.MultivariateNormal(centre, posterior_covariance), z)
     with gradients():
-        of_prior = log_density(guided(prior.network, None, 1.0), z, "midpoint", 64, None)
+        of_prior = log_density(guided(prior.network, None, 1.0), z, None)
     of_x = torch.distributions.MultivariateNormal(a @ mean, a @ covariance @ a.T + deviation**2 * torch.eye(4))
     marginal = log_prob(of_x, x)
     # p(x) = p(x | z) p(z) / p(z | x) for every z

@@ -331,7 +331,7 @@ class FlowPrior(Learned):
     def log_density(self, latents: Latents, probe: Latents, condition: Condition | None = None) -> Nats:
         """Logarithm of the density at each latent, in nats: estimated without bias by a probe of signs."""
         velocity = guided(self.network, condition, 1.0)
-        return log_density(velocity, self.scale.inward(latents), *EXACT, probe) - self.scale.log_scale
+        return log_density(velocity, self.scale.inward(latents), probe, *EXACT) - self.scale.log_scale
 
 
 Prior = MixturePrior | FlowPrior

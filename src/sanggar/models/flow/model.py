@@ -172,8 +172,9 @@ class Flow(Model):
         return self.decode(self.encode(images))
 
     def log_density(self, images: Pictures, noise: Pictures, condition: Condition | None = None) -> Nats:
-        """Lower bound on the log probability of each picture's 8 bits, in nats: an estimate without bias.
+        """Lower bound on the log probability of each picture's 8 bits, in nats, up to the error of the flow's steps.
 
+        Of numbers drawn with a deviation of 0.6 bins, that error is below 0.01 nats each.
         `noise` is uniform in [0, 1), of the pictures' shape: its first binary digit gives the signs of Hutchinson's
         estimate, the others place a picture in its pixels' bins.
         """
@@ -183,5 +184,5 @@ class Flow(Model):
         with gradients():  # a clone is no longer bound to inference
             rows = None if condition is None else condition.clone()
             velocity = guided(self.network, rows, 1.0)
-            density = log_density(velocity, points.clone(), *EXACT, sign.clone())
+            density = log_density(velocity, points.clone(), sign.clone(), *EXACT)
         return density.detach() + self.latent_size * math.log(BIN)
