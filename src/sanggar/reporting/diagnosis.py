@@ -7,17 +7,20 @@ weightiest is said. Words stand in `labels.DIAGNOSES`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from sanggar.errors import RecipeError, RunError
 from sanggar.files import Tree
+from sanggar.plain import parse
 from sanggar.reporting.view import View
 from sanggar.results import FLOOR, NETWORK, PCA, Measurement
 
-Kind = Literal["good", "worse", "next"]
-ORDER: tuple[Kind, ...] = ("good", "worse", "next")
-"""In which they are said: what it is good at, what it is worse at, what to change first"""
+Kind = Literal["good", "worse", "next", "caution"]
+ORDER: tuple[Kind, ...] = ("good", "worse", "next", "caution")
+"""In which they are said: what it is good at, what it is worse at, what to change first, what all this rests on"""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ Rule = Callable[[View], Iterator[Diagnosis]]
 def diagnose(view: View) -> list[Diagnosis]:
     """What can be said of a run's network: of each kind the weightiest, in the order of ORDER."""
     found = [diagnosis for rule in RULES for diagnosis in rule(view)]
+    if tested(view) < LEAST:  # nothing else can be said
+        found = [diagnosis for diagnosis in found if diagnosis.kind == "caution"]
     said = []
     for kind in ORDER:
         of_kind = [diagnosis for diagnosis in found if diagnosis.kind == kind]
@@ -99,7 +104,7 @@ def beside_the_largest_class(view: View) -> Iterator[Diagnosis]:
 # -- what is drawn -----------------------------------------------------------------------------------------------
 
 NEAR, FAR = 2.0, 5.0
-"""Multiples of the floor within which drawn pictures are as near as real ones, and from which they are far"""
+"""Multiples of the floor within which drawn pictures are near real ones, and from which they are far"""
 
 
 def distance_of_drawn(view: View) -> Iterator[Diagnosis]:
@@ -226,8 +231,26 @@ def course(view: View) -> Iterator[Diagnosis]:
         yield Diagnosis("next", "overfitted", values, rise / (2 * STILL))
 
 
+def game_of(view: View) -> tuple[Tree, bool]:
+    """What a network plays against its critic by, as far as its recipe tells; whether that is beside a likelihood."""
+    try:
+        model = parse(view.run.recipe_text(), view.name).get("model")
+    except (RunError, RecipeError):  # a section of its own says so
+        return {}, False
+    model = model if isinstance(model, dict) else {}
+    beside = model.get("adversarial")
+    return (beside, True) if isinstance(beside, dict) else (model, False)
+
+
 def critic(view: View) -> Iterator[Diagnosis]:
-    """Whether the critic tells real from drawn pictures nearly always or hardly ever, in the last quarter."""
+    """Whether the critic tells real from drawn pictures nearly always or hardly ever, in the last quarter.
+
+    Of a Wasserstein critic that is wanted: the better it tells, the better it measures the distance.
+    """
+    game, beside = game_of(view)
+    objective = game.get("objective")
+    if isinstance(objective, dict) and objective.get("kind") == "wasserstein":
+        return
     told = [
         line["watched"]["train"]["critic/accuracy"]
         for line in view.metrics
@@ -238,20 +261,25 @@ def critic(view: View) -> Iterator[Diagnosis]:
     last = told[-max(1, len(told) // 4) :]
     accuracy = sum(last) / len(last)
     if accuracy > 0.97:
-        yield Diagnosis("next", "critic_wins", {"accuracy": accuracy}, 1 + (accuracy - 0.97) / 0.03)
-    elif accuracy < 0.55:
+        key = "critic_wins_beside" if beside else "critic_wins_penalized" if game.get("penalty") else "critic_wins"
+        yield Diagnosis("next", key, {"accuracy": accuracy}, 1 + (accuracy - 0.97) / 0.03)
+    elif accuracy < 0.55 and not beside:  # beside a likelihood, reconstructions may be as good as that
         yield Diagnosis("next", "critic_lost", {"accuracy": accuracy}, 1 + (0.55 - accuracy) / 0.05)
 
 
-FEW = 300
-"""Test pictures below which small differences cannot be told"""
+FEW, LEAST = 300, 20
+"""Test pictures below which small differences cannot be told, and below which nothing can"""
+
+
+def tested(view: View) -> float:
+    """The most pictures that a headline rests on; infinite where there is none."""
+    return float(max((m.protocol.n for m in view.evaluation.measurements if m.headline), default=math.inf))
 
 
 def few_pictures(view: View) -> Iterator[Diagnosis]:
-    """Whether the numbers rest on so few test pictures that they say little."""
-    counts = [m.protocol.n for m in view.evaluation.measurements if m.headline and m.interval is not None]
-    if counts and (n := max(counts)) < FEW:
-        yield Diagnosis("next", "few_pictures", {"n": float(n)}, FEW / n)
+    """Whether the numbers rest on so few test pictures that they say little, or nothing."""
+    if (n := tested(view)) < FEW:
+        yield Diagnosis("caution", "few_pictures" if n >= LEAST else "too_few_pictures", {"n": n}, FEW / max(n, 1))
 
 
 RULES: tuple[Rule, ...] = (

@@ -235,8 +235,8 @@ DIAGNOSES: dict[str, str] = {
     "get {largest:.1%}.",
     "classifies_badly": "It classifies {accuracy:.1%} rightly, where always naming the largest class gets "
     "{largest:.1%}.",
-    "drawn_near": "What it draws is about as near to real pictures as other real pictures are: a distance of "
-    "{distance:.3g}, {ratio:.1f} times that of training pictures.",
+    "drawn_near": "What it draws is near to real pictures: a distance of {distance:.3g}, {ratio:.1f} times that of "
+    "training pictures.",
     "drawn_far": "What it draws is far from real pictures: a distance of {distance:.3g}, {ratio:,.0f} times that of "
     "training pictures.",
     "little_variety": "It leaves out much of what there is: a recall of {value:.2f}, where real pictures have "
@@ -251,7 +251,7 @@ DIAGNOSES: dict[str, str] = {
     "prior_learned": "Its learned prior draws latents where pictures have theirs: a distance of {prior:.3g}, where "
     "the standard normal distribution comes to {normal:.3g}.",
     "learn_a_prior": "What to change first: latents do not lie where the prior draws them (a distance of {prior:.3g}; "
-    "from a mixture fitted to them {mixture:.3g}). A prior that is learned, `model.prior={{kind: flow}}`, draws where "
+    "from a mixture fitted to them {mixture:.3g}). A prior that is learned, `model.prior={{kind: mixture}}`, draws where "
     "they are.",
     "prior_behind": "What to change first: the learned prior draws worse (a distance of {prior:.3g}) than a mixture "
     "that is fitted in seconds ({mixture:.3g}). Give it more of the training, `model.prior.share`, or make it larger.",
@@ -263,9 +263,15 @@ DIAGNOSES: dict[str, str] = {
     "at {loss:.4g}. Stop earlier, or give it more pictures, augmentation or weight decay.",
     "critic_wins": "What to change first: the critic tells real from drawn pictures in {accuracy:.0%} of pairs, so "
     "that the generator learns little. A penalty (r1), augmentation, or a lower rate for the critic evens it out.",
+    "critic_wins_penalized": "What to change first: the critic tells real from drawn pictures in {accuracy:.0%} of "
+    "pairs, so that the generator learns little. More weight on its penalty, augmentation, or a lower rate for the "
+    "critic evens it out.",
+    "critic_wins_beside": "What to change first: the critic tells pictures from reconstructions in {accuracy:.0%} of "
+    "pairs, so that little is learned from it. A lower rate for it evens it out.",
     "critic_lost": "What to change first: the critic tells real from drawn pictures in {accuracy:.0%} of pairs, next "
     "to chance. A wider critic, a higher rate for it, or more of its steps to one of the generator's helps.",
     "few_pictures": "All this rests on {n:.0f} test pictures or fewer: small differences say nothing here.",
+    "too_few_pictures": "{n:.0f} test pictures, or fewer, are too few for anything to be said of this network.",
 }
 """By key: what is said of a network, with the numbers that it rests on"""
 

@@ -26,6 +26,8 @@ ACTIVE = 0.01
 """Variance of the posterior's mean over pictures above which a dimension is active: Burda et al. 2016, section 5.3"""
 LEAST = 1.0
 """Nats a picture below which a posterior has collapsed: they would not even tell three pictures apart"""
+FEWEST = 10
+"""Pictures from which means that hardly differ say that a posterior has collapsed"""
 
 Values = Float[np.ndarray, "n"]
 Table = Float[np.ndarray, "n latent"]
@@ -207,7 +209,7 @@ def _active_dimensions(context: EvaluationContext, mean: Table, divergences: Tab
         key="bounds.active_dimensions", value=active, unit="dimensions", better="higher", headline=True,
         protocol=_protocol(context).having(size=size, threshold=ACTIVE, method="Burda et al. 2016"),
     )  # fmt: skip
-    collapsed = active < 0.1 * size or rate < LEAST
+    collapsed = len(mean) >= FEWEST and (active < 0.1 * size or rate < LEAST)
     values: dict[str, Json] = {"active": active, "size": size, "rate": rate}
     return measurement, [Alarm(key="bounds.collapse", values=values)] if collapsed else []
 

@@ -183,9 +183,13 @@ def gradients() -> Iterator[None]:
 
 def check_sampling(options: FlowSampling, condition: Condition | None, *, unconditional: bool, shortcuts: bool) -> None:
     """Raises RunError for options that mean nothing to a network, or to what it is asked for."""
-    if options.guidance != 1 and (condition is None or not unconditional):
-        reason = "it is asked for nothing" if condition is None else "it was trained with a condition always given"
-        raise RunError(f"guidance: the network goes from unconditional pictures towards a condition, and {reason}.")
+    nothing = condition is None or not condition.any()
+    if options.guidance != 1 and (nothing or not unconditional):
+        reason = "it is asked for nothing" if nothing else "it was trained with a condition always given"
+        raise RunError(
+            f"guidance: the network goes from unconditional pictures towards a condition, and {reason}. Leave it at 1, "
+            f"or {'ask for a class or an attribute' if nothing else 'train with model.condition_dropout above 0'}."
+        )
     if options.solver == "shortcut" and not shortcuts:
         raise RunError("solver: this network has learned no shortcuts; choose euler, midpoint, heun or adaptive.")
     if options.solver == "shortcut" and options.guidance != 1:
