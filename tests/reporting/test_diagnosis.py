@@ -168,7 +168,7 @@ def test_what_the_training_says(metrics: list[dict[str, Any]], key: str | None, 
 @pytest.mark.parametrize(("model", "key"), [
     ("{family: gan, penalty: {kind: r1}}", "critic_wins_penalized"),
     ("{family: gan, penalty: null}", "critic_wins"),
-    ("{family: gan, objective: {kind: wasserstein}, penalty: {kind: gradient}}", None),  # the better it tells, the better
+    ("{family: gan, objective: {kind: wasserstein}, penalty: {kind: gradient}}", None),  # wanted
     ("{family: vae, adversarial: {penalty: {kind: r1}}}", "critic_wins_beside"),
     ("{family: vae, adversarial: {objective: {kind: wasserstein}}}", None),
     ("[no, recipe]", "critic_wins"),

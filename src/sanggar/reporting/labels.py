@@ -251,8 +251,8 @@ DIAGNOSES: dict[str, str] = {
     "prior_learned": "Its learned prior draws latents where pictures have theirs: a distance of {prior:.3g}, where "
     "the standard normal distribution comes to {normal:.3g}.",
     "learn_a_prior": "What to change first: latents do not lie where the prior draws them (a distance of {prior:.3g}; "
-    "from a mixture fitted to them {mixture:.3g}). A prior that is learned, `model.prior={{kind: mixture}}`, draws where "
-    "they are.",
+    "from a mixture fitted to them {mixture:.3g}). A prior that is learned, `model.prior={{kind: mixture}}`, draws "
+    "where they are.",
     "prior_behind": "What to change first: the learned prior draws worse (a distance of {prior:.3g}) than a mixture "
     "that is fitted in seconds ({mixture:.3g}). Give it more of the training, `model.prior.share`, or make it larger.",
     "unused_dimensions": "What to change first: {active:.0f} of {size:.0f} dimensions of the latent are in use. Less "

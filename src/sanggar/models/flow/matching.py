@@ -30,8 +30,8 @@ Solver = Literal["euler", "midpoint", "heun", "adaptive", "shortcut"]
 METHODS = {"euler": "euler", "midpoint": "midpoint", "heun": "heun2"}
 """Solvers of equal steps, by torchdiffeq's names"""
 EXACT: tuple[Solver, int, float] = ("midpoint", 32, 3.0)
-"""Solver, steps and crowding of what has to be exact: noise of data, and densities. Pictures lie close to where no others
-do: near them, velocities change within a hundredth of the way, which even steps jump over"""
+"""Solver, steps and crowding of what has to be exact: noise of data, and densities. Pictures lie close to what is none:
+near them, velocities change within a hundredth of the way, which even steps jump over"""
 EVALUATIONS = {"euler": 1, "midpoint": 2, "heun": 2, "shortcut": 1}
 """Evaluations of the network that a step takes"""
 SOLVERS: tuple[Solver, ...] = ("euler", "midpoint")
@@ -118,7 +118,7 @@ def follow(
 ) -> Points:  # fmt: skip
     """Carry noise into data, or data back into noise, along a velocity.
 
-    The times of equal steps are t = 1 − (1 − s)^crowding of even s: above 1, steps are shorter the nearer they are to data.
+    Steps end at t = 1 − (1 − s)^crowding of even s: above 1, they are shorter the nearer they are to data.
     """
     ends = torch.tensor([1.0, 0.0] if backwards else [0.0, 1.0], device=x.device)
     found: Points = _integrated(_derivative(velocity), x, ends, solver, steps, crowding)[-1]
