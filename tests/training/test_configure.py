@@ -74,6 +74,9 @@ def test_a_recipe_of_every_family_says_why_and_can_be_built(
     for key, why in chosen.choices.why.items():
         assert "".join(why.split()) in "".join(text.replace("#", "").split()), key
     assert chosen.minutes <= 10
+    assert max(len(line) for line in text.splitlines() if line.lstrip().startswith("#")) <= 120
+    assert {key.split(".")[-1] for key in chosen.choices.values} - {key.split(".")[-1] for key in chosen.choices.why} <= {
+        "format", "about", "source", "path", "family"}  # fmt: skip
     assert "chosen by `sanggar new` for 10 minutes" in " ".join(text.split())
 
 
@@ -92,8 +95,17 @@ def test_a_network_is_as_large_as_the_minutes_allow(tmp_path: Path, ten_millisec
 def test_pictures_are_larger_where_there_is_time(tmp_path: Path, ten_milliseconds: None) -> None:
     place = folder(tmp_path / "large", 60, edge=140)
     assert [configure(place, m).choices.values["data.size"] for m in (5.0, 20.0, 60.0, 90.0)] == [32, 64, 96, 128]
-    small = folder(tmp_path / "small", 60, edge=9)
-    assert configure(small, 90.0).choices.values["data.size"] == 16
+    small = configure(folder(tmp_path / "small", 60, edge=9), 90.0).choices
+    assert small.values["data.size"] == 16 and "enlarged" in small.why["data.size"]
+    middling = configure(folder(tmp_path / "middling"), 90.0).choices  # of 40 pixels
+    assert "the largest of 16, 24, 28" in middling.why["data.size"]
+
+
+def test_a_table_of_attributes_is_told(tmp_path: Path, ten_milliseconds: None) -> None:
+    place = folder(tmp_path / "icons", 60)
+    lines = ["file,age", *(f"{i:04}.png,{i}" for i in range(60))]
+    (place / "attributes.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert "A table tells age: measured" in str(configure(place).choices.values["about"])
 
 
 def test_what_follows_from_the_pictures(tmp_path: Path, ten_milliseconds: None) -> None:
@@ -126,8 +138,12 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, ten_milliseconds: None) -> 
         (broken / f"{i}.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match="80 cannot be read"):
         configure(broken)
+    two = folder(tmp_path / "two", 80)
+    (two / "0007.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"of 80 .* 1 cannot be read: 0007.png. A training refuses .* 1% .* remove"):
+        configure(two)
     place = folder(tmp_path / "icons")
-    with pytest.raises(RecipeError, match="minutes are too few: the smallest network takes"):
+    with pytest.raises(RecipeError, match=r"minutes are too few: the smallest network takes 0\.\d+ seconds for one"):
         configure(place, 0.0001)
     for minutes in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(RecipeError, match="minutes"):

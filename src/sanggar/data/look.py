@@ -13,6 +13,7 @@ from PIL import Image
 from sanggar.data.decoding import read_file, square
 from sanggar.data.image_folder import FolderOptions, find_place, list_folder
 from sanggar.data.listing import Listing, open_zip
+from sanggar.data.workers import TOLERATED
 from sanggar.errors import DataError
 
 FEWEST = 50
@@ -72,9 +73,11 @@ def look(path: str) -> Look:
         modes[mode] += 1
         digests.add(sha256(small.tobytes()).digest())
         coloured += int((small.max(axis=2) - small.min(axis=2)).mean() > 4)
-    if len(edges) < FEWEST // 2:
+    if len(broken) > TOLERATED * len(chosen):
         raise DataError(
-            f"{place}: of {len(chosen):,} pictures that were opened, {len(broken):,} cannot be read: {broken[0]}, …"
+            f"{place}: of {len(chosen):,} pictures that were opened, {len(broken):,} cannot be read: "
+            f"{', '.join(broken[:5])}{', …' if len(broken) > 5 else ''}. A training refuses a folder with more than "
+            f"{TOLERATED:.0%} of such: remove or replace them."
         )
     if len(digests) == 1:
         raise DataError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import statistics
+import textwrap
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from sanggar.training.describe import describe
 
 Family = Literal["vae", "autoencoder", "gan", "flow"]
 FAMILIES: tuple[Family, ...] = ("vae", "autoencoder", "gan", "flow")
+WORDS = {"vae": "A VAE", "autoencoder": "An autoencoder", "gan": "A GAN", "flow": "A flow"}
 SIZES = (16, 24, 28, 32, 48, 64, 96, 128)
 """Edges that pictures are brought to"""
 EDGES = ((5, 32), (20, 64), (60, 96))
@@ -44,6 +46,8 @@ PASSES = (4, 100)
 """Epochs that are wanted for that, at least and at most"""
 LONGEST = 1000
 """Epochs of a training, however small the network"""
+WIDTH = 120
+"""Characters of a line of the recipe"""
 STILL = 0.9
 """Share of the minutes that steps may take: the rest is for validation and checkpoints"""
 
@@ -85,7 +89,7 @@ class Configuration:
     def yaml(self) -> str:
         """The recipe, each value under why it is what it is."""
         writer = YAML()
-        writer.width = 120
+        writer.width = WIDTH
         buffer = io.StringIO()
         writer.dump(_commented(self.choices), buffer)
         return buffer.getvalue()
@@ -125,18 +129,22 @@ def configure(
 def _about(choices: Choices, looked: Look, folder: str, minutes: float, family: str) -> None:
     modes = ", ".join(f"{mode} {count}" for mode, count in looked.modes.most_common())
     edges = sorted(looked.edges)
-    lines = [
-        f"{looked.count:,} pictures; {looked.opened:,} were opened: shorter edges {edges[0]} to {edges[-1]} pixels, "
-        f"half of them {int(statistics.median(edges))} or more; modes {modes}"
-    ]
+    shorter = (
+        f"{edges[0]} to {edges[-1]} pixels, half of them {int(statistics.median(edges))} or more"
+        if edges[0] < edges[-1] else f"{edges[0]} pixels"
+    )  # fmt: skip
+    lines = [f"{looked.count:,} pictures; {looked.opened:,} were opened: shorter edges {shorter}; modes {modes}"]
     if looked.different < len(looked.edges):
         lines.append(f"{len(looked.edges) - looked.different:,} of those opened look the same as another")
     if looked.broken:
         lines.append(f"{len(looked.broken):,} of those opened cannot be read and are left out")
+    if looked.listing.attributes:
+        names = ", ".join(attribute.name for attribute in looked.listing.attributes)
+        lines.append(f"a table tells {names}: measured, and conditioned on where model.condition names one")
     choices.choose("format", recipe.FORMAT)
     choices.choose(
-        "about", f"A {family} on pictures of one's own, chosen by `sanggar new` for {minutes:g} minutes of training. "
-        f"{'. '.join(line[0].upper() + line[1:] for line in lines)}."
+        "about", f"{WORDS[family]} on pictures of one's own, chosen by `sanggar new` for {minutes:g} minutes of "
+        f"training. {'. '.join(line[0].upper() + line[1:] for line in lines)}."
     )  # fmt: skip
 
 
@@ -144,10 +152,12 @@ def _pictures(choices: Choices, looked: Look, folder: str, minutes: float) -> in
     median = int(statistics.median(looked.edges))
     limit = next((edge for most, edge in EDGES if minutes <= most), SIZES[-1])
     edge = max(size for size in SIZES if size <= max(SIZES[0], min(median, limit)))
+    sizes = ", ".join(map(str, SIZES))
     choices.choose("data.source", "folder")
     choices.choose("data.path", folder)
     by = (
-        "half of the pictures are no larger" if median <= limit
+        f"half of the pictures are smaller: they are enlarged to the smallest of {sizes}" if median < edge
+        else f"the largest of {sizes} that half of the pictures have" if median <= limit
         else f"the pictures are larger, but {minutes:g} minutes are too short for more" if limit < SIZES[-1]
         else "the pictures are larger: this is the largest that is chosen here"
     )  # fmt: skip
@@ -193,7 +203,7 @@ def _network(choices: Choices, looked: Look, edge: int, family: str) -> None:
         )
         choices.choose("model.linear", True, "begins as principal components: the time goes into what they cannot say")
         choices.choose("model.norm", "group", "goes by each picture alone: batches may be small")
-        choices.choose("model.activation", "silu")
+        choices.choose("model.activation", "silu", "smooth, and as quick as relu")
         prior: Tree = {"kind": "mixture"}
         if names:
             prior["condition"] = names
@@ -208,12 +218,12 @@ def _network(choices: Choices, looked: Look, edge: int, family: str) -> None:
         )
     if family == "autoencoder":
         choices.choose("model.noise", {"level": 0.1}, "a little noise keeps the latent space smooth")
-    if family in ("gan", "flow") and names:
+    if family in ("gan", "flow"):
         choices.choose("model.condition", names, why)
     if family == "gan":
         if names:
-            choices.choose("model.conditioning", "projection")
-        choices.choose("model.latent_size", 64)
+            choices.choose("model.conditioning", "projection", "the critic compares a picture with its class")
+        choices.choose("model.latent_size", 64, "of noise, which nothing is encoded into: enough for any variety")
         choices.choose("model.objective", {"kind": "relativistic"}, "scores are compared in pairs: few modes are lost")
         choices.choose("model.penalty", {"kind": "r1", "weight": 1, "every": 16}, "keeps the critic from running away")
         if looked.count < 5000:
@@ -230,7 +240,7 @@ def _training(choices: Choices, train: int, family: str) -> None:
     optimizer: Tree = {"kind": "adam", "learning_rate": rate}
     if family == "gan":
         optimizer["betas"] = [0.0, 0.99]
-    choices.choose("training.optimizer", optimizer)
+    choices.choose("training.optimizer", optimizer, "what networks of this kind and size learn well with")
     choices.choose("training.ema", 0.995, "averaged weights draw better than the last ones")
 
 
@@ -272,8 +282,7 @@ def _sized(
         """Epochs in the time that there is, less with every place."""
         if place not in timed:
             timed[place] = _seconds(choices, networks[place], per_epoch)
-            shown = ", ".join(f"{key} {value}" for key, value in networks[place].items())
-            say(f"{shown}: {1000 * timed[place]:.0f} ms a step")
+            say(f"{_shown(networks[place])}: {1000 * timed[place]:.0f} ms a step")
         return STILL * 60 * minutes / (timed[place] * per_epoch)
 
     # the last place, from the smallest network on, with epochs enough: few are timed
@@ -281,27 +290,37 @@ def _sized(
     network, passes, seconds = networks[place], passes_of(place), timed[place]
     if passes < 1:
         raise RecipeError(
-            f"{minutes:g} minutes are too few: the smallest network takes {seconds * per_epoch / 60:.1f} minutes for "
-            f"one epoch of {train:,} pictures on this machine. Give more minutes, or fewer pictures."
+            f"{minutes:g} minutes are too few: the smallest network takes {_duration(seconds * per_epoch)} for one "
+            f"epoch of {train:,} pictures on this machine. Give more minutes, or fewer pictures."
         )
     epochs = int(min(passes, LONGEST))
+    why = (
+        f"{1000 * seconds:.0f} ms a step on this machine: the largest of those tried that passes over the pictures "
+        f"{least:.0f} times" if passes >= least else
+        f"{1000 * seconds:.0f} ms a step on this machine: the smallest of those tried"
+    )  # fmt: skip
     for key, value in network.items():
-        why = (
-            f"{1000 * seconds:.0f} ms a step on this machine: the largest of those tried that passes over the pictures "
-            f"{least:.0f} times" if passes >= least else
-            f"{1000 * seconds:.0f} ms a step on this machine: the smallest of those tried"
-        )  # fmt: skip
         choices.choose(f"model.{key}", value, why)
+        why = "with the same step" if len(network) > 1 else why
     unit = "epochs" if family != "gan" else "steps"
     amount = epochs if family != "gan" else epochs * per_epoch
     taken = epochs * per_epoch * seconds / 60
-    choices.choose(f"training.{unit}", amount, f"{epochs} passes over the pictures, in about {taken:.2g} minutes")
+    choices.choose(f"training.{unit}", amount, f"{epochs} passes over the pictures, in about {_duration(60 * taken)}")
     warm = min(100, epochs * per_epoch // 20)
     choices.choose("training.schedule", {"kind": "cosine", "warmup_steps": warm}, "ends where it has settled")
     if family == "gan" or epochs > 40:
         every = max(1, epochs * per_epoch // 20)
         choices.choose("training.validate_every", every, "twenty times")
     return taken
+
+
+def _shown(network: Tree) -> str:
+    """A network in words: the widths of its parts."""
+    return ", ".join(f"{key} {value['widths'] if isinstance(value, dict) else value}" for key, value in network.items())
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.2g} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
 
 
 def _seconds(choices: Choices, network: Tree, per_epoch: int) -> float:
@@ -329,7 +348,8 @@ def _commented(choices: Choices) -> CommentedMap:
             at = at.setdefault(part, CommentedMap())
         at[last] = _flowing(choices.values[key])
         if why := choices.why.get(key):
-            at.yaml_set_comment_before_after_key(last, before=why, indent=2 * len(path))
+            lines = textwrap.fill(why, WIDTH - 2 * len(path) - 2, break_long_words=False)
+            at.yaml_set_comment_before_after_key(last, before=lines, indent=2 * len(path))
     return whole
 
 
