@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, TypeVar, get_args
+from typing import Annotated, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -123,6 +123,7 @@ def _walk(options: type[BaseModel], location: tuple[int | str, ...], unknown: bo
     """
     names: list[str] = []
     level: list[type[BaseModel]] = [options]
+    named = False
     for place in location:
         if isinstance(place, int):
             if names:
@@ -131,9 +132,13 @@ def _walk(options: type[BaseModel], location: tuple[int | str, ...], unknown: bo
                 names.append(str(place))
             continue
         fields = {name: field for model in level for name, field in model.model_fields.items()}
-        if place in fields:
+        if named:  # a key that is not ours: of a table, a claim
+            names.append(place)
+            named = False
+        elif place in fields:
             names.append(place)
             level = list(_models_in(fields[place].annotation)) or level
+            named = get_origin(fields[place].annotation) is dict
         elif tagged := [m for m in level if place in _tags(m)]:
             level = tagged
         elif unknown and place == location[-1]:

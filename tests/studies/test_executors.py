@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from conftest import Cli
-from sanggar.errors import RecipeError
+from sanggar.errors import RecipeError, RunError
 from sanggar.studies import executors
 from sanggar.studies.engine import State
 from sanggar.studies.executors import executor_for
@@ -108,6 +108,18 @@ def test_what_a_job_came_to_is_one_line(said: str, line: str) -> None:
     assert line in found and len(found.splitlines()) == 1
 
 
+def test_a_scheduler_that_takes_no_job_is_one_line() -> None:
+    class Away:
+        def submit(self, *_: object, **__: object) -> None:
+            raise RuntimeError("Could not submit\nsbatch: error: Unable to contact slurm controller\n")
+
+    executor = executors.Submitted(Away())
+    with pytest.raises(RunError, match=r"Slurm takes no job: sbatch: error: Unable to contact") as raised:
+        executor.submit(int)
+    assert len(str(raised.value).splitlines()) == 1
+    executor.shutdown()
+
+
 def test_what_a_job_raised_is_told(tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     executor = executor_for("slurm-local:time=5", tmp_path)()
@@ -120,8 +132,12 @@ REFUSED = {
     "dusk=tcp://127.0.0.1:1": "there is no 'dusk=tcp://127.0.0.1:1'. Known: here, dask=tcp://HOST:PORT, slurm",
     "dask": "there is no 'dask'",
     "dask=tcp://127.0.0.1:1": "no Dask scheduler answers at tcp://127.0.0.1:1",
-    "dask=nothing://x": "no Dask scheduler answers at nothing://x",
-    "slurm:time=soon": "slurm: invalid literal",
+    "dask=nothing://x": "expected dask=tcp://HOST:PORT, got dask=nothing://x",
+    "dask=http://127.0.0.1:80": "expected dask=tcp://HOST:PORT",
+    "dask=foo": "expected dask=tcp://HOST:PORT, got dask=foo",
+    "slurm:time=soon": "slurm: time: expected minutes, a whole number from 1, got 'soon'",
+    "slurm:time=0": "slurm: time: expected minutes",
+    "slurm:partition": "slurm: expected KEY=VALUE, got 'partition'",
 }
 
 

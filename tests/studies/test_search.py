@@ -76,6 +76,7 @@ WRONG = {
     "nothing": ("model.activation=relu", "nothing is varied"),
     "not YAML": ("model.hidden=[4,[8", "model.hidden"),
     "another optimizer's": ("training.optimizer.momentum=0..0.9", "there is no such key"),
+    "a seed": ("training.seed=0..5", "training.seed is no setting"),
     "infinite": ("model.dropout=0..1e999", "model.dropout: expected a range"),
 }
 
@@ -95,6 +96,8 @@ def test_what_makes_no_sense_is_one_line_before_anything_is_trained(name: str, r
     [
         ({"sampler": "tpo"}, "there is no 'tpo'. Did you mean 'tpe'?"),
         ({"maximize": "clasification.accuracy"}, "there is no metric 'clasification'. Did you mean"),
+        ({"maximize": "classification.acuracy"}, "there is no measurement 'classification.acuracy'. Did you mean"),
+        ({"minimize": "validation.loss"}, "to a search it is loss, or PHASE/TERM"),
         ({"maximize": "reconstruction.psnr"}, "reconstruction.psnr is not measured of digits-ffnn: its network cannot"),
         ({"maximize": "a", "minimize": "b"}, "either an objective to minimize or one to maximize"),
         ({"sampler": "grid"}, "a grid takes values"),
@@ -198,6 +201,9 @@ def test_one_that_is_made_longer_or_begun_again_goes_on_the_same(whole: tuple[Pa
     found = searched(tmp_path, [RATE, WIDTH], sampler="tpe", trials=4)
     assert [(t.setting, t.values) for t in found.trials] == [(t.setting, t.values) for t in whole[1].trials]
     assert found.trials[:2] == short.trials
+    assert short.tested_before == 0
+    assert short.chosen is not None and found.chosen is not None
+    assert found.tested_before == (short.chosen.trial.setting != found.chosen.trial.setting)
     assert all(path.stat().st_mtime_ns == when for path, when in trained.items())
     name = f"{found.search.name}.md"
     assert (tmp_path / name).read_text() == (whole[0] / name).read_text()

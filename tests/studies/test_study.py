@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import errno
 import io
+import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +25,7 @@ from PIL import Image
 
 import sanggar
 from conftest import TINY_GAN, Cli
-from sanggar.errors import RecipeError
+from sanggar.errors import RecipeError, RunError
 from sanggar.plain import parse, to_yaml
 from sanggar.results import Measurement, Protocol
 from sanggar.results.stored import read as evaluation_of
@@ -153,7 +155,7 @@ def test_the_page_and_markdown_say_it_all(toy: Path) -> None:
                   "activation tanh, hidden 8", "Does a wider network"):  # fmt: skip
         assert words in text
         assert words in html
-    assert "sanggar study toy --budget full" in text
+    assert "sanggar study" not in text, "nobody could give that command"
     assert not re.search(r"""(src|href|url)\s*[=(]\s*["']?https?:""", html), "nothing is loaded from elsewhere"
     assert html.count("<svg") == 2
 
@@ -201,8 +203,8 @@ def test_classes_are_compared_with_one_another(toy: Path) -> None:
     assert said in markdown(findings)
 
 
-def test_an_unmeasured_class_is_said_to_be(toy: Path) -> None:
-    odd = {"key": "classification.recall", "tags": {"class": ["8", "ten"]}}
+def test_what_is_not_measured_is_said_to_be(toy: Path) -> None:
+    odd = {"key": "classification.recall", "tags": {"class": "8", "condition": "none"}}
     findings = done(toy, lambda tree: tree["tables"]["width"]["metrics"].append(odd))
     assert "| not measured of this network |" in markdown(findings)
 
@@ -372,7 +374,7 @@ REFUSED: dict[str, tuple[Callable[[Any], object], str]] = {
     "a side": (lambda t: t["claims"]["wider"].update(row="width/9"),
                "toy: claims.wider: there is no row 'width/9'. Did you mean 'width/8'?"),
     "reported": (lambda t: t["tables"]["width"]["reported"].update({"9": []}), "reported: there is no row '9'"),
-    "a margin": (lambda t: t["claims"]["wider"].update(margin=-1), "study.claims"),
+    "a margin": (lambda t: t["claims"]["wider"].update(margin=-1), "study.claims.wider.margin: expected"),
     "a table": (lambda t: t["budgets"]["full"].update(tables=["widht"]), "there is no table 'widht'. Did you mean"),
     "a part of a network": (
         lambda t: t["tables"]["width"]["metrics"].append({"key": "network.parameters", "tags": {"part": "bdy"}}),
@@ -380,6 +382,17 @@ REFUSED: dict[str, tuple[Callable[[Any], object], str]] = {
     "another key": (lambda t: t.update(table={}), "study.table: there is no such key. Did you mean 'tables'?"),
     "a metric": (lambda t: t["claims"]["wider"].update(metric="clasification.accuracy"),
                  "there is no metric 'clasification'. Did you mean 'classification'?"),
+    "a measurement": (lambda t: t["claims"]["wider"].update(metric="classification.acuracy"),
+                      "there is no measurement 'classification.acuracy'. Did you mean 'classification.accuracy'?"),
+    "a subject": (lambda t: t["tables"]["width"]["metrics"].append(
+        {"key": "classification.accuracy", "subject": "scikit_lern"}), "Did you mean 'scikit_learn'?"),
+    "a class": (lambda t: t["tables"]["width"]["metrics"].append(
+        {"key": "classification.recall", "tags": {"class": "12"}}), "there is no class '12'. Did you mean '2'?"),
+    "a seed": (lambda t: t["tables"]["width"]["rows"]["8"].update({"training.seed": 3}),
+               "toy: tables.width, 8: training.seed is the study's own"),
+    "a claim of itself": (lambda t: t["claims"]["wider"].update(than="width/8"),
+                          "claims.wider: both sides are the same; give another row"),
+    "a claim's key": (lambda t: t["claims"]["wider"].update(margn=1), "study.claims.wider.margn: there is no such key"),
     "not of this network": (lambda t: t["claims"]["wider"].update(metric="reconstruction.psnr"),
                             "claims.wider: reconstruction.psnr is not measured of digits-ffnn"),
 }  # fmt: skip
@@ -392,6 +405,59 @@ def test_what_makes_no_sense_is_one_line_before_anything_is_trained(name: str, t
         done(tmp_path / "out", change)
     assert words in str(raised.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda info: info["versions"].update(numpy="1.0"), r"by other versions \(numpy 1.0 and not .*move it away"),
+    (lambda info: info.update(package="0.0.1"), r"by other versions \(sanggar 0.0.1 and not"),
+])  # fmt: skip
+def test_a_run_by_other_versions_is_not_used(
+    change: Callable[[Any], object], words: str, toy: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(toy, tmp_path / "out"))
+    name = next(cell.run_name for cell in read(STUDY).cells)
+    info = json.loads((out / "runs" / name / "run.json").read_text(encoding="utf-8"))
+    change(info)
+    (out / "runs" / name / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    before = stamps(out / "runs")
+    findings = done(out)
+    assert re.search(words, findings.rows["width"][0].troubles[0])
+    assert stamps(out / "runs") == before, "what was there is kept"
+    assert len(values(findings)["width/8"]) == 2
+
+
+def test_a_run_of_another_recipe_is_not_used(toy: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(toy, tmp_path / "out"))
+    names = {cell.row: cell.run_name for cell in read(STUDY).cells if (cell.table, cell.seed) == ("width", 0)}
+    shutil.rmtree(out / "runs" / names["8"])
+    shutil.copytree(out / "runs" / names["4"], out / "runs" / names["8"])
+    findings = done(out)
+    assert "holds a run of another recipe (model.hidden): move it away" in findings.rows["width"][1].troubles[0]
+    why = findings.claims["wider"].verdict.why
+    assert findings.claims["wider"].verdict.outcome == "undecided" and "one seed" in why
+
+
+def test_a_claim_that_lacks_a_side_says_which_and_why(toy: Path) -> None:
+    def unmeasured(tree: Any) -> None:
+        tree["claims"]["wider"]["metric"] = {"key": "train.nothing", "tags": {"epoch": "last"}}
+
+    said = done(toy, unmeasured).claims["wider"].verdict
+    assert (said.outcome, said.why) == (
+        "not measured",
+        "width/8, train.nothing, epoch last: not in the log of its training",
+    )
+
+
+def test_a_file_that_is_not_there_and_a_folder_that_is_a_run_are_told(toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"There is no file .*mine.yaml"):
+        sanggar.study(tmp_path / "mine.yaml", out=tmp_path / "out")
+    run = next((toy / "runs").iterdir())
+    with pytest.raises(RunError, match="is a run: give a folder of its own"):
+        done(run)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "runs").touch()
+    with pytest.raises(RunError, match=r"Cannot write .*taken.runs: File exists"):
+        done(tmp_path / "taken")
 
 
 def test_an_unknown_study_or_budget_is_one_line(run_cli: Cli, tmp_path: Path) -> None:
@@ -421,10 +487,10 @@ def test_time_is_not_lost_between_runs(toy: Path) -> None:
     assert time.monotonic() - began < 10
 
 
-def test_the_live_table_has_what_goes_on_and_what_failed(toy: Path) -> None:
+def test_the_live_table_has_what_goes_on_and_what_failed(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
-    from sanggar.cli.study import _table
+    from sanggar.cli.study import _going, _table
 
     states = list(engine.states(read(STUDY), toy).values())
     states[0].doing, states[1].doing, states[1].trouble = "running", "failed", "memory ran out"
@@ -432,7 +498,9 @@ def test_the_live_table_has_what_goes_on_and_what_failed(toy: Path) -> None:
     console.print(_table(states))
     text = console.export_text()
     assert "5 runs: 1 running, 1 failed, 3 waiting" in text
-    assert re.search(r"\d+ of \d+", text)
+    assert "measuring" in text, "its steps are done"
+    monkeypatch.setattr(engine, "progress", lambda state: (60, 180, 30.0))
+    assert _going(states[0]) == ("60 of 180", "1.0 min")
     assert "memory ran out" in text
     assert states[2].folder.name not in text
 

@@ -25,8 +25,8 @@ def test_the_interval_and_the_chances_are_students(values: list[float]) -> None:
 def test_differences_are_paired() -> None:
     one, other = np.array([1.0, 2.0, 3.1]), np.array([0.9, 1.8, 3.0])
     difference = Difference(tuple(one - other), 0.0)
-    outcome, chance = difference.reading
-    assert outcome == "borne out"
+    outcome, chance, within = difference.reading
+    assert (outcome, within) == ("borne out", False)
     assert chance == pytest.approx(ttest_rel(one, other).pvalue)
 
 
@@ -41,6 +41,7 @@ def test_differences_are_paired() -> None:
     ((0.5,), 0.1, "undecided", "one seed says nothing of others"),
     ((0.0, 0.0, 0.0), 0.1, "refuted", "the difference is below what matters"),
     ((0.3, 0.3, 0.3), 0.1, "borne out", ""),
+    ((-0.08, -0.10, -0.09), 0.095, "refuted", "the other side is better"),  # and not within the margin for sure
 ])  # fmt: skip
 def test_a_claim_is_borne_out_refuted_or_undecided(
     values: tuple[float, ...], margin: float, outcome: str, why: str
@@ -63,6 +64,14 @@ def test_so_many_seeds_would_decide_it() -> None:
         return float(ttest_1samp(alike, 0).pvalue)
 
     assert chance(enough) < 0.05 < chance(enough - 1)
+
+
+def test_more_seeds_than_there_are_would_decide_what_is_undecided() -> None:
+    """Within the margin at 5 %, and not at a fourteenth of that: what is counted is what was tested."""
+    values = (0.0848, 0.0952, 0.09)
+    (found, *_) = verdicts({str(n): Difference(values, 0.1) for n in range(14)}).values()
+    assert found.outcome == "undecided"
+    assert int(found.why.split()[0]) > len(values)
 
 
 def test_of_several_claims_each_has_to_be_the_clearer() -> None:

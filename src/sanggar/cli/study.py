@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections import Counter
@@ -45,11 +46,19 @@ def study(name: str, budget: str, out: Path, workers: int | None, executor: str)
     """Do the study NAME, or what is left of it, and write its page."""
     from sanggar.studies import start
 
-    again = f"sanggar study {name} --budget {budget} --out {out}"
+    how = {
+        "--budget": budget,
+        "--out": out,
+        "--workers": workers,
+        "--executor": executor if executor != "here" else None,
+    }
+    given = [str(part) for option, value in how.items() if value is not None for part in (option, value)]
+    again = shlex.join(["sanggar", "study", name, *given])
     with going_on(f"What is done is kept. Go on with: {again}"), _shown() as tell:
         findings = start.study(name, budget, out=out, workers=workers, executor=executor, tell=tell)
     for which, judged in findings.claims.items():
-        click.echo(f"{which}: {judged.verdict.outcome}{f' ({judged.verdict.why})' if judged.verdict.why else ''}")
+        told = "; ".join(filter(None, (judged.verdict.why, judged.changed)))
+        click.echo(f"{which}: {judged.verdict.outcome}{f' ({told})' if told else ''}")
     click.echo(f"Study: {start.page_of(findings, out)}")
     troubles = [trouble for rows in findings.rows.values() for row in rows for trouble in row.troubles.values()]
     if troubles:
@@ -134,6 +143,8 @@ def _going(state: State) -> tuple[str, str]:
     if known is None:
         return "", ""
     done, steps, seconds = known
+    if done >= steps:
+        return "measuring", ""
     left = f"{seconds / done * (steps - done) / 60:.1f} min" if done else ""
     return f"{done:,} of {steps:,}", left
 

@@ -31,6 +31,7 @@ MOST = 1000
 """Rows of a grid, at most"""
 Setting = dict[str, Any]
 """Dotted keys of a recipe with their values; in a row, `base` is another recipe than the table's"""
+SEED = "training.seed"
 
 
 class Quantity(Options):
@@ -201,6 +202,8 @@ class Study:
     options: StudyOptions
     budget_name: str
     budget: Budget
+    source: str = ""
+    """its name or file, as it was asked for; none of a mapping"""
 
     @cached_property
     def tables(self) -> dict[str, Table]:
@@ -216,6 +219,8 @@ class Study:
         def plan(name: str, table: Table, row: str, setting: Setting) -> Plan:
             together = {**table.set, **setting, **self.budget.set}
             where = f"{self.name}: tables.{name}, {row}"
+            if SEED in together:
+                raise RecipeError(f"{where}: {SEED} is the study's own; say how many seeds a table has: seeds.")
             plan = _varied(table.base, together, where)
             if self.budget.length == 1:
                 return plan
@@ -288,13 +293,16 @@ def read(source: str | Path | Content, budget: str = "full") -> Study:
     if chosen is None and (options.budgets or budget != "full"):
         known = list(options.budgets) or ["full"]
         raise RecipeError(f"{name}: there is no budget {budget!r}. {suggest(budget, known)}")
-    study = Study(name, options, budget, chosen or Budget())
+    told = "" if isinstance(source, Mapping) else str(source)
+    study = Study(name, options, budget, chosen or Budget(), told)
     for table in study.budget.tables:
         if table not in options.tables:
             raise RecipeError(f"{name}: budgets.{budget}.tables: there is no table {table!r}. "
                               f"{suggest(table, list(options.tables))}")  # fmt: skip
     rows = [f"{name}/{row}" for name, table in options.tables.items() for row in table.settings()]
     for which, claim in options.claims.items():
+        if claim.sides[0] == claim.sides[1]:
+            raise RecipeError(f"{name}: claims.{which}: both sides are the same; give another row, or than_metric.")
         for side in (claim.row, claim.than):
             if side not in rows:
                 raise RecipeError(f"{name}: claims.{which}: there is no row {side!r}. {suggest(side, rows)}")
@@ -333,6 +341,9 @@ def _inherit(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _read(path: Path, source: object) -> dict[str, Any]:
     if not path.is_file():
+        asked = Path(str(source))
+        if asked.suffix in (".yaml", ".yml") or len(asked.parts) > 1:
+            raise RecipeError(f"There is no file {path}, which a study would be read from.")
         raise RecipeError(f"There is no study {str(source)!r}. {suggest(str(source), list(shipped()))}")
     try:
         text = content(path, LARGEST).decode("utf-8")

@@ -13,9 +13,11 @@ from sanggar.errors import RecipeError, RunError, SanggarError, suggest
 from sanggar.evaluation.evaluate import METRICS
 from sanggar.models.capabilities import capabilities_of
 from sanggar.plan import Plan, build
+from sanggar.reporting.labels import LABELS, SUBJECTS
 from sanggar.runs import Run
 from sanggar.studies.definition import Quantity, Study
 from sanggar.studies.executors import MakeExecutor
+from sanggar.studies.logged import LOGGED
 from sanggar.studies.size import parameters
 from sanggar.studies.work import Job, done, steps_of, versions, work
 
@@ -91,6 +93,11 @@ def _unmeasured(quantity: Quantity, plan: Plan, able: frozenset[str], costly: fr
         return ""
     if because := unmeasurable(quantity.key, plan, able):
         return because
+    if quantity.subject not in SUBJECTS:
+        return f"there is no subject {quantity.subject!r}. {suggest(quantity.subject, list(SUBJECTS))}"
+    for tags in quantity.each():
+        if (named := tags.get("class")) is not None and str(named) not in plan.spec.classes:
+            return f"there is no class {named!r}. {suggest(str(named), list(plan.spec.classes))}"
     name, wanted = quantity.key.partition(".")[0], plan.evaluation.metrics
     if wanted and name not in wanted:
         return f"{quantity.key} is left out by evaluation.metrics."
@@ -102,8 +109,13 @@ def _unmeasured(quantity: Quantity, plan: Plan, able: frozenset[str], costly: fr
 def unmeasurable(key: str, plan: Plan, able: frozenset[str]) -> str:
     """Why a key is measured of no network, or not of a recipe's; nothing where it is."""
     name = key.partition(".")[0]
+    if name in LOGGED:
+        return f"{key} is what a study calls it; to a search it is loss, or PHASE/TERM as metrics.jsonl has it."
     if name not in METRICS:
         return f"there is no metric {name!r}. {suggest(name, list(METRICS))}"
+    if key not in LABELS:
+        of_it = [known for known in LABELS if known.startswith(f"{name}.")]
+        return f"there is no measurement {key!r}. {suggest(key, of_it)}"
     if lacking := [need for need in METRICS[name].needs if need not in able]:
         return f"{key} is not measured of {plan.name}: its network cannot {lacking[0]}."
     if METRICS[name].either and able.isdisjoint(METRICS[name].either):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -63,6 +64,8 @@ def _dask(address: str) -> MakeExecutor:
     except ImportError:
         raise RecipeError("--executor: Dask is not installed. Install it by: pip install 'sanggar[dask]'") from None
     dask: Any = distributed  # which has no types
+    if not re.fullmatch(r"(tcp|tls|ws|wss|ucx)://\S+:\d+", address):
+        raise RecipeError(f"--executor: expected dask=tcp://HOST:PORT, got dask={address}.")
     try:
         client = dask.Client(address, timeout=WAIT, set_as_default=False)
     except (OSError, ValueError, RuntimeError) as error:
@@ -81,8 +84,13 @@ def _slurm(cluster: str, rest: str, folder: Path) -> MakeExecutor:
             "--executor: submitit is not installed. Install it by: pip install 'sanggar[slurm]'"
         ) from None
     given = dict(part.partition("=")[::2] for part in rest.split(",") if part)
+    if empty := [key for key, value in given.items() if not value]:
+        raise RecipeError(f"--executor: {cluster}: expected KEY=VALUE, got {empty[0]!r}.")
+    told = given.pop("time", str(MINUTES))
+    if not re.fullmatch("[1-9][0-9]{0,6}", told):
+        raise RecipeError(f"--executor: {cluster}: time: expected minutes, a whole number from 1, got {told!r}.")
+    minutes = int(told)
     try:
-        minutes = int(given.pop("time", MINUTES))
         kind = "local" if cluster == "slurm-local" else "slurm"
         executor = submitit.AutoExecutor(folder / "slurm", cluster=kind, slurm_max_num_timeout=JOBS)
         executor.update_parameters(
@@ -127,7 +135,11 @@ class Submitted(Executor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Hand a job to the cluster."""
         future: Future[Any] = Future()
-        self._jobs[future] = self._executor.submit(GoingOn(fn), *args, **kwargs)
+        try:
+            self._jobs[future] = self._executor.submit(GoingOn(fn), *args, **kwargs)
+        except Exception as error:  # of submitit: no scheduler answers, a partition that is not there
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise RunError(f"--executor: Slurm takes no job: {said[-1]}") from None
         return future
 
     def _watch(self) -> None:

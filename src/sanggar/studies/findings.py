@@ -119,7 +119,12 @@ def difference(claim: Claim, rows: Mapping[str, Row]) -> Difference | str:
     sides = [rows[name].measured.get(str(quantity), {}) for name, quantity in claim.sides]
     seeds = sorted(set(sides[0]) & set(sides[1]))
     if not seeds:
-        return "not both sides were measured"
+        lacking = next(((rows[name], q) for (name, q), side in zip(claim.sides, sides, strict=True) if not side), None)
+        if lacking is None:
+            return "no seed has both sides"
+        row, quantity = lacking
+        because = row.missing.get(str(quantity)) or next(iter(row.troubles.values()), "not measured")
+        return f"{row.table}/{row.name}, {quantity}: {because}"
     one, other = ([side[seed] for seed in seeds] for side in sides)
     for a, b in zip(one, other, strict=True):
         if differing := differs(a, b, (*COUNTS, "split") if claim.than_metric else ()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
@@ -13,7 +14,7 @@ from sanggar import __version__
 from sanggar.reporting import labels
 from sanggar.reporting.figures import LINES, STYLE, axes, number, svg, table
 from sanggar.reporting.figures import rows as pictures
-from sanggar.studies.definition import Quantity, Reported, Table
+from sanggar.studies.definition import Quantity, Reported, Study, Table
 from sanggar.studies.findings import Findings, Judged, Row, spread
 from sanggar.studies.verdicts import FEWEST, Comparison
 from sanggar.trained import Pixels
@@ -42,7 +43,7 @@ def markdown(findings: Findings) -> str:
             parts.append(f"![{DRAWN}, from above: {rows_of}]({picture_of(findings, name)})")
     if findings.claims:
         parts += ["### Claims", piped(_claims(findings))]
-    parts.append(f"`sanggar study {study.name} --budget {study.budget_name}`")
+    parts += [f"`{command}`" for command in _commands(study)]
     # a study may be somebody else's, and Markdown may hold HTML
     return "\n\n".join(part.replace("<", "&lt;") for part in parts if part) + "\n"
 
@@ -64,8 +65,9 @@ def page(findings: Findings) -> str:
     """The whole study as HTML."""
     study = findings.study
     sections = [
-        {"key": "study", "title": "The study", "html": paragraphs(study.options.about, _budget(findings), NOTE)}
-    ]
+        {"key": "study", "title": "The study", "html": paragraphs(study.options.about, _budget(findings), NOTE)
+         + "".join(f"<p><code>{escape(command)}</code></p>" for command in _commands(study))}
+    ]  # fmt: skip
     for name, rows in findings.rows.items():
         html = (
             paragraphs(study.tables[name].about)
@@ -87,6 +89,11 @@ def rendered(title: str, sections: Sequence[dict[str, str]]) -> str:
     """A page of sections, each with its key, title and HTML."""
     template = Environment(loader=PackageLoader("sanggar.reporting", "."), autoescape=True).get_template("page.html")
     return template.render(title=title, sections=sections, packages=[__version__])
+
+
+def _commands(study: Study) -> list[str]:
+    """The command that makes the page, where a command can."""
+    return [shlex.join(["sanggar", "study", study.source, "--budget", study.budget_name])] if study.source else []
 
 
 def _budget(findings: Findings) -> str:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from sanggar.errors import RecipeError, RunError, suggest
+from sanggar.errors import RecipeError, RunError, SanggarError, suggest
 from sanggar.models.capabilities import capabilities_of
 from sanggar.plan import Plan, build
 from sanggar.runs import Run
@@ -125,6 +126,8 @@ class Found:
     """the best of those by fresh seeds"""
     importance: dict[str, float]
     """of what is varied, as shares of 1 (fANOVA); empty where there were too few trials"""
+    tested_before: int = 0
+    """settings that were measured on test as well: chosen when the search was shorter"""
 
 
 @dataclass
@@ -185,7 +188,18 @@ def do(search: Search, runs: Runs, width: int) -> Found:
         plans = _fresh(search, chosen.trial)
         jobs = [replace(search.job(plan, runs.folder), objective=None) for plan in plans.values()]
         runs.make(jobs, list(plans.values()), [f"the chosen one, seed {seed}, on test" for seed in plans])
-    return Found(search, tuple(trials), again, chosen, importance(search, trials))
+    before = 0 if chosen is None else _tested(search, runs.folder) - len(chosen.folders)
+    return Found(search, tuple(trials), again, chosen, importance(search, trials), -(-before // FRESH))
+
+
+def _tested(search: Search, folder: Path) -> int:
+    """How many runs of a search were measured on test."""
+    found = 0
+    for place in sorted((folder / RUNS).iterdir()):
+        with suppress(SanggarError):
+            run = Run(place)
+            found += search.id in run.info.get("searches", {}) and run.evaluation_file.is_file()
+    return found
 
 
 def tried(search: Search, runs: Runs, width: int) -> list[Trial]:

@@ -18,7 +18,14 @@ from sanggar.studies.page import Lines, as_table, paragraphs, piped, rendered
 from sanggar.studies.search import FRESH, Found, Trial
 from sanggar.studies.space import Choice, Range
 
-TEST = "Test pictures were looked at once: with the chosen setting, by seeds that the search did not use."
+
+def _test(found: Found) -> str:
+    """What was measured on test pictures."""
+    others = (
+        f"and {found.tested_before} that were chosen when the search was shorter" if found.tested_before
+        else "and no other"
+    )  # fmt: skip
+    return f"Measured on test pictures was the chosen setting, by seeds that the search did not use, {others}."
 
 
 def markdown(found: Found) -> str:
@@ -27,9 +34,8 @@ def markdown(found: Found) -> str:
     if found.again:
         parts += ["### The best, trained again", piped(_again(found)), _curse(found)]
     if found.chosen is not None:
-        parts += ["### On test", TEST, piped(_on_test(found)), "```yaml", best_recipe(found).strip(), "```"]
-    if found.importance:
-        parts += ["### Importance", _importance(found)]
+        parts += ["### On test", _test(found), piped(_on_test(found)), "```yaml", best_recipe(found).strip(), "```"]
+    parts += ["### Importance", _importance(found)]
     parts += ["### Trials", piped(_trials(found))]
     return "\n\n".join(parts).replace("```yaml\n\n", "```yaml\n").replace("\n\n```", "\n```") + "\n"
 
@@ -41,7 +47,7 @@ def page(found: Found) -> str:
         html = as_table(_again(found)) + paragraphs(_curse(found))
         sections.append(_section("again", "The best, trained again", html))
     if found.chosen is not None:
-        html = paragraphs(TEST) + as_table(_on_test(found)) + paragraphs("The recipe, ready to run:")
+        html = paragraphs(_test(found)) + as_table(_on_test(found)) + paragraphs("The recipe, ready to run:")
         sections.append(_section("test", "On test", html + f"<pre>{escape(best_recipe(found))}</pre>"))
     sections.append(_section("varied", "What was varied", _parallel(found) + paragraphs(_importance(found))))
     sections.append(_section("trials", "Trials", as_table(_trials(found))))
@@ -122,7 +128,10 @@ def _on_test(found: Found) -> Lines:
 
 def _importance(found: Found) -> str:
     if not found.importance:
-        return ""
+        return (
+            "What share of the objective's variance each explains is not said: that takes ten trials, and two keys "
+            "that all of them have."
+        )
     told = ", ".join(f"{key} {share:.2f}" for key, share in found.importance.items())
     return f"Share of the objective's variance over these trials that each explains (fANOVA): {told}."
 

@@ -161,6 +161,8 @@ def space(source: str | Content | Recipe, settings: Sequence[str]) -> Space:
             raise RecipeError(f"expected KEY=LOW..HIGH or KEY=VALUE,VALUE, got {setting!r}.")
         if key in varied:
             raise RecipeError(f"{key} is varied twice.")
+        if key == "training.seed":
+            raise RecipeError("training.seed is no setting: the best are trained again by seeds that no trial had.")
         of = _varied(key, text)
         if isinstance(of, Choice) and len(of.values) == 1:
             fixed.append(setting)

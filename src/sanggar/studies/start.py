@@ -130,11 +130,13 @@ def search(
 
 def _workers(folder: Path, workers: int | None, executor: str | MakeExecutor) -> Workers:
     """Who makes the runs, in a folder that is made for them. Raises RecipeError, RunError."""
+    if (folder / "run.json").exists():
+        raise RunError(f"{folder} is a run: give a folder of its own, which runs are made in.")
     make = executor_for(executor, folder, workers) if isinstance(executor, str) else executor
     try:
         (folder / engine.RUNS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"Cannot write {folder}: {error.strerror}.") from None
+        raise RunError(f"Cannot write {error.filename or folder}: {error.strerror}.") from None
     return Workers(make)
 
 

@@ -43,13 +43,15 @@ class Difference:
         return self.mean - half, self.mean + half
 
     @property
-    def reading(self) -> tuple[Outcome, float]:
-        """What would be said, and its p-value: within the margin (TOST) where that is clear, else which side of 0."""
+    def reading(self) -> tuple[Outcome, float, bool]:
+        """What would be said, its p-value, and whether that it is within the margin (TOST), where that is clear; else
+        it is which side of 0.
+        """
         from scipy.stats import t
 
         n = len(self.values)
         if n < 2:
-            return "undecided", 1.0
+            return "undecided", 1.0, False
         error = float(np.std(self.values, ddof=1)) / n**0.5
 
         def above(limit: float) -> float:
@@ -60,20 +62,22 @@ class Difference:
 
         within = max(above(-self.margin), 1 - above(self.margin)) if self.margin else 1.0
         if within <= LEVEL:
-            return "refuted", within
+            return "refuted", within, True
         sides: dict[Outcome, float] = {"borne out": 2 * above(0.0), "refuted": 2 * (1 - above(0.0))}
-        return min(sides.items(), key=lambda item: item[1])
+        return *min(sides.items(), key=lambda item: item[1]), False
 
     def enough(self, level: float = LEVEL) -> int | None:
         """Seeds that would decide it if they were as these; None where a thousand would not."""
         from scipy.stats import t
 
         deviation = float(np.std(self.values, ddof=1)) if len(self.values) > 1 else float("nan")
-        distance = max(abs(self.mean), self.margin - abs(self.mean))
+        # what is within the margin is tested from one side at a time
+        tests = [(abs(self.mean), level / 2), (self.margin - abs(self.mean), level)]
+        distance, tail = tests[1] if self.reading[2] else max(tests)
         if not deviation > 0 or distance <= 0:
             return None
         seeds = np.arange(2, MANY)
-        decided = seeds[t.ppf(1 - level / 2, seeds - 1) * deviation / np.sqrt(seeds) < distance]
+        decided = seeds[t.ppf(1 - tail, seeds - 1) * deviation / np.sqrt(seeds) < distance]
         return int(decided[0]) if len(decided) else None
 
 
@@ -99,15 +103,14 @@ def verdicts(differences: Mapping[str, Difference | str]) -> dict[str, Verdict]:
     found: dict[str, Verdict] = {}
     open_, going_on = len(measured), True
     for name in sorted(measured, key=lambda name: best[name][1]):
-        difference, (outcome, chance) = measured[name], best[name]
+        difference, (outcome, chance, within) = measured[name], best[name]
         level = LEVEL / open_
         going_on = going_on and chance <= level
         why = ""
         if not going_on:
             outcome, why = "undecided", _missing(difference, level)
         elif outcome == "refuted":
-            small = abs(difference.mean) <= difference.margin
-            why = "the difference is below what matters" if small else "the other side is better"
+            why = "the difference is below what matters" if within else "the other side is better"
         elif difference.mean < difference.margin:
             why = "by less than what matters"
         found[name] = Verdict(outcome, difference, difference.interval(level), why)

@@ -96,9 +96,7 @@ def _end_with_parent() -> None:
 
 def work(job: Job) -> str:
     """Train, or go on with, one run of a study, and measure it. What went wrong, or nothing."""
-    here = versions()
-    others = [f"{name} {here[name]} and not {known}" for name, known in job.versions.items() if here[name] != known]
-    if others:
+    if others := _others(job.versions, versions()):
         return f"this worker has {', '.join(others)}: numbers would not compare"
     import torch
     from threadpoolctl import threadpool_limits
@@ -147,6 +145,8 @@ def _train_and_measure(job: Job) -> None:
             run = train(recipe, out=path, watch=watch, note={"studies": stated, "searches": job.trials})
         else:
             run = Run(path)
+            if other := of_another(run, job):
+                raise RunError(other)
             run.begun_for(job.claims, job.trials)
             if run.status != "finished" and not far_enough(run, job):
                 run = resume(run, watch=watch)
@@ -169,7 +169,7 @@ def done(job: Job) -> bool:
 
     try:
         run = Run(Path(job.folder))
-        if run.status != "finished" and (job.share == 1 or not far_enough(run, job)):
+        if of_another(run, job) or (run.status != "finished" and (job.share == 1 or not far_enough(run, job))):
             return False
         if not measured(run) if job.objective is None else value_of(run, job) is None:
             return False
@@ -177,6 +177,31 @@ def done(job: Job) -> bool:
     except SanggarError:  # missing, damaged, or in use: a worker sees to it
         return False
     return True
+
+
+def of_another(run: Run, job: Job) -> str:
+    """Why the run in a job's folder is not the job's: of another recipe, or by other versions; nothing where it is."""
+    from sanggar import recipe
+    from sanggar.plan import differing, resolve
+    from sanggar.trained import plan_of
+
+    apart = ""
+    if run.recipe_text() != job.recipe:
+        found, wanted = plan_of(run), resolve(recipe.read_stored(job.recipe, job.folder))
+        if found.identity("") != wanted.identity(""):
+            keys = [key for key in differing(found, wanted) if "." in key]
+            apart = f"of another recipe ({', '.join(keys)})"
+    made = {"sanggar": run.info["package"], **run.info["versions"]}
+    if not apart and (others := _others(job.versions, made)):
+        apart = f"by other versions ({', '.join(others)}), so that numbers would not compare"
+    return f"{run.path} holds a run {apart}: move it away, and it is made anew" if apart else ""
+
+
+def _others(wanted: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
+    """Versions that differ, of what both tell of."""
+    return [
+        f"{name} {there[name]} and not {known}" for name, known in wanted.items() if there.get(name, known) != known
+    ]
 
 
 def far_enough(run: Run, job: Job) -> bool:
