@@ -29,7 +29,7 @@ PACKAGES = ("sanggar", "numpy", "scipy", "scikit-learn", "torch", "pillow")
 """Whose versions have to be equal wherever a study's runs are made"""
 GRACE = 30.0
 """Seconds that a worker has to stop in when its parent is gone"""
-PATIENCE = 3600.0
+PATIENCE = 24 * 3600.0
 """Seconds that a worker waits for whoever else is at its run"""
 LOSS = "loss"
 """Objective: the whole loss on validation pictures"""
