@@ -129,7 +129,8 @@ class EvaluationOptions(Options):
     train_images: int = Field(default=10_000, ge=20)
     """training pictures, from the first, that probes, PCA, mixtures, edit directions and detectors are fitted on"""
     metrics: tuple[str, ...] = ()
-    """metrics that are measured, of those that the network can be measured by; none: all of them"""
+    """metrics that are measured, of those that the network can be measured by; none: all of them, but of flows those
+    that encode, which takes long"""
     feature_network: str = "judge"
     """network whose features compare pictures: `judge` for the source's own, another judge by its name, or
     `inception`, the network that defines FID"""
@@ -290,13 +291,27 @@ def resolve(recipe: Recipe, family: type[AnyModel] | None = None) -> Plan:
         name=recipe.name,
         about=recipe.about,
         data=validated(where, "data", source.Options, recipe.data),
-        model=validated(where, "model", family.Options, model),
+        model=_model(where, family, model),
         training=validated(where, "training", TrainingOptions, recipe.training),
         evaluation=validated(where, "evaluation", evaluation_options(), recipe.evaluation),
         source=source,
         family=family,
         family_name=named,
     )
+
+
+def _model(where: str, family: type[AnyModel], values: Content) -> Options:
+    """A family's options. Raises RecipeError, which says what other families have a key that is none of this one's."""
+    try:
+        return validated(where, "model", family.Options, values)
+    except RecipeError as error:
+        lines = str(error).splitlines()
+        for key in values.keys() - family.Options.model_fields.keys():
+            if others := [name for name, other in FAMILIES.items() if key in other.Options.model_fields]:
+                none = f"{where}: model.{key}: there is no such key."
+                told = f" Of other families, there is in {', '.join(others)}."
+                lines = [line + told * line.startswith(none) for line in lines]
+        raise RecipeError("\n".join(lines)) from None
 
 
 def _family(where: str, named: object, given: type[AnyModel] | None) -> tuple[str, type[AnyModel]]:

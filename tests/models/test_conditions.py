@@ -50,7 +50,7 @@ def test_each_name_has_its_numbers_at_its_place_in_the_order_asked_for(names: li
     ("spec", "name", "words"),
     [
         (FACTS, "glases", "Did you mean 'glasses'"), (FACTS, "height", "Known: class, glasses, eyes, age"),
-        (ImageSpec(8, 8, 1), "class", "neither classes nor attributes"),
+        (ImageSpec(8, 8, 1), "class", "neither classes .two folders or more. nor a table"),
     ],
 )  # fmt: skip
 def test_what_the_pictures_do_not_have_is_refused_in_words(spec: ImageSpec, name: str, words: str) -> None:

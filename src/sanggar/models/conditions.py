@@ -47,7 +47,8 @@ class Conditions:
         known = [CLASS] * bool(spec.classes) + [column.name for column in spec.attributes]
         for name in names:
             if name not in known:
-                there = suggest(name, known) if known else "These pictures have neither classes nor attributes."
+                nothing = "These pictures have neither classes (two folders or more) nor a table of attributes."
+                there = suggest(name, known) if known else nothing
                 raise RecipeError(f"{key}: there is no {name!r} among the attributes. {there}")
         self.names, self.spec = names, spec
         self.columns = {column.name: (place, column) for place, column in enumerate(spec.attributes)}

@@ -47,7 +47,7 @@ LABELS: dict[str, str] = {
     "bounds.negative_elbo": "negative ELBO",
     "bounds.distortion": "distortion, −log p(x | z)",
     "bounds.rate": "rate, KL(q(z | x) ‖ p(z))",
-    "bounds.bits_per_dimension": "negative ELBO in bits per dimension",
+    "bounds.bits_per_dimension": "negative ELBO of each value",
     "bounds.importance_weighted": "negative importance-weighted bound",
     "bounds.beta": "beta",
     "bounds.deviation": "deviation of the pixels",
@@ -280,7 +280,7 @@ REASONS: dict[str, str] = {
     "no_judge": "there is no judge for {source} (for {judges} there is one). `evaluation.feature_network=inception` "
     "measures with the FID network, and a judge's name with that judge.",
 }
-"""By the reason in an alarm's values: why generated pictures were not measured"""
+"""By the reason in an alarm's values: why generated pictures were not measured; `no_judge` is of earlier versions"""
 
 SIGNS: dict[str, str] = {
     "recall": "recall is {value:.2f}, of real pictures {floor:.2f}",
