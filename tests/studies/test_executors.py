@@ -28,7 +28,9 @@ def one_run(tree: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills processes")
-def test_a_dask_worker_that_is_killed_is_replaced_and_the_numbers_are_the_same(tmp_path: Path) -> None:
+def test_a_dask_worker_that_is_killed_is_replaced_and_the_numbers_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     distributed: Any = pytest.importorskip("distributed")
     killed: list[int] = []
     with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster:
@@ -40,6 +42,10 @@ def test_a_dask_worker_that_is_killed_is_replaced_and_the_numbers_are_the_same(t
                 killed.append(pid)
 
         address = f"dask={cluster.scheduler_address}"
+        with monkeypatch.context() as patch:
+            patch.setattr(executors, "differing", lambda *_: ["numpy 1 and not 2"])
+            with pytest.raises(RecipeError, match=r"the worker tcp://.* has numpy 1 and not 2"):
+                executor_for(address, tmp_path)
         findings = done(tmp_path / "dask", budget="quick", executor=address, tell=kill_one)
     assert killed
     assert values(findings) == values(done(tmp_path / "here", budget="quick"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sanggar.errors import RecipeError, RunError
-from sanggar.studies.work import alone
+from sanggar.studies.work import alone, differing, versions
 
 MakeExecutor = Callable[[], Executor]
 
@@ -71,6 +71,10 @@ def _dask(address: str) -> MakeExecutor:
     except (OSError, ValueError, RuntimeError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RecipeError(f"--executor: no Dask scheduler answers at {address} ({said}).") from None
+    for worker, there in client.run(versions).items():  # one that refuses would be done at once, and take all jobs
+        if others := differing(versions(), there):
+            client.close()
+            raise RecipeError(f"--executor: the worker {worker} has {', '.join(others)}: numbers would not compare.")
     # a job is given to another worker where its own died; each comes to the same, so that none is taken for another
     return lambda: client.get_executor(pure=False, retries=2)
 

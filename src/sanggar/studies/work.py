@@ -96,7 +96,7 @@ def _end_with_parent() -> None:
 
 def work(job: Job) -> str:
     """Train, or go on with, one run of a study, and measure it. What went wrong, or nothing."""
-    if others := _others(job.versions, versions()):
+    if others := differing(job.versions, versions()):
         return f"this worker has {', '.join(others)}: numbers would not compare"
     import torch
     from threadpoolctl import threadpool_limits
@@ -182,22 +182,23 @@ def done(job: Job) -> bool:
 def of_another(run: Run, job: Job) -> str:
     """Why the run in a job's folder is not the job's: of another recipe, or by other versions; nothing where it is."""
     from sanggar import recipe
-    from sanggar.plan import differing, resolve
+    from sanggar.plan import differing as keys_of
+    from sanggar.plan import resolve
     from sanggar.trained import plan_of
 
     apart = ""
     if run.recipe_text() != job.recipe:
         found, wanted = plan_of(run), resolve(recipe.read_stored(job.recipe, job.folder))
         if found.identity("") != wanted.identity(""):
-            keys = [key for key in differing(found, wanted) if "." in key]
+            keys = [key for key in keys_of(found, wanted) if "." in key]
             apart = f"of another recipe ({', '.join(keys)})"
     made = {"sanggar": run.info["package"], **run.info["versions"]}
-    if not apart and (others := _others(job.versions, made)):
+    if not apart and (others := differing(job.versions, made)):
         apart = f"by other versions ({', '.join(others)}), so that numbers would not compare"
     return f"{run.path} holds a run {apart}: move it away, and it is made anew" if apart else ""
 
 
-def _others(wanted: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
+def differing(wanted: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
     """Versions that differ, of what both tell of."""
     return [
         f"{name} {there[name]} and not {known}" for name, known in wanted.items() if there.get(name, known) != known
