@@ -18,7 +18,8 @@ from sanggar.record import as_json, now, parsed
 
 PATIENCE = 3.0
 """Seconds that a command waits for another one to be done with a run"""
-OWN = (".lock", ".writer.json")
+LOCK, WRITER = ".lock", ".writer.json"
+OWN = (LOCK, WRITER)
 """What `alone_in` puts beside the files of a run: the lock, and who holds it"""
 
 
@@ -32,7 +33,7 @@ def alone_in(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
     file that notes machine and process, and breaks that of a dead one. What killed writers left is swept.
     """
     check_inside(folder)
-    file, writer = folder / OWN[0], folder / OWN[1]
+    file, writer = folder / LOCK, folder / WRITER
     lock = FileLock(file, is_singleton=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -32,10 +32,11 @@ def test_a_dask_worker_that_is_killed_is_replaced_and_the_numbers_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distributed: Any = pytest.importorskip("distributed")
-    killed: list[int] = []
+    killed, seen = list[int](), set[str]()
     with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster:
 
         def kill_one(states: Sequence[State]) -> None:
+            seen.update(state.doing for state in states)
             if not killed and any((state.folder / "run.json").is_file() for state in states):
                 pid = next(iter(cluster.workers.values())).pid
                 os.kill(pid, signal.SIGKILL)
@@ -47,7 +48,7 @@ def test_a_dask_worker_that_is_killed_is_replaced_and_the_numbers_are_the_same(
             with pytest.raises(RecipeError, match=r"the worker tcp://.* has numpy 1 and not 2"):
                 executor_for(address, tmp_path)
         findings = done(tmp_path / "dask", budget="quick", executor=address, tell=kill_one)
-    assert killed
+    assert killed and seen == {"waiting", "running", "done"}
     assert values(findings) == values(done(tmp_path / "here", budget="quick"))
 
 

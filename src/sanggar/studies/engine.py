@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sanggar.errors import RecipeError, RunError, SanggarError, suggest
 from sanggar.evaluation.evaluate import METRICS
+from sanggar.locking import WRITER
 from sanggar.models.capabilities import capabilities_of
 from sanggar.plan import Plan, build
 from sanggar.reporting.labels import LABELS, SUBJECTS
@@ -174,7 +175,8 @@ def do(
         executor = workers.executor()
         futures = {executor.submit(work, state.job): state for state in waiting}
         try:
-            for future in _as_they_come(futures, lambda: tell(everything)):
+            tells = isinstance(executor, ProcessPoolExecutor)
+            for future in _as_they_come(futures, lambda: tell(everything), tells):
                 _take(futures[future], future)
         except KeyboardInterrupt:
             workers.end(at_once=True)
@@ -204,15 +206,18 @@ def _take(state: State, future: Future[str]) -> None:
     state.doing, state.trouble = "failed" if trouble else "done", trouble
 
 
-def _as_they_come(futures: Mapping[Future[str], State], look: Callable[[], None]) -> Iterator[Future[str]]:
-    """Futures as they end; meanwhile `look` is called."""
+def _as_they_come(
+    futures: Mapping[Future[str], State], look: Callable[[], None], tells: bool
+) -> Iterator[Future[str]]:  # fmt: skip
+    """Futures as they end; meanwhile `look` is called. `tells`: an executor knows what it does, as Dask's does not."""
     left = set(futures)
     while left:
         ended, left = wait(left, PAUSE, FIRST_COMPLETED)
         yield from ended
         for future in left:  # a pool calls what it will take next running as well
             state = futures[future]
-            state.doing = "running" if future.running() and (state.folder / "run.json").exists() else "waiting"
+            begun = (state.folder / "run.json").exists() and (state.folder / WRITER).exists()
+            state.doing = "running" if begun and (future.running() or not tells) else "waiting"
         look()
 
 
