@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import anomaly, autoencoder, ffnn, gan, ladder, machine, prepare, rulers, search, seeds, shared, vae
+from benchmarks import (
+    anomaly,
+    autoencoder,
+    ffnn,
+    gan,
+    ladder,
+    machine,
+    prepare,
+    rulers,
+    search,
+    seeds,
+    shared,
+    studies,
+    vae,
+)
 
 BENCHMARKS = {
     "autoencoder": autoencoder.main,
@@ -17,6 +31,7 @@ BENCHMARKS = {
     "search": search.main,
     "seeds": seeds.main,
     "shared": shared.main,
+    "studies": studies.main,
     "vae": vae.main,
 }
 
