@@ -1,4 +1,4 @@
-"""Twelve trainings on digits: a study by two processes, by one, and a loop that trains and measures one after another."""
+"""Twelve trainings on digits: a study by two processes, by one, and a loop that does one after another."""
 
 from __future__ import annotations
 
