@@ -75,3 +75,17 @@ def test_mvtecs_layout_measures_how_odd_the_pictures_for_test_are(tmp_path: Path
     assert "hotter than a normal one" in run.report_file.read_text(encoding="utf-8")
     reconstructed = next(m for m in sanggar.evaluation_of(run).measurements if m.key == "reconstruction.psnr")
     assert reconstructed.protocol.n == 2, "of normal pictures"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error")
+def test_pictures_that_are_all_the_same_are_measured_without_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = write_pictures(tmp_path / "same", 60, ("",), table=False)
+    first, *others = sorted(place.rglob("*.png"))
+    for file in others:
+        file.write_bytes(first.read_bytes())
+    run = run_of(place, "vae", tmp_path / "run")
+    assert "all 60 pictures are one by their bytes: there is nothing to learn" in capsys.readouterr().err
+    assert sanggar.evaluation_of(run).find("reconstruction.psnr")

@@ -138,7 +138,7 @@ class ImageFolder(Source):
         about = (
             said_of_sizes(found.place, *splits[::-1]), *said_of_classes(found.classes, *splits[::-1]),
             *said_of_columns(found), *found.about, *said_of_files(prepared), *said_of_masks,
-            *said_of_repeated(again),
+            *said_of_repeated(again, len(names)),
         )  # fmt: skip
         leaked = f"{again.leaked:,} of {test:,} test pictures are, byte for byte, for training or validation as well."
         said = [options.note, found.note, _left_out(prepared, len(found.names)), leaked if again.leaked else ""]

@@ -44,13 +44,15 @@ def repeated(digests: UInt8[np.ndarray, "n 32"], names: Sequence[str], split: In
     )
 
 
-def said_of_repeated(found: Repeated) -> list[str]:
-    """A line, where there is any."""
+def said_of_repeated(found: Repeated, of: int) -> list[str]:
+    """A line, where there is any, `of` so many pictures."""
     if not found.groups:
         return []
     shown = "; ".join(" = ".join(group[:SHOWN]) for group in found.groups[:SHOWN])
     more = "; …" if len(found.groups) > SHOWN else ""
     count = sum(map(len, found.groups))
+    if len(found.groups) == 1 and count == of:
+        return [f"duplicates: all {of:,} pictures are one by their bytes: there is nothing to learn"]
     return [
         f"duplicates: {count:,} pictures are {len(found.groups):,} by their bytes, {found.several:,} of these in "
         f"several splits ({shown}{more})"

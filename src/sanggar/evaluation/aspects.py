@@ -11,7 +11,16 @@ from jaxtyping import Float
 
 from sanggar.data.images import Attribute, Images, ImageSpec
 from sanggar.evaluation.context import EvaluationContext
-from sanggar.evaluation.measures.probes import Components, Probe, Table, fit, logistic, pixel_table, ridge
+from sanggar.evaluation.measures.probes import (
+    Components,
+    Probe,
+    Table,
+    fit,
+    logistic,
+    pixel_table,
+    principal_components,
+    ridge,
+)
 from sanggar.instruments.judge import Judge
 from sanggar.models.conditions import CLASS
 from sanggar.plan import measured_attributes
@@ -135,9 +144,7 @@ class PixelJudge:
 
         An aspect that is the same in all pictures is judged to be so always.
         """
-        from sklearn.decomposition import PCA
-
-        components = PCA(min(COMPONENTS, *table.shape), random_state=seed).fit(table)
+        components = principal_components(table, COMPONENTS, seed)
         features, probes = components.transform(table), list[Probe | float]()
         for truth, is_number in zip(truths, numbers, strict=True):
             if len(np.unique(truth)) < 2:

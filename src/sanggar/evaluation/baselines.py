@@ -15,7 +15,7 @@ from sanggar.data.dataset import fingerprint
 from sanggar.data.images import CHUNK, Images
 from sanggar.evaluation.context import EvaluationContext
 from sanggar.evaluation.measures.localization import BINS, RATES, Located, localization
-from sanggar.evaluation.measures.probes import Components
+from sanggar.evaluation.measures.probes import Components, principal_components
 from sanggar.instruments.cache import cached
 from sanggar.results import KNN, PCA, Better, Unit
 from sanggar.runs import Arrays
@@ -158,15 +158,14 @@ def fit_pca(pixels: Pixels, size: int, seed: int) -> Components:
     Where they would be more than a gigabyte of floats, some at a time (Ross et al. 2008; twice `size` of them, which
     takes least time).
     """
-    from sklearn import decomposition
+    if pixels.size <= VALUES:
+        return principal_components(flattened(pixels), size, seed)
+    from sklearn.decomposition import IncrementalPCA
 
     size = min(size, len(pixels), pixels[0].size)
-    if pixels.size <= VALUES:
-        pca = decomposition.PCA(size, random_state=seed).fit(flattened(pixels))
-    else:
-        pca = decomposition.IncrementalPCA(size)
-        for part in np.array_split(np.arange(len(pixels)), max(1, len(pixels) // (2 * size))):
-            pca.partial_fit(flattened(pixels[part[0] : part[-1] + 1]))
+    pca = IncrementalPCA(size)
+    for part in np.array_split(np.arange(len(pixels)), max(1, len(pixels) // (2 * size))):
+        pca.partial_fit(flattened(pixels[part[0] : part[-1] + 1]))
     fitted: Components = pca
     return fitted
 

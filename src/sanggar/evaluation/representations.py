@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sanggar.evaluation.context import EvaluationContext
-from sanggar.evaluation.measures.probes import Table, block_edge
+from sanggar.evaluation.measures.probes import Table, block_edge, principal_components
 from sanggar.instruments.cache import cached
 from sanggar.results import NETWORK, PCA, PIXELS
 from sanggar.runs import Arrays
@@ -53,9 +53,6 @@ def _tables(context: EvaluationContext, subject: str) -> tuple[Table, Table]:
 
 def _components(context: EvaluationContext) -> tuple[Table, Table]:
     """Principal components of the pixels, as many as the latent has numbers, fitted on training pictures."""
-    from sklearn.decomposition import PCA
-
     train, test = context.pixel_table("train"), context.pixel_table("test")
-    size = min(context.latents("train").shape[1], *train.shape)
-    pca = PCA(size, random_state=context.options.seed).fit(train)
+    pca = principal_components(train, context.latents("train").shape[1], context.options.seed)
     return pca.transform(train), pca.transform(test)

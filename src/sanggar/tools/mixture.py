@@ -5,6 +5,7 @@ A plain autoencoder has no prior to draw from (Ghosh et al. 2020, arXiv:1903.124
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -50,10 +51,13 @@ class Mixture:
 
 def fit_mixture(latents: Float[np.ndarray, "many latent"], seed: int) -> Mixture:
     """Fit a Gaussian mixture to latents, by scikit-learn: fewer components where there are few latents."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
     components = max(1, min(COMPONENTS, len(latents) // (2 * latents.shape[1])))
-    fitted = GaussianMixture(components, random_state=seed).fit(latents.astype(np.float64))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of a mixture that is nearly there, or of equal latents
+        fitted = GaussianMixture(components, random_state=seed).fit(latents.astype(np.float64))
     return Mixture(fitted.weights_, fitted.means_, fitted.covariances_)
 
 

@@ -50,6 +50,14 @@ class Components(Protocol):
         ...
 
 
+def principal_components(table: Table, size: int, seed: int) -> Components:
+    """PCA of `size` components, or as many as there can be, by scikit-learn. Of rows that are all the same as well."""
+    from sklearn.decomposition import PCA
+
+    with np.errstate(invalid="ignore", divide="ignore"):  # a variance of 0 has no shares
+        return PCA(min(size, *table.shape), random_state=seed).fit(table)  # type: ignore[no-any-return]
+
+
 def logistic(*, balanced: bool = False) -> Probe:
     """Logistic regression on standardized features; balanced: each value weighs as much, however rare it is."""
     from sklearn.linear_model import LogisticRegression
