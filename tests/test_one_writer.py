@@ -76,6 +76,7 @@ def test_two_commands_on_one_run_do_not_harm_it(one: str, other: str, copied_run
         assert run.recipe_text().count("seed: 3") == 1
 
 
+@pytest.mark.slow
 @forks
 def test_trainings_begun_at_once_take_a_folder_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

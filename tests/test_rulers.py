@@ -79,6 +79,7 @@ def test_pictures_without_a_judge_are_measured_by_a_ruler_of_their_own(own: tupl
     assert "measured by this ruler" in said[1]
 
 
+@pytest.mark.slow
 def test_it_is_made_once_for_all_runs(
     own: tuple[Path, Run, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

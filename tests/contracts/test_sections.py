@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Trained
+from conftest import Trained, quick_first
 from sanggar.plan import FAMILIES
 from sanggar.reporting.figures import line_chart
 from sanggar.reporting.page import view
@@ -106,6 +106,8 @@ def same_lines_are_drawn_once() -> Iterator[None]:
 FILES = ("metrics", "arrays", "details", "numbers")
 EVERY = pytest.mark.parametrize("section", SECTIONS)
 OF_EACH_FAMILY = pytest.mark.parametrize("family", FAMILIES)
+QUICKLY_OF_ONE = pytest.mark.parametrize("family", quick_first(FAMILIES))
+PAIRS = [*pairwise([*FAMILIES, next(iter(FAMILIES))])]
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +157,7 @@ def test_of_one_run_and_of_two(section: str, family: str, whole: View, alone: Ca
         assert "<another>" not in both
 
 
-@pytest.mark.parametrize("families", [*pairwise([*FAMILIES, next(iter(FAMILIES))])], ids=" beside ".join)
+@pytest.mark.parametrize("families", quick_first(PAIRS), ids=" beside ".join)
 @EVERY
 def test_of_runs_of_two_families(
     section: str, families: tuple[str, str], viewed: Callable[[str], View], alone: Callable[[str, str], str | None]
@@ -168,14 +170,14 @@ def test_of_runs_of_two_families(
         assert f"of-{family}" in both, "each is called by its name"
 
 
-@OF_EACH_FAMILY
+@QUICKLY_OF_ONE
 @EVERY
 def test_of_a_run_that_lacks_something(section: str, whole: View) -> None:
     for part in parts(section, whole):
         written(section, without(part)(whole))
 
 
-@OF_EACH_FAMILY
+@QUICKLY_OF_ONE
 @EVERY
 def test_of_a_run_beside_one_that_lacks_everything(section: str, whole: View) -> None:
     bare = replace(whole, metrics=[], arrays={}, evaluation=of(whole.evaluation, measurements=(), details={}))

@@ -25,6 +25,8 @@ from sanggar.training.learners.torch import TorchLearner
 from sanggar.training.loop import Record
 from typed import there
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("model.widths=[4,8]", "model.latent_size=6", *BRIEF, "training.epochs=null", "training.steps=12",
          "training.validate_every=6", "evaluation.images=200", "evaluation.samples=150", "evaluation.bounds.images=20",
          "evaluation.anomaly.images=20")  # fmt: skip

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import torch
 
+from conftest import quick_first
 from sanggar.data.batches import Batches
 from sanggar.data.sources import SOURCES, DataOptions
 from sanggar.errors import RecipeError
@@ -95,7 +96,7 @@ def walked(
     return [learner.read([learner.step(step, batches.at(step))])[0] for step in range(first, steps)], learner
 
 
-@pytest.mark.parametrize("family", DIVISIBLE)
+@pytest.mark.parametrize("family", quick_first(DIVISIBLE))
 def test_a_batch_in_parts_is_the_batch(family: str) -> None:
     (terms,), whole = walked(DIVISIBLE[family], 1)
     for count in (2, 3):
@@ -126,7 +127,7 @@ def test_equal_parts_give_equal_bits() -> None:
     assert all(np.array_equal(states[0][name], states[1][name]) for name in states[0])
 
 
-@pytest.mark.parametrize("why", NOT_DIVISIBLE)
+@pytest.mark.parametrize("why", quick_first(NOT_DIVISIBLE))
 def test_a_batch_that_belongs_together_stays_together(why: str) -> None:
     torch.set_num_threads(2)
     assert len(learner_for(NOT_DIVISIBLE[why], "training.batch_size=1024")._parts.models) == 1

@@ -77,6 +77,7 @@ def test_two_processes_play_one_game(tmp_path: Path, run_cli: Cli) -> None:
     assert both.metrics()[-1]["watched"]["train"]["critic/augmentation"] > 0
 
 
+@pytest.mark.slow
 def test_two_processes_write_one_run_and_say_so_once(two: tuple[Path, str]) -> None:
     folder, said = two
     assert [path.name for path in (folder / "runs").iterdir()] == ["digits-denoising-autoencoder"]

@@ -221,7 +221,7 @@ def test_killed_before_the_first_checkpoint_it_starts_over(
     assert result(path) == result(undisturbed(SHORT[family]))
 
 
-@OF_EACH_FAMILY
+@QUICKLY_OF_ONE
 def test_a_finished_run_without_weights_gets_them(family: str, undisturbed: Undisturbed, tmp_path: Path) -> None:
     path = shutil.copytree(undisturbed(SHORT[family]), tmp_path / "run")
     Run(path).weights_file.unlink()

@@ -71,7 +71,13 @@ def _dask(address: str) -> MakeExecutor:
     except (OSError, ValueError, RuntimeError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RecipeError(f"--executor: no Dask scheduler answers at {address} ({said}).") from None
-    for worker, there in client.run(versions).items():  # one that refuses would be done at once, and take all jobs
+    try:
+        workers = client.run(versions)  # one that refuses would be done at once, and take all jobs
+    except Exception as error:  # whatever a worker raised: that it has no sanggar, say
+        client.close()
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise RecipeError(f"--executor: a worker cannot say its versions ({said}).") from None
+    for worker, there in workers.items():
         if others := differing(versions(), there):
             client.close()
             raise RecipeError(f"--executor: the worker {worker} has {', '.join(others)}: numbers would not compare.")
