@@ -14,7 +14,7 @@ import pytest
 
 from conftest import Cli
 from sanggar.errors import RecipeError, RunError
-from sanggar.studies import executors
+from sanggar.studies import engine, executors
 from sanggar.studies.engine import State
 from sanggar.studies.executors import executor_for
 from studies.test_study import SHORT, STUDY, done, values
@@ -33,6 +33,7 @@ def test_a_dask_worker_that_is_killed_is_replaced_and_the_numbers_are_the_same(
 ) -> None:
     distributed: Any = pytest.importorskip("distributed")
     killed, seen = list[int](), set[str]()
+    monkeypatch.setattr(engine, "PAUSE", 0.05)  # the runs are short
     with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster:
 
         def kill_one(states: Sequence[State]) -> None:
