@@ -15,7 +15,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup  ## the tour: five networks trained, measured and reported on one page, in one to two minutes
 	$(BIN)/sanggar tour
 
-test: setup  ## the tests that are quick, in nine minutes on two slow cores
+test: setup  ## the tests that are quick, in six minutes on two slow cores
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 test-all: setup  ## the whole test suite
