@@ -136,7 +136,7 @@ def test_a_length_in_steps_replaces_one_in_epochs() -> None:
     ("model.family=autoencodr", "model.family: there is no 'autoencodr'. Did you mean 'autoencoder'?"),
     ("model.family=[autoencoder]", "model.family: there is no ['autoencoder']"),
     ("model.growth={first: 4}", "model.growth: there is no such key. "),
-    ("model.growth={first: 4}", "Of other families, there is in gan."),
+    ("model.growth={first: 4}", "Families that have it: gan."),
     ("model.latent_sise=3", "model.latent_sise: there is no such key. Did you mean 'latent_size'?"),
     ("model.activation=rely", "model.activation: there is no 'rely'. Did you mean 'relu'?"),
     ("model.noise.kind=gausian", "model.noise.kind: there is no 'gausian'. Did you mean 'gaussian'?"),

@@ -309,7 +309,7 @@ def _model(where: str, family: type[AnyModel], values: Content) -> Options:
         for key in values.keys() - family.Options.model_fields.keys():
             if others := [name for name, other in FAMILIES.items() if key in other.Options.model_fields]:
                 none = f"{where}: model.{key}: there is no such key."
-                told = f" Of other families, there is in {', '.join(others)}."
+                told = f" Families that have it: {', '.join(others)}."
                 lines = [line + told * line.startswith(none) for line in lines]
         raise RecipeError("\n".join(lines)) from None
 
