@@ -329,7 +329,7 @@ class FlowPrior(Learned):
         return self.scale.outward(follow(guided(self.network, condition, 1.0), noise, *EXACT))
 
     def log_density(self, latents: Latents, probe: Latents, condition: Condition | None = None) -> Nats:
-        """Logarithm of the density at each latent, in nats: estimated without bias by a probe of signs."""
+        """Logarithm of the density at each latent, in nats: estimated by a probe of signs."""
         velocity = guided(self.network, condition, 1.0)
         return log_density(velocity, self.scale.inward(latents), probe, *EXACT) - self.scale.log_scale
 

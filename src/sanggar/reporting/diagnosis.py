@@ -247,16 +247,16 @@ def critic(view: View) -> Iterator[Diagnosis]:
 
     Of a Wasserstein critic that is wanted: the better it tells, the better it measures the distance.
     """
-    game, beside = game_of(view)
-    objective = game.get("objective")
-    if isinstance(objective, dict) and objective.get("kind") == "wasserstein":
-        return
     told = [
         line["watched"]["train"]["critic/accuracy"]
         for line in view.metrics
         if "critic/accuracy" in line.get("watched", {}).get("train", {})
     ]
     if not told:
+        return
+    game, beside = game_of(view)
+    objective = game.get("objective")
+    if isinstance(objective, dict) and objective.get("kind") == "wasserstein":
         return
     last = told[-max(1, len(told) // 4) :]
     accuracy = sum(last) / len(last)

@@ -192,7 +192,7 @@ def of_another(run: Run, job: Job) -> str:
         if found.identity("") != wanted.identity(""):
             keys = [key for key in keys_of(found, wanted) if "." in key]
             apart = f"of another recipe ({', '.join(keys)})"
-    made = {"sanggar": run.info["package"], **run.info["versions"]}
+    made = {"sanggar": run.info.get("package", "none"), **run.info.get("versions", {})}
     if not apart and (others := differing(job.versions, made)):
         apart = f"by other versions ({', '.join(others)}), so that numbers would not compare"
     return f"{run.path} holds a run {apart}: move it away, and it is made anew" if apart else ""

@@ -299,9 +299,8 @@ def _sized(
         f"{least:.0f} times" if passes >= least else
         f"{1000 * seconds:.0f} ms a step on this machine: the smallest of those tried"
     )  # fmt: skip
-    for key, value in network.items():
-        choices.choose(f"model.{key}", value, why)
-        why = "with the same step" if len(network) > 1 else why
+    for number, (key, value) in enumerate(network.items()):
+        choices.choose(f"model.{key}", value, "with the same step" if number else why)
     unit = "epochs" if family != "gan" else "steps"
     amount = epochs if family != "gan" else epochs * per_epoch
     taken = epochs * per_epoch * seconds / 60
