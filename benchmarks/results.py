@@ -1,6 +1,7 @@
 """Puts what full studies found into docs/results.md: `python -m benchmarks.results FOLDER`, the `--out` of the studies.
 
-Each study has its place there, between two comments. A study whose Markdown is not in the folder stays as it is.
+Each study has its place there, between two comments. A study whose Markdown is not in the folder stays as it is. The
+verdicts at a glance are gathered from all of them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,13 @@ PICTURE = re.compile(r"\]\(([\w.-]+\.png)\)")
 SINGLE = re.compile(r"((?:± \S+|\])) \([^()|]*\)| \(each of \d+\)")
 """What was measured of each run, behind a mean and its deviation or a difference and its interval"""
 HEADING = re.compile(r"^### ([a-z-]+)$", re.MULTILINE)
+GLANCE = re.compile(r"(<!-- verdicts -->\n)(.*?)(<!-- end of the verdicts -->)", re.DOTALL)
+REPORT = re.compile(r"^## Report (\d)", re.MULTILINE)
+CLAIM = re.compile(
+    r"^\| (?P<says>.+?) \([^|]* (?:higher|lower) than [^|]*\) \| [^|]* \| [^|]* \| (?P<verdict>[^|:]*)[^|]* \|$",
+    re.MULTILINE,
+)
+"""A line of a study's claims: what is said, without the rows that are compared, and the verdict without its reason"""
 
 
 def filled(text: str, folder: Path) -> tuple[str, list[str]]:
@@ -49,12 +57,25 @@ def shortened(markdown: str) -> str:
     return HEADING.sub(lambda found: f"### {found[1].replace('-', ' ').capitalize()}", body).strip() + "\n"
 
 
+def at_a_glance(text: str) -> str:
+    """The page with a table of all claims and their verdicts; of a report those that are undecided in one line."""
+    lines = ["| report | claim | verdict |", "|---|---|---|"]
+    for place in PLACE.finditer(text):
+        number = REPORT.findall(text, 0, place.start())[-1]
+        claims = [(claim["says"], claim["verdict"].strip()) for claim in CLAIM.finditer(place[3])]
+        for outcome in ("borne out", "refuted"):
+            lines += [f"| {number} | {says} | **{outcome}** |" for says, verdict in claims if verdict == outcome]
+        if undecided := [says for says, verdict in claims if verdict == "undecided"]:
+            lines.append(f"| {number} | {'; '.join(undecided)} | undecided |")
+    return GLANCE.sub(lambda place: place[1] + "\n" + "\n".join(lines) + "\n\n" + place[3], text)
+
+
 def main() -> None:
     """Fill the page."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "studies")
     text, taken = filled(RESULTS.read_text(encoding="utf-8"), folder)
-    RESULTS.write_text(text, encoding="utf-8")
-    print(f"  {', '.join(taken) or 'no study'} of {folder} put into {RESULTS}")
+    RESULTS.write_text(at_a_glance(text), encoding="utf-8")
+    print(f"  {', '.join(taken) or 'no study'} of {folder} put into {RESULTS}, and the verdicts at a glance")
 
 
 if __name__ == "__main__":

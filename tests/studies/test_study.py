@@ -152,7 +152,8 @@ def test_the_page_and_markdown_say_it_all(toy: Path) -> None:
     text = (toy / "toy-full.md").read_text(encoding="utf-8")
     html = (toy / "toy-full.html").read_text(encoding="utf-8")
     for words in ("wider is better (width/8 higher than width/4)", "fewer than 3 seeds, no verdict", "0.9000",
-                  "activation tanh, hidden 8", "Does a wider network"):  # fmt: skip
+                  "activation tanh, hidden 8", "Does a wider network",
+                  "Claims: 1 undecided. Reported figures: 1 without a verdict."):  # fmt: skip
         assert words in text
         assert words in html
     assert "sanggar study" not in text, "nobody could give that command"

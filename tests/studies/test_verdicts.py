@@ -108,8 +108,8 @@ def test_what_was_not_measured_is_said_and_judged_by_nobody() -> None:
     (0.95, [0.971, 0.969, 0.970], "lower", "worse"),
     (0.95, [0.871, 0.869, 0.870], "higher", "worse"),
     (0.95, [0.871, 0.869, 0.870], None, "another"),
-    (0.95, [0.95], "higher", "one difference"),
-    (0.95, [0.95, 0.951], "higher", "one difference"),
+    (0.95, [0.95], "higher", "without a verdict"),
+    (0.95, [0.95, 0.951], "higher", "without a verdict"),
     (0.95, [], "higher", "not measured"),
 ])  # fmt: skip
 def test_a_reported_figure_is_judged_from_three_seeds(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
@@ -33,7 +34,7 @@ NOTE = (
 def markdown(findings: Findings) -> str:
     """The whole study as Markdown."""
     study = findings.study
-    parts = [f"## {study.name}", study.options.about.strip(), _budget(findings)]
+    parts = [f"## {study.name}", study.options.about.strip(), _budget(findings), _in_short(findings)]
     for name, rows in findings.rows.items():
         table_of = study.tables[name]
         parts += [f"### {name}", table_of.about.strip(), piped(_lines(findings, name, rows))]
@@ -64,8 +65,9 @@ def picture_of(findings: Findings, name: str) -> str:
 def page(findings: Findings) -> str:
     """The whole study as HTML."""
     study = findings.study
+    opening = paragraphs(study.options.about, _budget(findings), _in_short(findings), NOTE)
     sections = [
-        {"key": "study", "title": "The study", "html": paragraphs(study.options.about, _budget(findings), NOTE)
+        {"key": "study", "title": "The study", "html": opening
          + "".join(f"<p><code>{escape(command)}</code></p>" for command in _commands(study))}
     ]  # fmt: skip
     for name, rows in findings.rows.items():
@@ -102,6 +104,19 @@ def _budget(findings: Findings) -> str:
     about = f" {study.budget.about.strip()}" if study.budget.about else ""
     source = f" Reported figures: {study.options.report}." if study.options.report else ""
     return f"Budget {study.budget_name}: {runs} cells, {findings.seconds / 60:.1f} minutes of training.{about}{source}"
+
+
+def _in_short(findings: Findings) -> str:
+    """How many claims and reported figures came to what."""
+    outcomes = {
+        "Claims": Counter(judged.verdict.outcome for judged in findings.claims.values()),
+        "Reported figures": Counter(said.outcome for found in findings.reported.values() for _, said in found),
+    }
+    return " ".join(
+        f"{what}: {', '.join(f'{count} {outcome}' for outcome, count in counts.most_common())}."
+        for what, counts in outcomes.items()
+        if counts
+    )
 
 
 def _seeds(row: Row) -> int:
@@ -234,7 +249,7 @@ def _said(found: Comparison, of: Quantity) -> str:
     if found.outcome == "not measured" or (of.constant and found.outcome == "reproduced"):
         return found.outcome
     apart = f"{'+' if (found.difference or 0) >= 0 else ''}{number(found.difference or 0.0, 2)}"
-    if found.outcome == "one difference":
+    if found.outcome == "without a verdict":
         return f"{apart}; fewer than {FEWEST} seeds, no verdict"
     if found.outcome == "not comparable":
         return f"{apart}; not comparable"

@@ -131,7 +131,7 @@ def _missing(difference: Difference, level: float) -> str:
 class Comparison:
     """A reported figure beside those that were measured."""
 
-    outcome: Literal["reproduced", "better", "worse", "another", "one difference", "not measured", "not comparable"]
+    outcome: Literal["reproduced", "better", "worse", "another", "without a verdict", "not measured", "not comparable"]
     interval: tuple[float, float] | None = None
     """in which one more run would fall, 95 of 100 times"""
     difference: float | None = None
@@ -161,7 +161,7 @@ def compared(
     if constant and not because:
         return Comparison("another" if difference else "reproduced", (mean, mean), difference)
     if n < FEWEST:
-        return Comparison("not comparable" if because else "one difference", None, difference, because)
+        return Comparison("not comparable" if because else "without a verdict", None, difference, because)
     half = float(t.ppf(0.975, n - 1)) * float(np.std(measured, ddof=1)) * (1 + 1 / n) ** 0.5
     interval = mean - half, mean + half
     if because:
