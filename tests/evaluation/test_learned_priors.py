@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +13,14 @@ import torch
 import sanggar
 from conftest import BRIEF, Stop
 from sanggar.data.batches import Batches
+from sanggar.data.dataset import Dataset
 from sanggar.errors import RecipeError
 from sanggar.plan import resolve
 from sanggar.recipe import read
 from sanggar.reporting.page import report
 from sanggar.results import Evaluation, Measurement
 from sanggar.runs import Run
+from sanggar.tools.editing import edited, edits_of
 from sanggar.tools.interpolation import interpolate
 from sanggar.trained import TrainedModel
 from sanggar.training.describe import describe
@@ -43,6 +47,11 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def evaluation(vae: Run) -> Evaluation:
     return sanggar.evaluation_of(vae)
+
+
+def vae_dataset() -> Dataset:
+    plan = resolve(read("digits-vae"))
+    return plan.source.load(plan.data)
 
 
 def found(evaluation: Evaluation, key: str, **tags: str | float) -> Measurement:
@@ -209,3 +218,29 @@ def test_a_run_that_stops_where_its_mixture_begins_goes_on_the_same(step: int, t
     assert again.weights_file.read_bytes() == whole.weights_file.read_bytes()
     seen = sanggar.open(whole)._model.prior.scale.seen
     assert seen > 5 * 8, "it began with more than the batches that it learned of"
+
+
+@pytest.mark.parametrize("way", ["noise", "prior"])
+def test_an_edit_goes_through_the_noise_of_the_prior(way: str, vae: Run, tmp_path: Path, monkeypatch: Any) -> None:
+    tried = list[set[str]]()
+
+    def take(curves: dict[str, Any], kind: str) -> str:
+        tried.append(set(curves))
+        return way
+
+    monkeypatch.setattr("sanggar.evaluation.edit_trials.better", take)
+    run = Run(shutil.copytree(vae.path, tmp_path / "copy"))
+    assert sanggar.evaluate(run, ("evaluation.metrics=[edits]",)) and set(map(frozenset, tried)) == {
+        frozenset({"means", "probe", "noise", "prior"})
+    }
+    model = TrainedModel(run)
+    edit, few = edits_of(model)["class=3"], vae_dataset().test.pixels[:2]
+    pixels, how = edited(model, few, "class=3", [0.0, -2.0, 2.0])
+    assert how.method == edit.method == way
+    latents = model.encode(few)
+    noise = model.noise_of(latents)
+    np.testing.assert_array_equal(pixels[::3], model.decode(model.latent_of(noise)))
+    rows = np.tile(2 * edit.above, (2, 1))
+    moved = model.latent_of(noise + 2 * edit.vector, rows if way == "prior" else None)
+    np.testing.assert_array_equal(pixels[2::3], model.decode(moved))
+    assert (edit.vector != 0).any() == (way == "noise") and edit.above.any() == (way == "prior")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -58,6 +59,8 @@ class Bench:
     """which aspects the judge can tell"""
     perceptual: Judge | None
     """judge whose features compare pictures; None where the source has none"""
+    noise: Latents | None = None
+    """that a learned prior, a flow, draws the first training latents from; None where it is none"""
 
     def choose(self, images: Images, aspect: Aspect, each: int) -> tuple[Int64[np.ndarray, "n"], Strengths]:
         """Choose the first pictures without and with an attribute, equally many: positions, and where each is to go."""
@@ -133,14 +136,14 @@ def directions(latents: Latents, truth: Float[np.ndarray, "n"], aspect: Aspect) 
     return {"means": gap.astype(np.float32), "probe": (probe * length).astype(np.float32)}
 
 
-def by_condition(model: TrainedModel, aspect: Aspect) -> Edit | None:
-    """Edit by another condition; None where the decoder is not conditioned on this attribute.
+def by_condition(model: TrainedModel, aspect: Aspect, method: Literal["condition", "prior"]) -> Edit | None:
+    """Edit by another condition of the decoder or the prior; None where these are not conditioned on this attribute.
 
     A flag is yes above 0 and no below, a category is this value above 0 and evenly the others below, a number is so
     many deviations from the mean.
     """
     conditions = model.conditions
-    if conditions is None or aspect.column not in model.decoder_names:
+    if conditions is None or aspect.column not in (model.decoder_names if method == "condition" else conditions.names):
         return None
     place = conditions.place(aspect.column)
     many = place.stop - place.start
@@ -151,7 +154,7 @@ def by_condition(model: TrainedModel, aspect: Aspect) -> Edit | None:
         below[place] = 1 / (many - 1)
         below[place.start + aspect.code] = 0
         above[place.start + aspect.code] = 1
-    return Edit(aspect.name, "condition", np.zeros(model.latent_size, np.float32), above, below)
+    return Edit(aspect.name, method, np.zeros(model.latent_size, np.float32), above, below)
 
 
 # -- choosing, on validation -----------------------------------------------------------------------------------
@@ -212,14 +215,21 @@ def curve_of(bench: Bench, edit: Edit, chosen: Chosen) -> Curve:
 def choose_edit(bench: Bench, aspect: Aspect, latents: Latents, truth: Float[np.ndarray, "n"], chosen: Chosen) -> Edit:
     """Choose the best of both directions and, where the decoder is conditioned on the attribute, another condition.
 
+    Where a learned prior is a flow, a direction in its noise is tried too, and another condition of it that it has.
     It is made so long that at strength 1 it succeeds half as often as at any step. Another condition is not always
     best: a latent that knows the attribute outweighs it.
     """
     conditions = bench.model.conditions
     none = np.zeros(0 if conditions is None else conditions.width, np.float32)
     tried = {m: Edit(aspect.name, m, v, none, none) for m, v in directions(latents, truth, aspect).items()}
-    if (conditional := by_condition(bench.model, aspect)) is not None:
-        tried["condition"] = conditional
+    ways: list[Literal["condition", "prior"]] = ["condition"]
+    if bench.noise is not None:
+        gap = directions(bench.noise, truth[: len(bench.noise)], aspect)["means"]
+        tried["noise"] = Edit(aspect.name, "noise", gap, none, none)
+        ways.append("prior")
+    for way in ways:
+        if (conditional := by_condition(bench.model, aspect, way)) is not None:
+            tried[way] = conditional
     curves = {method: curve_of(bench, edit, chosen) for method, edit in tried.items()}
     method = better(curves, aspect.kind)
     level = half(curves[method], aspect.kind)

@@ -154,6 +154,8 @@ EDIT_METHODS: dict[str, tuple[str, str]] = {
     "means": ("difference of means", "along the difference of class means"),
     "probe": ("normal of a probe", "along the normal of a linear probe"),
     "condition": ("another condition", "by giving the decoder another condition"),
+    "noise": ("difference of means in noise", "along the difference of class means in the prior's noise"),
+    "prior": ("another condition of the prior", "by giving the prior another condition"),
 }
 """How an edit is made: in a table, and in a sentence"""
 

@@ -1,7 +1,9 @@
 """Editing attributes in the latent space: the edits that evaluation left in a run, and how they are used.
 
 A picture's latent is moved along a direction and decoded; or, where the decoder is conditioned on the attribute, it is
-given another value of it. Which of the two an edit does, and how far a strength of 1 goes, evaluation chose.
+given another value of it. Where a learned prior is a flow, the same can be done to the noise that it draws the latent
+from: what comes of it lies where latents do. Which of these an edit does, and how far a strength of 1 goes, evaluation
+chose.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from sanggar.results.stored import read, read_tools
 from sanggar.runs import Run
 from sanggar.trained import Given, Pixels, TrainedModel
 
-Method = Literal["means", "probe", "condition"]
-"""Along the difference of class means, along the normal of a linear probe, or by another condition"""
+Method = Literal["means", "probe", "condition", "noise", "prior"]
+"""Along the difference of class means, along the normal of a linear probe, by another condition of the decoder; along
+the difference of class means in the noise of a learned prior, or by another condition of that prior"""
 SHOWN = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 """Strengths of a strip"""
 
@@ -37,19 +40,22 @@ class Edit:
     name: str
     method: Method
     vector: Vector
-    """what a strength of 1 adds to a latent"""
+    """what a strength of 1 adds to a latent, or to its noise"""
     above: Condition
     """condition at a strength of 1; zeros where the method is another"""
     below: Condition
     """condition at a strength of −1"""
 
     def apply(self, model: TrainedModel, latents: Latents, strengths: Strengths) -> Pixels:
-        """Decode latents, each edited by its strength; but for the edit, the decoder is unconditional."""
+        """Decode latents, each edited by its strength; but for the edit, decoder and prior are unconditional."""
         strengths = strengths.astype(np.float32)[:, None]
-        moved = latents + strengths * self.vector
-        if self.method != "condition":
-            return model.decode(moved)
-        return model.decode(moved, np.maximum(strengths, 0) * self.above + np.maximum(-strengths, 0) * self.below)
+        rows = np.maximum(strengths, 0) * self.above + np.maximum(-strengths, 0) * self.below
+        condition = rows if self.method in ("condition", "prior") else None
+        if self.method in ("noise", "prior"):
+            moved = model.latent_of(model.noise_of(latents) + strengths * self.vector, condition)
+        else:
+            moved = latents + strengths * self.vector
+        return model.decode(moved, condition)
 
 
 def edits_of(model: TrainedModel) -> dict[str, Edit]:

@@ -33,6 +33,8 @@ HEADLINE = 2.0
 """The strength whose numbers stand first"""
 REAL = 2000
 """Real pictures, at most, that a judge is judged on"""
+NOISE = 2000
+"""Training latents, at most, whose noise is looked for"""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ def measure(context: EvaluationContext, options: Options) -> Findings:
     judge = judge_of(context, aspects)
     known = [value for value, _ in _accuracies(context, judge, aspects, validation)]
     recognized = tuple(value >= LEAST[aspect.kind] for aspect, value in zip(aspects, known, strict=True))
-    bench = Bench(context.model, aspects, judge, recognized, context.judge)
+    by_noise = context.model.can("noise_of")
+    noise = context.model.noise_of(context.latents("train")[:NOISE]) if by_noise and any(recognized) else None
+    bench = Bench(context.model, aspects, judge, recognized, context.judge, noise)
     tried = {aspect: _trial(context, bench, aspect) for aspect, can in zip(aspects, recognized, strict=True) if can}
     trials = [trial for trial in tried.values() if trial is not None]
     left = [aspect.name for aspect in aspects if tried.get(aspect) is None]
