@@ -158,7 +158,8 @@ def test_the_page_and_markdown_say_it_all(toy: Path) -> None:
         assert words in html
     assert "sanggar study" not in text, "nobody could give that command"
     assert not re.search(r"""(src|href|url)\s*[=(]\s*["']?https?:""", html), "nothing is loaded from elsewhere"
-    assert html.count("<svg") == 2
+    assert html.count("<svg") == 3
+    assert html.count("<details") == 1, "the first quantity of a table is seen at once"
 
 
 def test_a_smaller_budget_uses_what_is_there(toy: Path) -> None:

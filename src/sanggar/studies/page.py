@@ -7,6 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import cycle
 
 from jinja2 import Environment, PackageLoader
 from matplotlib import rc_context
@@ -25,9 +26,9 @@ Lines = list[list[str]]
 
 DRAWN = "The first pictures that each network drew, not chosen; where it was told the class, one of each"
 NOTE = (
-    "Charts: a dot for each run, a ring for what was reported. A single run is shown as it is; of several, mean ± "
-    "standard deviation over seeds, and the values. A reported figure is reproduced where it falls in the 95 % "
-    "prediction interval for one run, from at least three seeds."
+    "Charts: a dot for each run, a ring for what was reported, a stroke for what stands beside it. A single run is "
+    "shown as it is; of several, mean ± standard deviation over seeds, and the values. A reported figure is "
+    "reproduced where it falls in the 95 % prediction interval for one run, from at least three seeds."
 )
 
 
@@ -108,7 +109,7 @@ def _budget(findings: Findings) -> str:
 
 def _in_short(findings: Findings) -> str:
     """How many claims and reported figures came to what."""
-    outcomes = {
+    outcomes: dict[str, Counter[str]] = {
         "Claims": Counter(judged.verdict.outcome for judged in findings.claims.values()),
         "Reported figures": Counter(said.outcome for found in findings.reported.values() for _, said in found),
     }
@@ -173,14 +174,26 @@ def _because(options: Table) -> str:
 
 
 def _by_row(findings: Findings, name: str, rows: Sequence[Row]) -> str:
-    """The first quantity of a table as a chart, a line a row; of a single row a line for each of its tags."""
+    """The quantities of a table as charts, the first one open, a line a row; of a single row a line for each tag.
+
+    What is measured of something else beside a quantity, PCA or real pictures, stands in its chart.
+    """
     quantity, *others = findings.study.tables[name].metrics
     alike = [other for other in others if (other.key, other.subject) == (quantity.key, quantity.subject)]
     if len(rows) == 1 and alike:
         lines = {_tags(of): (rows[0].values(of), list[float]()) for of in (quantity, *alike)}
         return _dots(_headed(quantity, rows, *quantity.tags), lines)
-    reported = {row.name: [f.value for f, _ in findings.reported[name, row.name] if f.of == quantity] for row in rows}
-    return _dots(_headed(quantity, rows), {row.name: (row.values(quantity), reported[row.name]) for row in rows})
+    beside: dict[tuple[str, str], list[Quantity]] = {}
+    for of in findings.study.tables[name].metrics:
+        beside.setdefault((of.key, _tags(of)), []).append(of)
+    charts = []
+    for first, *subjects in beside.values():
+        told = [[f.value for f, _ in findings.reported[name, row.name] if f.of == first] for row in rows]
+        lines = {row.name: (row.values(first), values) for row, values in zip(rows, told, strict=True)}
+        of_others = {labels.subject(of.subject): [row.values(of) for row in rows] for of in subjects}
+        charts.append(_dots(_headed(first, rows), lines, of_others))
+    opened, *more = [chart for chart in charts if chart] or [""]
+    return opened + (f"<details><summary>Charts of the others</summary>{''.join(more)}</details>" if more else "")
 
 
 def _by_figure(findings: Findings, name: str, rows: Sequence[Row]) -> str:
@@ -197,8 +210,15 @@ def _tags(quantity: Quantity) -> str:
     return ", ".join(labels.tag(*tag) for tag in quantity.tags.items())
 
 
-def _dots(quantity: str, lines: Mapping[str, tuple[list[float], list[float]]]) -> str:
-    """A dot for each run, a ring for what was reported: by what stands at the line, both."""
+def _dots(
+    quantity: str,
+    lines: Mapping[str, tuple[list[float], list[float]]],
+    beside: Mapping[str, list[list[float]]] | None = None,
+) -> str:
+    """A dot for each run, a ring for what was reported: by what stands at the line, both.
+
+    `beside` has what was measured of others, by their names, for each line: the mean is a stroke.
+    """
     if not any(values for values, _ in lines.values()):
         return ""
     figure, ax = axes(height=0.8 + 0.3 * len(lines))
@@ -206,12 +226,17 @@ def _dots(quantity: str, lines: Mapping[str, tuple[list[float], list[float]]]) -
         for line, (values, told) in enumerate(lines.values()):
             ax.plot(values, [line] * len(values), "o", color=LINES[0], alpha=0.6, markersize=5)
             ax.plot(told, [line] * len(told), "o", color=LINES[1], fillstyle="none", markersize=8)
+        for color, (other, of_lines) in zip(cycle(LINES[2:]), (beside or {}).items()):
+            means = [(sum(values) / len(values), line) for line, values in enumerate(of_lines) if values]
+            if means:
+                ax.plot(*zip(*means, strict=True), "|", color=color, markersize=14, markeredgewidth=2, label=other)
+                ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
         ax.set_yticks(range(len(lines)), list(lines))
         ax.set_ylim(len(lines) - 0.5, -0.5)
         ax.set(xlabel=quantity)
         ax.locator_params(axis="x", nbins=6)
-    means = [f"{name} {_number(sum(values) / len(values))}" for name, (values, _) in lines.items() if values]
-    return svg(figure, f"{quantity}, a dot for each run, a ring for what was reported: {'; '.join(means)}.")
+    said = [f"{name} {_number(sum(values) / len(values))}" for name, (values, _) in lines.items() if values]
+    return svg(figure, f"{quantity}, a dot for each run, a ring for what was reported: {'; '.join(said)}.")
 
 
 def _headed(quantity: Quantity, rows: Iterable[Row], *leaving_out: str) -> str:
