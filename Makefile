@@ -2,6 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+# empty: hundreds of processes that tests start would compile sanggar anew, each of them
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: setup demo test test-all fuzz trials lint wheel bench docs keys clean
 
