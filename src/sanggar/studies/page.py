@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from itertools import cycle
 
 from jinja2 import Environment, PackageLoader
-from matplotlib import rc_context
 
 from sanggar import __version__
-from sanggar.reporting import labels
-from sanggar.reporting.figures import LINES, STYLE, axes, number, svg, table
+from sanggar.reporting.figures import number, table
 from sanggar.reporting.figures import rows as pictures
+from sanggar.studies import charts
+from sanggar.studies.charts import headed
 from sanggar.studies.definition import Quantity, Reported, Study, Table
 from sanggar.studies.findings import Findings, Judged, Row, spread
 from sanggar.studies.verdicts import FEWEST, Comparison
@@ -25,8 +24,10 @@ Lines = list[list[str]]
 """A table: its head, and a line each"""
 
 DRAWN = "The first pictures that each network drew, not chosen; where it was told the class, one of each"
+EACH = re.compile(r"^([^()]+) (\([−\d.,e –-]+\)|\(each of \d+\))$")
+"""A mean, and the runs' numbers behind it"""
 NOTE = (
-    "Charts: a dot for each run, a ring for what was reported, a stroke for what stands beside it. A single run is "
+    "Charts: a dot for each run, a ring for what was reported, a line or a stroke beside them. A single run is "
     "shown as it is; of several, mean ± standard deviation over seeds, and the values. A reported figure is "
     "reproduced where it falls in the 95 % prediction interval for one run, from at least three seeds."
 )
@@ -74,11 +75,11 @@ def page(findings: Findings) -> str:
     for name, rows in findings.rows.items():
         html = (
             paragraphs(study.tables[name].about)
-            + _by_row(findings, name, rows)
+            + charts.of_table(findings, name, rows)
             + as_table(_lines(findings, name, rows))
         )
         if _apart(findings, name):
-            html += _by_figure(findings, name, rows) + as_table(_figures(findings, name, rows))
+            html += charts.of_figures(findings, name, rows) + as_table(_figures(findings, name, rows))
         html += paragraphs(_because(study.tables[name]))
         if sheet := sheets(findings).get(name):
             html += f"<p class=note>{DRAWN}.</p>" + pictures(sheet, "pictures that it draws")
@@ -133,8 +134,8 @@ def _lines(findings: Findings, name: str, rows: Sequence[Row]) -> Lines:
     any_reported = any(findings.reported[name, row.name] for row in rows) and not _apart(findings, name)
     if len(rows) == 1 and not any_reported:
         (row,) = rows
-        return [["", row.name], *([_headed(quantity, rows), _cell(row, quantity)] for quantity in metrics)]
-    head = ["", *(_headed(quantity, rows) for quantity in metrics)]
+        return [["", row.name], *([headed(quantity, rows), _cell(row, quantity)] for quantity in metrics)]
+    head = ["", *(headed(quantity, rows) for quantity in metrics)]
     lines = [head + ["reported", "verdict"] * any_reported]
     for row in rows:
         line = [row.name, *(_cell(row, quantity) for quantity in metrics)]
@@ -158,95 +159,19 @@ def _figures(findings: Findings, name: str, rows: Sequence[Row]) -> Lines:
     for row in rows:
         for figure, comparison in findings.reported[name, row.name]:
             measured, told = _cell(row, figure.of), f"{'> ' * figure.at_least}{_shown(figure.value, figure.of)}"
-            lines.append([row.name, _headed(figure.of, [row]), measured, told, _said(comparison, figure.of)])
+            lines.append([row.name, headed(figure.of, [row]), measured, told, _said(comparison, figure.of)])
     return lines
 
 
 def _reported(figure: Reported, first: Quantity, row: Row) -> str:
     """A figure of the report, with what it is of where that is not the table's first column."""
-    of = "" if figure.of == first else f"{_headed(figure.of, [row])}: "
+    of = "" if figure.of == first else f"{headed(figure.of, [row])}: "
     return f"{of}{'> ' * figure.at_least}{_shown(figure.value, figure.of)}"
 
 
 def _because(options: Table) -> str:
     """Why reported figures do not compare, where somebody said so."""
     return f"Not comparable, because {options.not_comparable}." if options.not_comparable else ""
-
-
-def _by_row(findings: Findings, name: str, rows: Sequence[Row]) -> str:
-    """The quantities of a table as charts, the first one open, a line a row; of a single row a line for each tag.
-
-    What is measured of something else beside a quantity, PCA or real pictures, stands in its chart.
-    """
-    quantity, *others = findings.study.tables[name].metrics
-    alike = [other for other in others if (other.key, other.subject) == (quantity.key, quantity.subject)]
-    if len(rows) == 1 and alike:
-        lines = {_tags(of): (rows[0].values(of), list[float]()) for of in (quantity, *alike)}
-        return _dots(_headed(quantity, rows, *quantity.tags), lines)
-    beside: dict[tuple[str, str], list[Quantity]] = {}
-    for of in findings.study.tables[name].metrics:
-        beside.setdefault((of.key, _tags(of)), []).append(of)
-    charts = []
-    for first, *subjects in beside.values():
-        told = [[f.value for f, _ in findings.reported[name, row.name] if f.of == first] for row in rows]
-        lines = {row.name: (row.values(first), values) for row, values in zip(rows, told, strict=True)}
-        of_others = {labels.subject(of.subject): [row.values(of) for row in rows] for of in subjects}
-        charts.append(_dots(_headed(first, rows), lines, of_others))
-    opened, *more = [chart for chart in charts if chart] or [""]
-    return opened + (f"<details><summary>Charts of the others</summary>{''.join(more)}</details>" if more else "")
-
-
-def _by_figure(findings: Findings, name: str, rows: Sequence[Row]) -> str:
-    """Reported figures of one key as a chart, a line a figure: of losses, an epoch."""
-    figures = [(row, figure) for row in rows for figure, _ in findings.reported[name, row.name]]
-    if len({(row.name, figure.of.key) for row, figure in figures}) > 1:
-        return ""
-    lines = {_tags(figure.of): (row.values(figure.of), [figure.value]) for row, figure in figures}
-    row, figure = figures[0]
-    return _dots(_headed(figure.of, [row], *figure.of.tags), lines)
-
-
-def _tags(quantity: Quantity) -> str:
-    return ", ".join(labels.tag(*tag) for tag in quantity.tags.items())
-
-
-def _dots(
-    quantity: str,
-    lines: Mapping[str, tuple[list[float], list[float]]],
-    beside: Mapping[str, list[list[float]]] | None = None,
-) -> str:
-    """A dot for each run, a ring for what was reported: by what stands at the line, both.
-
-    `beside` has what was measured of others, by their names, for each line: the mean is a stroke.
-    """
-    if not any(values for values, _ in lines.values()):
-        return ""
-    figure, ax = axes(height=0.8 + 0.3 * len(lines))
-    with rc_context(STYLE):
-        for line, (values, told) in enumerate(lines.values()):
-            ax.plot(values, [line] * len(values), "o", color=LINES[0], alpha=0.6, markersize=5)
-            ax.plot(told, [line] * len(told), "o", color=LINES[1], fillstyle="none", markersize=8)
-        for color, (other, of_lines) in zip(cycle(LINES[2:]), (beside or {}).items()):
-            means = [(sum(values) / len(values), line) for line, values in enumerate(of_lines) if values]
-            if means:
-                ax.plot(*zip(*means, strict=True), "|", color=color, markersize=14, markeredgewidth=2, label=other)
-                ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
-        ax.set_yticks(range(len(lines)), list(lines))
-        ax.set_ylim(len(lines) - 0.5, -0.5)
-        ax.set(xlabel=quantity)
-        ax.locator_params(axis="x", nbins=6)
-    said = [f"{name} {_number(sum(values) / len(values))}" for name, (values, _) in lines.items() if values]
-    return svg(figure, f"{quantity}, a dot for each run, a ring for what was reported: {'; '.join(said)}.")
-
-
-def _headed(quantity: Quantity, rows: Iterable[Row], *leaving_out: str) -> str:
-    """What a quantity is in words, as what was measured says it; but for the tags that are left out."""
-    m = next((m for row in rows for m in row.measured.get(str(quantity), {}).values()), None)
-    if m is None:
-        label = labels.LABELS.get(quantity.key, quantity.key)
-        return str(quantity) if "{" in label else str(quantity).replace(quantity.key, label, 1)
-    arrow = {"higher": " ↑", "lower": " ↓", None: ""}[m.better]
-    return f"{labels.label_with_subject(m, *leaving_out)}{arrow}"
 
 
 def _cell(row: Row, quantity: Quantity) -> str:
@@ -327,9 +252,9 @@ def piped(lines: Lines) -> str:
 
 
 def as_table(lines: Lines) -> str:
-    """Lines as a table of HTML."""
+    """Lines as a table of HTML; each run's number is written smaller than their mean."""
     head, *body = ([escape(cell) for cell in line] for line in lines)
-    return table(head, body)
+    return table(head, [[EACH.sub(r"\1 <small>\2</small>", cell) for cell in line] for line in body])
 
 
 def paragraphs(*texts: str) -> str:
