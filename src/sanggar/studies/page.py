@@ -215,7 +215,7 @@ def _claims(findings: Findings) -> Lines:
         if claim.than_metric is not None:
             one, other = (f"{place}, {quantity}" for place, quantity in claim.sides)
         says = f"{claim.says} ({one} {claim.direction} than {other})"
-        lines.append([says, _difference(judged), _number(claim.margin), _verdict(judged)])
+        lines.append([says, _difference(judged), f"{claim.margin:g}", _verdict(judged)])
     return lines
 
 
