@@ -21,10 +21,10 @@ HEADING = re.compile(r"^### ([a-z-]+)$", re.MULTILINE)
 GLANCE = re.compile(r"(<!-- verdicts -->\n)(.*?)(<!-- end of the verdicts -->)", re.DOTALL)
 REPORT = re.compile(r"^## Report (\d)", re.MULTILINE)
 CLAIM = re.compile(
-    r"^\| (?P<says>.+?) \([^|]* (?:higher|lower) than [^|]*\) \| [^|]* \| [^|]* \| (?P<verdict>[^|:]*)[^|]* \|$",
+    r"^\| (?P<says>.+) \([a-z0-9][a-z0-9.-]*/.* (?:higher|lower) than .*\) \| [^|]* \| [^|]* \| (?P<verdict>[^|]*) \|$",
     re.MULTILINE,
 )
-"""A line of a study's claims: what is said, without the rows that are compared, and the verdict without its reason"""
+"""A line of a study's claims: what is said, without the rows that are compared, and the verdict"""
 
 
 def filled(text: str, folder: Path) -> tuple[str, list[str]]:
@@ -62,10 +62,13 @@ def at_a_glance(text: str) -> str:
     lines = ["| report | claim | verdict |", "|---|---|---|"]
     for place in PLACE.finditer(text):
         number = REPORT.findall(text, 0, place.start())[-1]
-        claims = [(claim["says"], claim["verdict"].strip()) for claim in CLAIM.finditer(place[3])]
-        for outcome in ("borne out", "refuted"):
-            lines += [f"| {number} | {says} | **{outcome}** |" for says, verdict in claims if verdict == outcome]
-        if undecided := [says for says, verdict in claims if verdict == "undecided"]:
+        table = place[3].partition("### Claims")[2]
+        claims = [(claim["says"], claim["verdict"]) for claim in CLAIM.finditer(table)]
+        assert len(claims) == table.count("\n|") - 2, f"a claim of {place['name']} is not read"
+        undecided = [says for says, verdict in claims if verdict.startswith("undecided")]
+        decided = [(verdict, says) for says, verdict in claims if says not in undecided]
+        lines += [f"| {number} | {says} | {verdict} |" for verdict, says in sorted(decided)]
+        if undecided:
             lines.append(f"| {number} | {'; '.join(undecided)} | undecided |")
     return GLANCE.sub(lambda place: place[1] + "\n" + "\n".join(lines) + "\n\n" + place[3], text)
 

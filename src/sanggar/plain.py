@@ -119,7 +119,8 @@ _Constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.cons
 
 
 def check_values(tree: object, where: str, plain: bool = False) -> None:
-    """Raises RecipeError for what no option can be: an endless number, a key that is no text, endless nesting.
+    """Raises RecipeError for what no option can be: an endless number, half a letter, a key that is no text, endless
+    nesting.
 
     `plain`: also for what is neither text, number, list nor mapping.
     """
@@ -133,13 +134,16 @@ def check_values(tree: object, where: str, plain: bool = False) -> None:
             for key, inner in value.items():
                 if not isinstance(key, str):
                     raise RecipeError(f"{at}: keys are text; got {kind(key)}. Put it in quotes.")
-                waiting.append((inner, shown(f"{path}.{key}" if path else key), depth + 1))
+                waiting += [(key, path, depth), (inner, shown(f"{path}.{key}" if path else key), depth + 1)]
         elif isinstance(value, list | tuple):
             waiting += [(inner, f"{path}[{i}]", depth + 1) for i, inner in enumerate(value)]
         elif isinstance(value, int):
             if not -NUMBERS < value < NUMBERS:
                 raise RecipeError(f"{at}: expected a number, got one of {_digits(value):,} digits.")
-        elif plain and not isinstance(value, str | float | None):
+        elif isinstance(value, str):
+            if not value.isascii() and any(0xD800 <= ord(letter) < 0xE000 for letter in value):
+                raise RecipeError(f"{at}: {shown(repr(value))} is no text: it has half of a surrogate pair.")
+        elif plain and not isinstance(value, float | None):
             raise RecipeError(f"{at}: expected text, numbers, lists or `key: value` lines, got {type(value).__name__}.")
 
 

@@ -168,6 +168,12 @@ class TrainedModel:
         return self.conditions.names if names is None else names
 
     @property
+    def prior_names(self) -> tuple[str, ...]:
+        """What its learned prior is conditioned on."""
+        own: Conditions | None = getattr(getattr(self._model, "prior", None), "own", None)
+        return () if own is None else own.names
+
+    @property
     def noise_shape(self) -> tuple[int, ...]:
         """Shape of the noise that a picture is made from."""
         shape: tuple[int, ...] = self._model.noise_shape

@@ -230,9 +230,8 @@ def test_an_edit_goes_through_the_noise_of_the_prior(way: str, vae: Run, tmp_pat
 
     monkeypatch.setattr("sanggar.evaluation.edit_trials.better", take)
     run = Run(shutil.copytree(vae.path, tmp_path / "copy"))
-    assert sanggar.evaluate(run, ("evaluation.metrics=[edits]",)) and set(map(frozenset, tried)) == {
-        frozenset({"means", "probe", "noise", "prior"})
-    }
+    assert sanggar.evaluate(run, ("evaluation.metrics=[edits]",))
+    assert set(map(frozenset, tried)) == {frozenset({"means", "probe", "noise", "prior"})}
     model = TrainedModel(run)
     edit, few = edits_of(model)["class=3"], vae_dataset().test.pixels[:2]
     pixels, how = edited(model, few, "class=3", [0.0, -2.0, 2.0])
@@ -244,3 +243,19 @@ def test_an_edit_goes_through_the_noise_of_the_prior(way: str, vae: Run, tmp_pat
     moved = model.latent_of(noise + 2 * edit.vector, rows if way == "prior" else None)
     np.testing.assert_array_equal(pixels[2::3], model.decode(moved))
     assert (edit.vector != 0).any() == (way == "noise") and edit.above.any() == (way == "prior")
+
+
+def test_an_edit_is_not_tried_where_nothing_could_come_of_it(vae: Run, tmp_path: Path, monkeypatch: Any) -> None:
+    tried = list[set[str]]()
+
+    def take(curves: dict[str, Any], kind: str) -> str:
+        tried.append(set(curves))
+        return "means"
+
+    monkeypatch.setattr("sanggar.evaluation.edit_trials.better", take)
+    monkeypatch.setattr("sanggar.evaluation.metrics.edits.NOISE", 1)  # of one picture: nobody has the attribute, or all
+    assert TrainedModel(vae).prior_names == ("class",)
+    monkeypatch.setattr(TrainedModel, "prior_names", property(lambda self: ()))
+    run = Run(shutil.copytree(vae.path, tmp_path / "copy"))
+    assert sanggar.evaluate(run, ("evaluation.metrics=[edits]",))
+    assert set(map(frozenset, tried)) == {frozenset({"means", "probe"})}

@@ -120,20 +120,28 @@ class Bench:
 
 
 def directions(latents: Latents, truth: Float[np.ndarray, "n"], aspect: Aspect) -> dict[Method, Vector]:
-    """Fit both directions, each as long as the attribute's gap along it.
-
-    The gap is from the mean latent of pictures without to that of pictures with; of a number, what a deviation of it
-    changes in the latent (its least-squares slope). Along the probe's normal, it is at least the latents' deviation.
+    """Fit both directions, each as long as the attribute's gap along it; along the probe's normal at least as long as
+    the latents' deviation.
     """
+    gap = gap_of(latents, truth, aspect)
     if aspect.kind == "number":
-        centred = truth.astype(np.float64) - truth.mean(dtype=np.float64)
-        gap = centred @ (latents - latents.mean(axis=0)) / (centred @ centred) * aspect.deviation
         probe = normal(fit(ridge(len(latents)), latents, truth))
     else:
-        gap = latents[truth > 0].mean(axis=0) - latents[truth == 0].mean(axis=0)
         probe = normal(fit(logistic(balanced=True), latents, truth))
     length = max(abs(float(probe @ gap)), float(np.std(latents @ probe)))
     return {"means": gap.astype(np.float32), "probe": (probe * length).astype(np.float32)}
+
+
+def gap_of(latents: Latents, truth: Float[np.ndarray, "n"], aspect: Aspect) -> Vector:
+    """From the mean latent of pictures without to that of pictures with an attribute, each of which there are some; of
+    a number, what a deviation of it changes in the latent (its least-squares slope).
+    """
+    if aspect.kind != "number":
+        apart: Vector = latents[truth > 0].mean(axis=0) - latents[truth == 0].mean(axis=0)
+        return apart
+    centred = truth.astype(np.float64) - truth.mean(dtype=np.float64)
+    gap: Vector = centred @ (latents - latents.mean(axis=0)) / (centred @ centred) * aspect.deviation
+    return gap
 
 
 def by_condition(model: TrainedModel, aspect: Aspect, method: Literal["condition", "prior"]) -> Edit | None:
@@ -143,7 +151,8 @@ def by_condition(model: TrainedModel, aspect: Aspect, method: Literal["condition
     many deviations from the mean.
     """
     conditions = model.conditions
-    if conditions is None or aspect.column not in (model.decoder_names if method == "condition" else conditions.names):
+    names = model.decoder_names if method == "condition" else model.prior_names
+    if conditions is None or aspect.column not in names:
         return None
     place = conditions.place(aspect.column)
     many = place.stop - place.start
@@ -224,9 +233,11 @@ def choose_edit(bench: Bench, aspect: Aspect, latents: Latents, truth: Float[np.
     tried = {m: Edit(aspect.name, m, v, none, none) for m, v in directions(latents, truth, aspect).items()}
     ways: list[Literal["condition", "prior"]] = ["condition"]
     if bench.noise is not None:
-        gap = directions(bench.noise, truth[: len(bench.noise)], aspect)["means"]
-        tried["noise"] = Edit(aspect.name, "noise", gap, none, none)
         ways.append("prior")
+        of_these = truth[: len(bench.noise)]
+        if len(np.unique(of_these)) > 1:
+            gap = gap_of(bench.noise, of_these, aspect).astype(np.float32)
+            tried["noise"] = Edit(aspect.name, "noise", gap, none, none)
     for way in ways:
         if (conditional := by_condition(bench.model, aspect, way)) is not None:
             tried[way] = conditional

@@ -155,7 +155,7 @@ EDIT_METHODS: dict[str, tuple[str, str]] = {
     "probe": ("normal of a probe", "along the normal of a linear probe"),
     "condition": ("another condition", "by giving the decoder another condition"),
     "noise": ("difference of means in noise", "along the difference of class means in the prior's noise"),
-    "prior": ("another condition of the prior", "by giving the prior another condition"),
+    "prior": ("another condition of the prior", "by giving the prior, and a decoder that takes it, another condition"),
 }
 """How an edit is made: in a table, and in a sentence"""
 
@@ -325,8 +325,11 @@ def subject(name: str) -> str:
 
 def tag(name: str, value: object) -> str:
     """A tag in words."""
-    template, words = TAGS.get(name, (f"{name.replace('_', ' ')} {{}}", {}))
-    return template.format(words.get(str(value), f"{value:g}" if isinstance(value, float) else value))
+    said = f"{value:g}" if isinstance(value, float) else str(value)
+    if name not in TAGS:
+        return f"{name.replace('_', ' ')} {said}"
+    template, words = TAGS[name]
+    return template.format(words.get(str(value), said))
 
 
 def distance(settings: Mapping[str, Json]) -> str:

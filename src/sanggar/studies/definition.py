@@ -23,6 +23,7 @@ from sanggar.options import Options, validated
 from sanggar.plain import LARGEST, check_values, kind, parse
 from sanggar.plan import Plan, resolve
 from sanggar.results import NETWORK, Tag
+from sanggar.results import Name as TagName
 from sanggar.studies.logged import LOGGED
 from sanggar.studies.size import PARAMETERS
 
@@ -39,7 +40,7 @@ class Quantity(Options):
 
     key: str
     subject: str = NETWORK
-    tags: dict[str, Tag | Annotated[tuple[Tag, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    tags: dict[TagName, Tag | Annotated[tuple[Tag, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """of a list of values, the mean over them is meant"""
 
     def __str__(self) -> str:
@@ -74,7 +75,7 @@ class Reported(Options):
     """A figure that the report has of a row."""
 
     of: Measured
-    value: float
+    value: Annotated[float, Field(gt=-1e100, lt=1e100)]
     at_least: bool = False
     """it says "above" and no number"""
 

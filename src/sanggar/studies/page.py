@@ -27,9 +27,10 @@ DRAWN = "The first pictures that each network drew, not chosen; where it was tol
 EACH = re.compile(r"^([^()]+) (\([−\d.,e –-]+\)|\(each of \d+\))$")
 """A mean, and the runs' numbers behind it"""
 NOTE = (
-    "Charts: a dot for each run, a ring for what was reported, a line or a stroke beside them. A single run is "
-    "shown as it is; of several, mean ± standard deviation over seeds, and the values. A reported figure is "
-    "reproduced where it falls in the 95 % prediction interval for one run, from at least three seeds."
+    "Charts: a dot for each run, a line through their means, a ring for what was reported, a stroke for the mean of "
+    "what stands beside. A single run is shown as it is; of several, mean ± standard deviation over seeds, and the "
+    "values. A reported figure is reproduced where it falls in the 95 % prediction interval for one run, from at "
+    "least three seeds."
 )
 
 
@@ -254,7 +255,7 @@ def piped(lines: Lines) -> str:
 def as_table(lines: Lines) -> str:
     """Lines as a table of HTML; each run's number is written smaller than their mean."""
     head, *body = ([escape(cell) for cell in line] for line in lines)
-    return table(head, [[EACH.sub(r"\1 <small>\2</small>", cell) for cell in line] for line in body])
+    return table(head, [[name, *(EACH.sub(r"\1 <small>\2</small>", cell) for cell in line)] for name, *line in body])
 
 
 def paragraphs(*texts: str) -> str:
