@@ -542,7 +542,7 @@ def test_a_single_row_has_a_line_for_each_quantity_and_a_chart_of_all_its_tags(t
     assert "\n| recall, class 8 ↑ | " in text
     html = (toy / "toy-full.html").read_text(encoding="utf-8")
     (alt,) = re.findall(r'aria-label="(recall ↑, a dot for each run[^"]*)"', html)
-    assert re.search(r": class 3 [\d.]+; class 8 [\d.]+\.$", alt)
+    assert re.search(r": class 3 [\d.]+, class 8 [\d.]+\.$", alt)
 
 
 def test_a_claim_of_two_quantities_is_of_other_pictures_and_not_measured_otherwise() -> None:
