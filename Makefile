@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-# empty: hundreds of processes that tests start would compile sanggar anew, each of them
+# empty: where it is set, each process that tests start compiles sanggar anew
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: setup demo test test-all fuzz trials lint wheel bench docs keys clean

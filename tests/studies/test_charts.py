@@ -64,13 +64,17 @@ def test_rows_have_a_place_each_and_what_is_measured_beside_stands_in_their_char
     (said,) = told_of(
         ["reconstruction.psnr", quantity("reconstruction.psnr", subject="pca")], "narrow", "wide", "wider"
     )
-    assert said.endswith("reported: narrow 0.000, wide 1.000, wider 2.000; PCA: narrow 0.1000, wide 1.100, wider 2.100")
+    assert said.endswith(
+        "reported: network: narrow 0.000, wide 1.000, wider 2.000; PCA: narrow 0.1000, wide 1.100, wider 2.100"
+    )
 
 
 def test_rows_called_by_numbers_stand_along_an_axis() -> None:
     metrics = ["reconstruction.psnr", quantity("reconstruction.psnr", subject="pca"), "reconstruction.ssim"]
     psnr, ssim = told_of(metrics, "2", "16", "4")
-    assert " by how wide, " in psnr and psnr.endswith(": 2 0.000, 16 1.000, 4 2.000; PCA: 2 0.1000, 16 1.100, 4 2.100")
+    assert " by how wide, " in psnr and psnr.endswith(
+        ": network: 2 0.000, 16 1.000, 4 2.000; PCA: 2 0.1000, 16 1.100, 4 2.100"
+    )
     assert " by how wide, " in ssim and ssim.endswith(": 2 0.2000, 16 1.200, 4 2.200")
 
 

@@ -83,8 +83,11 @@ def of_table(findings: Findings, name: str, rows: Sequence[Row]) -> str:
             others.append(_dots(headed(first, rows, *first.tags), {"": by_tags}))
             taken = alike
         else:
-            of_others = {labels.subject(of.subject): {row.name: mark(row, of) for row in rows} for of in taken[1:]}
-            every, head = {"": {row.name: mark(row, first) for row in rows}, **of_others}, headed(first, rows)
+            every = {
+                labels.subject(of.subject) if len(taken) > 1 else "": {row.name: mark(row, of) for row in rows}
+                for of in taken
+            }
+            head = headed(first, rows)
             along_axis = _numbers(row.name for row in rows) and len(every) <= len(LINES)
             others.append(_curves(name.replace("-", " "), head, every) if along_axis else _dots(head, every))
         left = [of for of in left if of not in taken]
@@ -158,7 +161,7 @@ def _numbers(names: Iterable[str]) -> list[float]:
     return found if whole and len(found) >= FEWEST else []
 
 
-def _drawn(lines: Mapping[str, Marks]) -> bool:
+def _drawable(lines: Mapping[str, Marks]) -> bool:
     """Whether there is something to draw, and nothing that can't be."""
     every = list(chain.from_iterable(marks.values() for marks in lines.values()))
     values = [value for mark in every for value in mark.values + mark.reported]
@@ -174,7 +177,7 @@ def _put(ax: Axes, x: float | int, mark: Mark, color: str, *, across: bool) -> N
 
 def _dots(quantity: str, lines: Mapping[str, Marks]) -> str:
     """Places one below the other: of the first line a dot for each run, of those beside it a stroke for the mean."""
-    if not _drawn(lines):
+    if not _drawable(lines):
         return ""
     (_, places), *beside = lines.items()
     figure, ax = axes(height=0.8 + 0.3 * len(places))
@@ -202,7 +205,7 @@ def _dots(quantity: str, lines: Mapping[str, Marks]) -> str:
 
 def _curves(along: str, quantity: str, lines: Mapping[str, Marks]) -> str:
     """A line through the means of each, along numbers."""
-    if not _drawn(lines):
+    if not _drawable(lines):
         return ""
     figure, ax = axes(height=3.2 if len(lines) <= 4 else 3.2 + 0.1 * len(lines))
     numbers = dict(sorted({float(place): place for marks in lines.values() for place in marks}.items()))
@@ -229,8 +232,8 @@ def _curves(along: str, quantity: str, lines: Mapping[str, Marks]) -> str:
 
 
 def _cut(name: str) -> str:
-    """A name in a legend; what has none is what the chart is of."""
-    return (name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…") or "the network"
+    """A name in a legend."""
+    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
 
 
 def _words(what: str, lines: Mapping[str, Marks]) -> str:
